@@ -1,0 +1,1 @@
+"""One-dimensional convolutional autoencoders for text."""

@@ -1,0 +1,1 @@
+"""Corpora as TFDS data sets with a text feature."""

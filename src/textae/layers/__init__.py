@@ -1,0 +1,1 @@
+"""Layers that change the length of a sequence, usable alone."""
