@@ -22,7 +22,8 @@ SIZES = {"unigram": 330, "bpe": 330, "bytes": None, "characters": None, "words":
 HARD = [
     "", " ", "  a  b  ", "\0", "a\0b", "\u2581", "\u2581\u2581 \u2581", "\x10", "\x10u", "\x10d\u2581\x10",
     "\ufffd", "\u2028x\u2029", "\ufeffx", "\r\n\t\n ", "שלום עולם", "مرحبا", "e\u0301\u0301",
-    "\U0001f469\u200d\U0001f467\ufe0f", "\uffff\U0010ffff\ufdd0", "<s></s><unk><pad><0x41>", "\u2585", "\x85\x0b\x0c\x1c", "x" * 5000, "\n" * 300,
+    "\U0001f469\u200d\U0001f467\ufe0f", "\uffff\U0010ffff\ufdd0", "<s></s><unk><pad><0x41>", "\u2585",
+    "\x85\x0b\x0c\x1c", "x" * 5000, "\n" * 300,
 ]  # fmt: skip
 
 

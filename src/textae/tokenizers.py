@@ -242,8 +242,8 @@ def train_tokenizer(
     """Train a tokenizer on one pass over the texts.
 
     vocabulary_size counts every id: pad, end, the bytes or the unknown word as well. The kinds "characters"
-    and "words" take None for all that occur; "bytes" always has 258. sample_megabytes
-    (millions of characters) bounds what SentencePiece is trained on: an even sample of the whole stream, the same for the same texts.
+    and "words" take None for all that occur; "bytes" always has 258. sample_megabytes (millions of characters
+    in truth) bounds what SentencePiece is trained on: an even sample of the stream, the same for the same texts.
     Raises ValueError for no text at all, and for a vocabulary larger than the texts can fill; with shrink,
     the largest possible one is taken instead.
     """
@@ -307,7 +307,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             raise ValueError(
                 f"expected {description.get('vocabulary_size')} ids, found {tokenizer.vocabulary_size}"
             )
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError) as error:  # RuntimeError: SentencePiece, and nesting in JSON
         raise ValueError(f"{path} is not a usable tokenizer: {_one_line(error)}") from error
     return tokenizer
 
