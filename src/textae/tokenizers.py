@@ -243,7 +243,7 @@ def train_tokenizer(
 
     vocabulary_size counts every id: pad, end, the bytes or the unknown word as well. The kinds "characters"
     and "words" take None for all that occur; "bytes" always has 258. sample_megabytes (millions of characters
-    in truth) bounds what SentencePiece is trained on: an even sample of the stream, the same for the same texts.
+    in truth) bounds what SentencePiece is trained on: an even sample, the same for the same texts.
     Raises ValueError for no text at all, and for a vocabulary larger than the texts can fill; with shrink,
     the largest possible one is taken instead.
     """

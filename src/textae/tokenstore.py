@@ -65,7 +65,7 @@ class TokenStore(Sequence):
         return starts
 
     def gather(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Give the tokens of several stretches end to end, int32; starts count from the first token of all."""
+        """Give the tokens of several stretches end to end, int32; starts count from the first of all."""
         ends = np.cumsum(lengths, dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
         places = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
