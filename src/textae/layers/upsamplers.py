@@ -1,0 +1,200 @@
+"""The pair that changes the length of a sequence by a stride: down by a convolution, up in one of several ways."""
+
+import keras
+from keras import ops
+
+from textae.layers.conv1d_transpose import Conv1DTranspose
+from textae.layers.lengths import convolved_length
+from textae.layers.masks import Stretch, masked, shrink
+from textae.layers.windows import asked_length, known_length, whole, window
+
+KINDS = ("transpose", "resize_nearest", "resize_linear", "subpixel")
+
+
+@keras.saving.register_keras_serializable(package="textae")
+class Downsample(keras.layers.Layer):
+    """Strided convolution: `(batch, length, channels)` to `(batch, ceil(length/stride), filters)`.
+
+    The padding is `same`: n*stride positions give n steps. With `kernel_size == stride` it is a reshape and one
+    matrix product.
+    """
+
+    def __init__(self, filters, kernel_size, stride, activation=None, use_bias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = whole("filters", filters)
+        self.kernel_size = whole("kernel_size", kernel_size)
+        self.stride = whole("stride", stride)
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Make the kernel `(kernel_size, channels, filters)` and the bias."""
+        self.kernel = self.add_weight(name="kernel", shape=(self.kernel_size, input_shape[-1], self.filters))
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+
+    def call(self, inputs, mask=None):
+        """Inputs `(batch, length, channels)`."""
+        if mask is not None:
+            inputs = masked(inputs, mask)
+        kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
+        if (
+            self.kernel_size == self.stride
+            and inputs.shape[1] is not None
+            and inputs.shape[1] % self.stride == 0
+        ):
+            outputs = self._by_product(inputs, kernel)
+        else:
+            outputs = ops.conv(inputs, kernel, strides=self.stride, padding="same")
+        if self.bias is not None:
+            outputs = outputs + ops.convert_to_tensor(self.bias, dtype=outputs.dtype)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _by_product(self, inputs, kernel):
+        batch, length, channels = ops.shape(inputs)
+        rows = ops.reshape(inputs, (batch, length // self.stride, self.stride * channels))
+        return ops.matmul(rows, ops.reshape(kernel, (self.stride * channels, self.filters)))
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Mask `(batch, ceil(length/stride))`: a step counts where any of its positions does."""
+        return None if previous_mask is None else shrink(previous_mask, self.stride)
+
+    def compute_output_shape(self, input_shape):
+        """`(batch, ceil(length/stride), filters)`."""
+        length = input_shape[1]
+        steps = None if length is None else convolved_length(length, self.kernel_size, self.stride, "same")
+        return (input_shape[0], steps, self.filters)
+
+    def get_config(self):
+        """Every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+        }
+
+
+@keras.saving.register_keras_serializable(package="textae")
+class Upsample(keras.layers.Layer):
+    """Inverse of `Downsample` in shape: `(batch, length, channels)` to `(batch, length*stride, filters)`.
+
+    `kind` is the way, and `kernel_size` counts positions of the output in each:
+
+    - `transpose`: `Conv1DTranspose` with padding `same`;
+    - `resize_nearest`, `resize_linear`: each step repeated, or joined to the next by a straight line, then `Conv1D`;
+    - `subpixel`: a `Conv1D` over `ceil(kernel_size/stride)` steps to `stride*filters` channels, which become positions.
+
+    `output_length`, in the call, is any that `Downsample` brings back to the length of the input: more than
+    `(length - 1)*stride` and at most `length*stride`. Masked steps count as not there, and the mask goes on at the
+    new length.
+    """
+
+    def __init__(
+        self, filters, kernel_size, stride, kind="transpose", activation=None, use_bias=True, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}; received {kind!r}")
+        self.filters = whole("filters", filters)
+        self.kernel_size = whole("kernel_size", kernel_size)
+        self.stride = whole("stride", stride)
+        self.kind = kind
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.supports_masking = True
+        self._asked_in_call = None
+        common = {"padding": "same", "use_bias": use_bias, "dtype": self.dtype_policy, "name": kind}
+        if kind == "transpose":
+            self.layer = Conv1DTranspose(self.filters, self.kernel_size, self.stride, **common)
+        elif kind == "subpixel":
+            steps = -(-self.kernel_size // self.stride)
+            self.layer = keras.layers.Conv1D(self.filters * self.stride, steps, **common)
+        else:
+            self.layer = keras.layers.Conv1D(self.filters, self.kernel_size, **common)
+
+    def build(self, input_shape):
+        """Make the weights."""
+        self.layer.build(input_shape)
+
+    def call(self, inputs, output_length=None, mask=None, inputs_mask=None):
+        """Inputs `(batch, length, channels)`."""
+        mask = inputs_mask if mask is None else mask
+        self._asked_in_call = output_length
+        if self.kind == "transpose":
+            outputs = self.layer(inputs, output_length=output_length, mask=mask)
+        else:
+            inputs, _, tail = window(inputs, asked_length(output_length), *self._geometry)
+            outputs = self._by_convolution(inputs, mask)
+            if not isinstance(tail, int) or tail < self.stride:
+                outputs = outputs[:, : (ops.shape(inputs)[1] - 1) * self.stride + tail]
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _by_convolution(self, inputs, mask):
+        batch, length, channels = ops.shape(inputs)
+        if mask is not None:
+            inputs = masked(inputs, mask)
+        if self.kind == "subpixel":
+            return ops.reshape(self.layer(inputs), (batch, length * self.stride, self.filters))
+        resized = ops.repeat(inputs, self.stride, axis=1)
+        if self.kind == "resize_linear":
+            resized = _linear(inputs, mask, self.stride)
+        if mask is not None:
+            resized = masked(resized, ops.repeat(mask, self.stride, axis=1))
+        return self.layer(resized)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Mask `(batch, new_length)`: each step's counts for its `stride` positions."""
+        asked, self._asked_in_call = self._asked_in_call, None
+        if previous_mask is None:
+            return None
+        if hasattr(asked, "shape"):
+            return Stretch(self._geometry)(previous_mask, asked)
+        return Stretch(self._geometry, asked)(previous_mask)
+
+    def compute_output_spec(self, inputs, output_length=None, **kwargs):
+        """Shape and dtype of the output, without computing it."""
+        self._asked_in_call = output_length
+        length = known_length(inputs.shape[1], asked_length(output_length), *self._geometry)
+        return keras.KerasTensor((inputs.shape[0], length, self.filters), dtype=self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        """`(batch, length*stride, filters)`."""
+        return (input_shape[0], known_length(input_shape[1], None, *self._geometry), self.filters)
+
+    def get_config(self):
+        """Every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "kind": self.kind,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+        }
+
+    @property
+    def _geometry(self):
+        # The window without a shift: what a causal transposed convolution keeps.
+        return 1, self.stride, "causal"
+
+
+def _linear(inputs, mask, stride):
+    """Positions on straight lines between steps, half a pixel from the ends of each; flat before and after."""
+    batch, length, channels = ops.shape(inputs)
+    before = ops.concatenate([inputs[:, :1], inputs[:, :-1]], axis=1)
+    after = ops.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
+    if mask is not None:
+        here = ops.expand_dims(mask, -1)
+        before = ops.where(ops.concatenate([here[:, :1], here[:, :-1]], axis=1), before, inputs)
+        after = ops.where(ops.concatenate([here[:, 1:], here[:, -1:]], axis=1), after, inputs)
+    phases = []
+    for phase in range(stride):
+        shift = (phase + 0.5) / stride - 0.5
+        phases.append((1 - abs(shift)) * inputs + abs(shift) * (before if shift < 0 else after))
+    return ops.reshape(ops.stack(phases, axis=2), (batch, length * stride, channels))

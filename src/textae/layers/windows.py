@@ -1,0 +1,109 @@
+"""The length asked of a layer that makes sequences longer, as it comes: an int, a symbol, or a tensor to match."""
+
+import keras
+from keras import ops
+
+from textae.layers.lengths import output_lengths, reach, start_of, steps_for, tail_of, tail_range
+
+
+def whole(name, value, least=1):
+    """An int that was given as an int or as a sequence of one. Raises ValueError for anything else."""
+    number = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+    try:
+        found = int(number)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or isinstance(number, bool) or found != number or found < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}; received {value!r}")
+    return found
+
+
+def asked_length(output_length, length_axis=1):
+    """The length asked for: an int, a scalar integer tensor, a KerasTensor, or None for the padding's own.
+
+    A tensor of rank 2 or 3 asks for its own length, which is at `length_axis` (rank 3) or 1 (rank 2).
+    """
+    if output_length is None:
+        return None
+    if not hasattr(output_length, "shape"):
+        return whole("output_length", output_length)
+    rank = len(output_length.shape)
+    if rank in (2, 3):
+        axis = length_axis if rank == 3 else 1
+        known = output_length.shape[axis]
+        if known is not None:
+            return known
+        return (
+            output_length if isinstance(output_length, keras.KerasTensor) else ops.shape(output_length)[axis]
+        )
+    if rank:
+        raise ValueError(
+            "output_length must be an int, a scalar, or a tensor of rank 2 or 3 whose length is taken; "
+            f"received a tensor of shape {tuple(output_length.shape)}"
+        )
+    if isinstance(output_length, keras.KerasTensor):
+        return output_length
+    try:
+        return int(output_length)
+    except Exception as error:  # a symbol, not a value yet; each backend refuses in its own way
+        if keras.backend.backend() == "tensorflow":
+            return ops.cast(output_length, "int32")
+        raise ValueError(
+            "output_length must be an int or a tensor whose length is taken on the "
+            f"{keras.backend.backend()} backend, where shapes are static; received {output_length}"
+        ) from error
+
+
+def known_length(steps, asked, kernel_size, stride, padding, dilation_rate=1, output_padding=None):
+    """The output length of `steps` steps, None where it is not known. Raises ValueError if it cannot be made."""
+    if asked is None:
+        tail = tail_of(kernel_size, stride, padding, dilation_rate, output_padding)
+        return None if steps is None else (steps - 1) * stride + tail
+    if not isinstance(asked, int):
+        return None
+    geometry = (kernel_size, stride, padding, dilation_rate)
+    if steps is not None and steps != steps_for(asked, *geometry):
+        low, high = output_lengths(steps, *geometry)
+        raise ValueError(
+            f"output_length must be {low} to {high} for an input of length {steps} with kernel_size={kernel_size}, "
+            f"strides={stride}, padding={padding!r}, dilation_rate={dilation_rate}; received {asked}"
+        )
+    return asked
+
+
+def window(inputs, asked, kernel_size, stride, padding, dilation_rate=1, output_padding=None):
+    """Inputs `(batch, length, ...)` with what `asked` says of their length, and the `start` and `tail` to keep."""
+    geometry = (kernel_size, stride, padding, dilation_rate)
+    if asked is None:
+        tail = tail_of(*geometry, output_padding)
+    elif isinstance(asked, int):
+        steps = steps_for(asked, *geometry)
+        known_length(inputs.shape[1], asked, *geometry)
+        if inputs.shape[1] is None:
+            inputs = _of_length(inputs, steps)
+        tail = asked - (steps - 1) * stride
+    else:
+        tail = _held(asked - (ops.shape(inputs)[1] - 1) * stride, *tail_range(*geometry))
+        start = ops.maximum(reach(kernel_size, dilation_rate) - tail, 0) // 2 if padding == "same" else 0
+        return inputs, start, tail
+    return inputs, start_of(tail, kernel_size, padding, dilation_rate), tail
+
+
+def _of_length(inputs, steps):
+    """Inputs held to have `steps` steps when they come. Only TensorFlow has lengths that are not known."""
+    import tensorflow as tf
+
+    return tf.ensure_shape(inputs, (None, steps, *inputs.shape[2:]))
+
+
+def _held(tail, low, high):
+    """A tail held to be one that can be made when it comes. Only TensorFlow has lengths that are not known."""
+    import tensorflow as tf
+
+    message = f"output_length - (length - 1)*strides must be {low} to {high}"
+    checks = [
+        tf.debugging.assert_greater_equal(tail, low, message),
+        tf.debugging.assert_less_equal(tail, high, message),
+    ]
+    with tf.control_dependencies(checks):
+        return tf.identity(tail)
