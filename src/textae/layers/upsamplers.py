@@ -40,11 +40,7 @@ class Downsample(keras.layers.Layer):
         if mask is not None:
             inputs = masked(inputs, mask)
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
-        if (
-            self.kernel_size == self.stride
-            and inputs.shape[1] is not None
-            and inputs.shape[1] % self.stride == 0
-        ):
+        if self.kernel_size == self.stride:
             outputs = self._by_product(inputs, kernel)
         else:
             outputs = ops.conv(inputs, kernel, strides=self.stride, padding="same")
@@ -53,6 +49,10 @@ class Downsample(keras.layers.Layer):
         return outputs if self.activation is None else self.activation(outputs)
 
     def _by_product(self, inputs, kernel):
+        # Windows that neither overlap nor leave gaps: a convolution is a reshape and a product.
+        missing = -ops.shape(inputs)[1] % self.stride
+        if not isinstance(missing, int) or missing:
+            inputs = ops.pad(inputs, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
         batch, length, channels = ops.shape(inputs)
         rows = ops.reshape(inputs, (batch, length // self.stride, self.stride * channels))
         return ops.matmul(rows, ops.reshape(kernel, (self.stride * channels, self.filters)))
@@ -135,7 +135,7 @@ class Upsample(keras.layers.Layer):
         return outputs if self.activation is None else self.activation(outputs)
 
     def _by_convolution(self, inputs, mask):
-        batch, length, channels = ops.shape(inputs)
+        batch, length, _ = ops.shape(inputs)
         if mask is not None:
             inputs = masked(inputs, mask)
         if self.kind == "subpixel":
