@@ -164,7 +164,7 @@ class Batches:
         max_length: int,
         stride: int,
         batch_tokens: int,
-        buckets: int | Sequence[int] = 8,
+        buckets: int | Sequence[int] = 24,
         long_documents: str = "split",
         seed: int = 0,
         shuffle: bool = True,
