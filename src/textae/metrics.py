@@ -77,7 +77,7 @@ class TextMetrics:
 
         ``lengths`` and ``correct`` are the tokens of each document and how many of them are right; with them
         ``by_length`` sorts by tokens and gives the token accuracy, without them it sorts by words. Either
-        every batch has them or none. Raises ValueError if the sequences differ in length or that rule is broken.
+        every batch has them or none. Raises ValueError if that is broken or the sequences differ in length.
         """
         if len(originals) != len(reconstructions):
             raise ValueError(

@@ -1,0 +1,118 @@
+"""Figures of a model's quality, drawn with Matplotlib's objects and without its global state."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+
+class QualityRow(Protocol):
+    """Quality of the documents with ``low <= length < high``, as ``TextMetrics.by_length`` returns them."""
+
+    low: int
+    high: int | None
+    documents: int
+    token_accuracy: float | None
+    exact_match: float
+    sentence_bleu4: float
+
+
+def quality_by_length(rows: Sequence[QualityRow]) -> Figure:
+    """Draw token accuracy (where known), exact match and BLEU-4 over ranges of document length."""
+    if not rows:
+        raise ValueError("expected at least one range of lengths, received none")
+    figure, (axes,) = _figure(1, width=max(4.5, 0.5 + 0.9 * len(rows)))
+    places = np.arange(len(rows))
+    curves = {
+        "token accuracy": [np.nan if row.token_accuracy is None else row.token_accuracy for row in rows],
+        "exact match": [row.exact_match for row in rows],
+        "BLEU-4": [row.sentence_bleu4 for row in rows],
+    }
+    for (name, values), marker in zip(curves.items(), "os^", strict=True):
+        if not np.isnan(values).all():
+            axes.plot(places, values, marker=marker, label=name)
+    ranges = [f"{row.low}+" if row.high is None else f"{row.low}-{row.high - 1}" for row in rows]
+    labels = [f"{name}\n{row.documents:,} doc." for name, row in zip(ranges, rows, strict=True)]
+    axes.set_xticks(places, labels)
+    axes.set(xlabel="length of the original", ylabel="share", ylim=(-0.02, 1.02))
+    axes.legend(loc="lower left")
+    return figure
+
+
+def accuracy_by_position(correct: ArrayLike, total: ArrayLike, stride: int) -> Figure:
+    """Draw token accuracy by position and by stride phase, the position modulo ``stride``.
+
+    ``correct`` and ``total`` are counts of shape (positions,). A decoder whose upsampling treats the outputs
+    of one latent unequally shows as a zigzag over the phases.
+    """
+    correct, total = np.asarray(correct, np.float64), np.asarray(total, np.float64)
+    if correct.shape != total.shape or correct.ndim != 1 or not total.any():
+        raise ValueError(
+            "expected counts of shape (positions,), not all of them zero, "
+            f"received shapes {correct.shape} and {total.shape} with {int(total.sum())} tokens"
+        )
+    if stride < 1:
+        raise ValueError(f"expected a stride of at least 1, received {stride}")
+    figure, (by_position, by_phase) = _figure(2)
+    positions = np.flatnonzero(total)
+    by_position.plot(positions, correct[positions] / total[positions], linewidth=1)
+    by_position.set(xlabel="position (tokens)", ylabel="token accuracy")
+    phases = np.arange(len(total)) % stride
+    phase_total = np.bincount(phases, total, minlength=stride)
+    present = np.flatnonzero(phase_total)
+    accuracy = np.bincount(phases, correct, minlength=stride)[present] / phase_total[present]
+    by_phase.plot(present, accuracy, "o-", linewidth=1)
+    by_phase.axhline(correct.sum() / total.sum(), color="grey", linestyle="--", label="all positions")
+    by_phase.set(xlabel=f"position modulo {stride}", ylabel="token accuracy")
+    by_phase.xaxis.get_major_locator().set_params(integer=True)
+    by_phase.legend()
+    return figure
+
+
+def latent_dimensions(values: ArrayLike, threshold: float, name: str) -> Figure:
+    """Draw ``values`` of shape (dimensions,), such as variance or KL, from high to low on a logarithmic axis.
+
+    Dimensions above ``threshold`` count as alive; the title says how many.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"expected one value per dimension, received shape {values.shape}")
+    figure, (axes,) = _figure(1)
+    alive = int((values > threshold).sum())
+    floor = max(threshold, np.finfo(np.float32).tiny) * 1e-3  # a logarithmic axis cannot show zero
+    axes.semilogy(np.arange(1, values.size + 1), np.maximum(np.sort(values)[::-1], floor), ".-", linewidth=1)
+    axes.axhline(threshold, color="grey", linestyle="--")
+    axes.set(
+        xlabel="dimension, highest first",
+        ylabel=name,
+        title=f"{alive} of {values.size} dimensions alive ({name} > {threshold:g})",
+    )
+    return figure
+
+
+def curve(steps: ArrayLike, values: ArrayLike, name: str) -> Figure:
+    """Draw ``values`` called ``name`` over ``steps``, both of shape (points,)."""
+    steps, values = np.asarray(steps), np.asarray(values)
+    if steps.shape != values.shape or steps.ndim != 1:
+        raise ValueError(
+            f"expected steps and values of one shape (points,), received {steps.shape} and {values.shape}"
+        )
+    figure, (axes,) = _figure(1)
+    axes.plot(steps, values, marker="." if steps.size < 50 else None)
+    axes.set(xlabel="step", ylabel=name)
+    return figure
+
+
+def _figure(panels: int, width: float = 4.5) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure, ``width`` inches wide, and its panels, one below the other.
+
+    It is small in inches because TensorBoard shows images about 350 pixels wide, and text must stay readable.
+    """
+    figure = Figure(figsize=(width, 3.0 * panels), dpi=160, layout="constrained")
+    panel_axes = [figure.add_subplot(panels, 1, index + 1) for index in range(panels)]
+    for axes in panel_axes:
+        axes.grid(alpha=0.3)
+    return figure, panel_axes
