@@ -1,0 +1,254 @@
+"""Preparing a corpus: its documents, split by their content, written once as a TFDS data set.
+
+The data set is written record by record with array_record and TFDS's own metadata classes, not by a
+`GeneratorBasedBuilder`: the same files for a seventh of the time or less (`scripts/benchmark_corpora.py`).
+`tfds.builder_from_directory(folder)` and `tfds.builder("KIND/FINGERPRINT", data_dir=data_dir)` read them.
+"""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from textae.corpora.progress import Progress, say
+from textae.corpora.readers import Label
+
+SPLITS = ("train", "validation", "test")
+VERSION = "1.0.0"  # of the layout and of the way documents are split; part of every fingerprint
+# A group of one record is what TFDS and grain read at random without complaint. Compressing such small groups
+# takes four times as long and saves a third of the space.
+_OPTIONS = "group_size:1,uncompressed"
+
+# Split (None: to be chosen by content), text and label of a document.
+Example = tuple[str | None, str, Label | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to make a corpus: what it is called, what it is made from, how it is split."""
+
+    kind: str
+    name: str
+    fingerprint: str
+    examples: Callable[[Callable[[int], None]], Iterator[Example]]  # may be called more than once
+    total: int  # of what `examples` reports as its progress
+    shares: dict[str, float]  # of the splits that are taken out of train by content
+    unit: str = "B"  # of `total`
+
+
+def fingerprint(*parts: object) -> str:
+    """Hex digest of the `repr` of what a corpus is made from."""
+    return hashlib.blake2b(repr((VERSION, *parts)).encode(), digest_size=16).hexdigest()
+
+
+def shares(*, validation: float | None, test: float | None) -> dict[str, float]:
+    """Checked shares of the splits to be taken out of train; None for a split that is given."""
+    named = {"validation": validation, "test": test}
+    carved = {split: share for split, share in named.items() if share is not None}
+    for split, share in carved.items():
+        if not 0 < share < 1:
+            raise ValueError(
+                f"{split}_share: expected a number between 0 and 1, both excluded, found {share}"
+            )
+    if sum(carved.values()) >= 1:
+        raise ValueError(f"validation_share + test_share: expected less than 1, found {sum(carved.values())}")
+    return carved
+
+
+def prepare(recipe: Recipe, data_dir: Path) -> Path:
+    """Folder of the prepared data set of a recipe, made if it is not there yet.
+
+    The folder appears whole or not at all; of several processes one makes it and the others wait for it.
+    """
+    folder = Path(data_dir) / recipe.kind / recipe.fingerprint
+    if folder.is_dir():
+        return folder / VERSION
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for another process that prepares the corpus {recipe.name}")
+        lock.acquire()
+    try:
+        if not folder.is_dir():
+            _prepare_locked(recipe, folder)
+    finally:
+        lock.release()
+    return folder / VERSION
+
+
+def _prepare_locked(recipe: Recipe, folder: Path) -> None:
+    incomplete = folder.with_name(f"{folder.name}.incomplete")
+    if incomplete.exists():  # left by a process that was killed
+        shutil.rmtree(incomplete)
+    try:
+        (incomplete / VERSION).mkdir(parents=True)
+        start = time.monotonic()
+        sizes = _write(recipe, incomplete / VERSION)
+        incomplete.rename(folder)
+    finally:
+        shutil.rmtree(incomplete, ignore_errors=True)
+    counts = ", ".join(f"{split} {sizes[split]:,}" for split in SPLITS)
+    say(f"prepared the corpus {recipe.name} in {time.monotonic() - start:.1f} s; documents: {counts}")
+
+
+def key(content: bytes) -> int:
+    """Hash of the UTF-8 bytes of a document, 64 bits."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+class Splitting:
+    """Choice of a split by the content of a document, so that equal documents go to the same split.
+
+    test is the low end of the range of the key and validation its high end: adding documents, or changing one
+    share, moves no document between the other splits.
+    """
+
+    def __init__(self, carved: dict[str, float]):
+        self._carved = carved
+        self._test_below = int(carved.get("test", 0.0) * 2**64)
+        self._validation_from = 2**64 - int(carved.get("validation", 0.0) * 2**64)
+        self._chosen: dict[int, str] = {}
+        self._lowest: list[int] = []  # keys seen, as many as there are splits to fill
+
+    def __call__(self, content: bytes) -> str:
+        """Split of the document with these UTF-8 bytes."""
+        number = key(content)
+        if self._chosen:
+            return self._chosen.get(number, "train")
+        if len(self._lowest) <= len(self._carved) or number < self._lowest[-1]:
+            self._lowest = sorted({*self._lowest, number})[: len(self._carved) + 1]
+        if number < self._test_below:
+            return "test"
+        return "validation" if number >= self._validation_from else "train"
+
+    def for_few(self) -> "Splitting":
+        """The same for a corpus too small for its shares: one document each, the rest to train."""
+        splits = [*self._carved, "train"]
+        if len(self._lowest) < len(splits):
+            raise ValueError(
+                f"expected at least {len(splits)} different documents, one for each of {', '.join(splits)},"
+                f" found {len(self._lowest)}"
+            )
+        few = Splitting(self._carved)
+        few._chosen = dict(zip(self._lowest, self._carved, strict=False))
+        return few
+
+
+def _write(recipe: Recipe, folder: Path) -> dict[str, int]:
+    """Write the data set and return its number of documents per split."""
+    splitting = Splitting(recipe.shares)
+    sizes = _write_examples(recipe, folder, splitting)
+    empty = {split for split in SPLITS if not sizes[split]}
+    if empty == set(SPLITS):
+        raise ValueError(f"corpus {recipe.name}: expected documents, found none")
+    for split in empty - set(recipe.shares):
+        if split != "train" or not recipe.shares:
+            raise ValueError(f"corpus {recipe.name}: expected documents for the split {split}, found none")
+    if empty:
+        sizes = _write_examples(recipe, folder, splitting.for_few())
+    return sizes
+
+
+def _write_examples(recipe: Recipe, folder: Path, splitting: Splitting) -> dict[str, int]:
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    paths = {split: folder / f"{recipe.kind}-{split}.array_record-00000-of-00001" for split in SPLITS}
+    writers = {split: ArrayRecordWriter(str(path), _OPTIONS) for split, path in paths.items()}
+    documents = dict.fromkeys(SPLITS, 0)
+    sizes = dict.fromkeys(SPLITS, 0)  # bytes
+    serialize = None
+    try:
+        with Progress(f"preparing the corpus {recipe.name}", recipe.total, recipe.unit) as progress:
+            for split, text, label in recipe.examples(progress.advance):
+                if serialize is None:
+                    serialize = _Serializer(type(label))
+                content = text.encode()
+                split = split or splitting(content)
+                record = serialize(content, label)
+                writers[split].write(record)
+                documents[split] += 1
+                sizes[split] += len(record)
+    finally:
+        for writer in writers.values():
+            writer.close()
+    if serialize is not None:
+        _write_metadata(recipe, folder, serialize.label_type, documents, sizes)
+    return documents
+
+
+class _Serializer:
+    """Records of TFDS: a `tf.train.Example` with the feature text and, unless its type is NoneType, label."""
+
+    def __init__(self, label_type: type):
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        self.label_type = label_type
+        self._example = tf_example_pb2.Example()  # one for all records: five times faster than one for each
+        features = self._example.features.feature
+        self._text = features["text"].bytes_list.value
+        self._text.append(b"")
+        if label_type is int:
+            self._label = features["label"].int64_list.value
+            self._label.append(0)
+        elif label_type is str:
+            self._label = features["label"].bytes_list.value
+            self._label.append(b"")
+
+    def __call__(self, content: bytes, label: Label | None) -> bytes:
+        if type(label) is not self.label_type:
+            raise ValueError(
+                f"expected labels of one type, found {self.label_type.__name__} first, then"
+                f" {type(label).__name__} {label!r}"
+            )
+        self._text[0] = content
+        if label is not None:
+            self._label[0] = label if self.label_type is int else label.encode()
+        return self._example.SerializeToString(deterministic=True)
+
+
+def _write_metadata(
+    recipe: Recipe, folder: Path, label_type: type, documents: dict[str, int], sizes: dict[str, int]
+) -> None:
+    import numpy as np
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.dataset_info import DatasetIdentity
+
+    features = {"text": tfds.features.Text()}
+    if label_type is int:
+        features["label"] = tfds.features.Scalar(dtype=np.int64)
+    elif label_type is str:
+        features["label"] = tfds.features.Text()
+    identity = DatasetIdentity(
+        name=recipe.kind,
+        config_name=recipe.fingerprint,
+        version=tfds.core.Version(VERSION),
+        data_dir=str(folder),
+        module_name="textae.corpora",
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity,
+        description=f"The corpus {recipe.name}, prepared by textae.",
+        features=tfds.features.FeaturesDict(features),
+        disable_shuffling=True,
+    )
+    info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder,
+        dataset_name=recipe.kind,
+        filetype_suffix=tfds.core.FileFormat.ARRAY_RECORD.file_suffix,
+    )
+    splits = [
+        tfds.core.SplitInfo(
+            name=split, shard_lengths=[documents[split]], num_bytes=sizes[split], filename_template=template
+        )
+        for split in SPLITS
+        if documents[split]
+    ]
+    info.set_splits(tfds.core.splits.SplitDict(splits))
+    info.write_to_directory(folder)
