@@ -167,6 +167,9 @@ def test_sample_is_even_bounded_and_fixed():
     tenths = np.bincount([int(line) // 5000 for line in sample], minlength=10)
     assert tenths.min() > 400 and tenths.max() < 600
     assert training_sample(texts, 10**9) == texts
+    # Short texts get in no more easily than long ones.
+    sample = training_sample((text * (1 + 49 * (i % 2)) for i, text in enumerate(texts)), 300_000)
+    assert 0.4 < np.mean([len(line) == 6 for line in sample]) < 0.6
 
 
 def test_long_documents_are_broken_not_dropped():

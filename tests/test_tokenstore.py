@@ -53,6 +53,7 @@ def test_ids_outside_are_refused_and_leave_nothing(tmp_path, bad):
 def test_an_error_of_the_reader_leaves_nothing(tmp_path):
     def broken():
         yield DOCUMENTS[:3]
+        assert not (tmp_path / "s").exists()
         raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
@@ -115,6 +116,10 @@ def test_damage_is_noticed(tmp_path, name):
     path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     with pytest.raises(ValueError, match=rf"{name} is damaged"):
         open_store(tmp_path / "s").verify()
+
+    if name == "lengths.bin":
+        with pytest.raises(ValueError, match=r"lengths\.bin is damaged: expected \d+ tokens, found"):
+            open_store(tmp_path / "s")
 
     path.unlink()
     with pytest.raises(ValueError, match=rf"{name} is not readable"):

@@ -201,7 +201,7 @@ class CharactersTokenizer(Tokenizer):
 
 
 class WordsTokenizer(Tokenizer):
-    """The most frequent words between whitespace and one id for all others; white space is not kept."""
+    """The most frequent words between whitespace and one id for all others; the whitespace itself is lost."""
 
     kind = "words"
     lossless = False
@@ -236,7 +236,7 @@ def train_tokenizer(
     texts: Iterable[str],
     vocabulary_size: int | None = None,
     *,
-    sample_megabytes: float = 10.0,
+    sample_megabytes: float = 5.0,
     shrink: bool = False,
 ) -> Tokenizer:
     """Train a tokenizer on one pass over the texts.
