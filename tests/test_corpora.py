@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 
 from textae.corpora import SPLITS, open_corpus
 from textae.corpora.preparing import Splitting
+from textae.corpora.progress import Progress
 
 NUMBERS = [f"number {n} \0 ☃ {n * n}" for n in range(1000)]
 
@@ -263,3 +264,23 @@ def test_memory_is_bounded(tmp_path, kind):
         time.sleep(0.02)
     assert process.wait() == 0
     assert 50e6 < peak < 400e6  # of 300 MB of text
+
+
+def test_progress_is_plain_lines_without_a_terminal(capsys):
+    with Progress("reading", 200, seconds=0) as progress:
+        for _ in range(2):
+            progress.advance(100)
+    assert capsys.readouterr() == ("", "reading: 50 %\nreading: 100 %\n")
+    with Progress("reading", 200) as progress:
+        progress.advance(200)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Progress("reading", 200) as progress:
+        progress.advance(100)
+        progress._bar.refresh()
+    printed = capsys.readouterr().err
+    assert "reading:  50%" in printed
+    assert "\n" not in printed.strip()

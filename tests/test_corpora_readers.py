@@ -10,7 +10,7 @@ import os
 import pyarrow
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -74,6 +74,7 @@ def test_parquet(tmp_path, kind):
     assert list(records([item], "t", "n")) == [(text, n) for n, text in enumerate(TEXTS)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1)))
 def test_lines_come_back(tmp_path_factory, lines):
     path = tmp_path_factory.mktemp("lines") / "a.txt"
