@@ -141,7 +141,7 @@ def test_text_and_label_fields(tmp_path, tfds_dir):
     fails(
         tmp_path,
         tfds_dir,
-        "one of body, title, stars, found weight",
+        "one of body, stars, title, found weight",
         **{"name": "titled_reviews", "field": "body", "label": "weight"},
     )
 

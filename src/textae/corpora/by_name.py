@@ -180,8 +180,8 @@ def _text_field(builder: Any, title: str, field: str | None) -> str:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    texts = [name for name in features if isinstance(features[name], tfds.features.Text)]
-    listed = ", ".join(texts) or f"none among {', '.join(features)}"
+    texts = [name for name in sorted(features) if isinstance(features[name], tfds.features.Text)]
+    listed = ", ".join(texts) or f"none among {', '.join(sorted(features))}"
     if field is not None and field not in texts:
         raise ValueError(f"{title}: expected field to be a Text feature ({listed}), found {field}")
     if field is None and len(texts) != 1:
@@ -196,7 +196,7 @@ def _check_label(builder: Any, title: str, label: str) -> None:
     features = builder.info.features
     usable = [
         name
-        for name in features
+        for name in sorted(features)
         if isinstance(features[name], tfds.features.Text)
         or (features[name].shape == () and np.issubdtype(features[name].np_dtype, np.integer))
     ]
