@@ -240,7 +240,7 @@ def _examples(builder: Any, title: str, split: str, names: list[str]) -> Iterato
     from tensorflow_datasets.proto import tf_example_pb2
 
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-        # Taken apart here: TFDS decodes every feature of an example, at a tenth of the speed.
+        # Taken apart here: TFDS decodes every feature of an example, which is far slower.
         source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         for record in _batched(source):
             features = tf_example_pb2.Example.FromString(record).features.feature

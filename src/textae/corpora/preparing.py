@@ -1,7 +1,7 @@
 """Preparing a corpus: its documents, split by their content, written once as a TFDS data set.
 
 The data set is written record by record with array_record and TFDS's own metadata classes, not by a
-`GeneratorBasedBuilder`: the same files for a seventh of the time or less (`scripts/benchmark_corpora.py`).
+`GeneratorBasedBuilder`, which takes about three times as long (`scripts/benchmark_corpora.py`).
 `tfds.builder_from_directory(folder)` and `tfds.builder("KIND/FINGERPRINT", data_dir=data_dir)` read them.
 """
 
@@ -191,7 +191,7 @@ class _Serializer:
         self._new_example()
 
     def _new_example(self) -> None:
-        # Filling one message again and again is five times as fast as making one for each document, but what
+        # Filling one message again and again is twice as fast as making one for each document, but what
         # it held before is freed only with the message.
         from tensorflow_datasets.proto import tf_example_pb2
 
