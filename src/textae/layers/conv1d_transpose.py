@@ -3,7 +3,7 @@
 import keras
 from keras import activations, constraints, initializers, ops, regularizers
 
-from textae.layers.choice import choose
+from textae.layers.choice import choose, under_xla
 from textae.layers.implementations import IMPLEMENTATIONS
 from textae.layers.lengths import PADDINGS, steps_for
 from textae.layers.masks import Stretch, masked
@@ -139,11 +139,11 @@ class Conv1DTranspose(keras.layers.Layer):
         inputs, start, tail = window(inputs, self._asked(output_length), *self._geometry)
         if mask is not None:
             inputs = masked(inputs, mask)
-        batch, length, channels = inputs.shape
         kernel_size, stride, _, dilation_rate, _ = self._geometry
         way = self.implementation
         if way == "auto":
-            way = choose(batch, length, channels, self.filters, kernel_size, stride, dilation_rate)
+            dtype = keras.backend.standardize_dtype(inputs.dtype)
+            way = choose(inputs.shape[1], kernel_size, stride, dilation_rate, dtype, under_xla())
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
         outputs = IMPLEMENTATIONS[way](inputs, kernel, stride, dilation_rate, start, tail)
         if self.bias is not None:

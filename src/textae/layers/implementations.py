@@ -5,6 +5,7 @@ overlap-add to keep (see `lengths`): positions `start` to `start + (length - 1)*
 are ints, or scalar integer tensors where the output length is one. Each returns `(batch, new_length, filters)`.
 """
 
+import keras
 from keras import ops
 
 from textae.layers.lengths import reach
@@ -24,24 +25,46 @@ def matmul(inputs, kernel, stride, dilation_rate, start, tail):
     """One matrix product of every step with every tap, then an overlap-add."""
     batch, length, channels = ops.shape(inputs)
     taps, filters, _ = kernel.shape
-    weights = ops.reshape(kernel, (taps * filters, channels))
-    products = ops.matmul(inputs, ops.transpose(weights))
-    blocks = -(-reach(taps, dilation_rate) // stride)
-    if dilation_rate == 1:
-        extra = blocks * stride - taps
-        rows = ops.pad(products, ((0, 0), (0, 0), (0, extra * filters))) if extra else products
-    else:
-        zeros = ops.zeros_like(products[:, :, :filters])
-        at = {tap * dilation_rate: products[:, :, tap * filters : (tap + 1) * filters] for tap in range(taps)}
-        rows = ops.concatenate([at.get(place, zeros) for place in range(blocks * stride)], axis=-1)
-    width = stride * filters
+    static = isinstance(length, int) and isinstance(start, int) and isinstance(tail, int)
+    # The output is laid out in rows of `stride` positions. Where all is known the first row begins with the
+    # window; else the whole overlap-add is made and the window cut out of it.
+    extra = -(-(tail if static else reach(taps, dilation_rate)) // stride)
+    rows = length - 1 + extra
+    origin = start if static else 0
+
+    weights = ops.transpose(ops.reshape(kernel, (taps * filters, channels)))
+    products = ops.matmul(ops.reshape(inputs, (-1, channels)), weights)
+    products = ops.reshape(products, (batch, length, taps * filters))
     total = None
-    for block in range(blocks):
-        part = rows[:, :, block * width : (block + 1) * width]
-        part = ops.pad(part, ((0, 0), (block, blocks - 1 - block), (0, 0))) if blocks > 1 else part
+    for tap, count, row, phase in _runs(taps, stride, dilation_rate, origin):
+        before, after = max(-row, 0), max(row + 1 - extra, 0)  # steps whose row falls out of the window
+        if isinstance(length, int) and before + after >= length:
+            continue
+        part = piece(products, (0, before, tap * filters), (batch, length - before - after, count * filters))
+        across = (phase * filters, (stride - phase - count) * filters)
+        part = ops.pad(part, ((0, 0), (max(row, 0), max(extra - 1 - row, 0)), across))
         total = part if total is None else total + part
-    full = ops.reshape(total, (batch, (length + blocks - 1) * stride, filters))
-    return _cut(full, length, stride, start, tail, blocks * stride)
+    if total is None:  # no tap falls into the window
+        total = ops.zeros((batch, rows, stride * filters), dtype=products.dtype)
+    full = ops.reshape(total, (batch, rows * stride, filters))
+    if not static:
+        return _cut(full, length, stride, start, tail, extra * stride)
+    return piece(full, (0, 0, 0), (batch, (length - 1) * stride + tail, filters))
+
+
+def _runs(taps, stride, dilation_rate, origin):
+    """Taps in runs that stay together in one row of the output: (first tap, count, row, phase in the row).
+
+    Kernel 5, stride 2, origin 1: tap 0 ends row -1, taps 1 and 2 fill row 0, taps 3 and 4 row 1.
+    """
+    runs = []
+    for tap in range(taps):
+        row, phase = divmod(tap * dilation_rate - origin, stride)
+        if runs and runs[-1][2] == row and runs[-1][3] + runs[-1][1] == phase:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1, row, runs[-1][3])
+        else:
+            runs.append((tap, 1, row, phase))
+    return runs
 
 
 def polyphase(inputs, kernel, stride, dilation_rate, start, tail):
@@ -92,16 +115,26 @@ def _cut(full, length, stride, start, tail, full_tail):
     """Positions `start` to `start + (length-1)*stride + tail` of an overlap-add that ends `full_tail` on."""
     if _is(start, 0) and _is(tail, full_tail):
         return full
-    if isinstance(start, int) and isinstance(tail, int):
-        missing = max(start + tail - full_tail, 0)
-    else:
-        missing = stride  # a tail reaches at most a stride further than the reach
+    known = isinstance(start, int) and isinstance(tail, int)
+    missing = max(start + tail - full_tail, 0) if known else stride  # a tail is below reach + stride
     if missing:
         full = ops.pad(full, ((0, 0), (0, missing), (0, 0)))
-    return full[:, start : start + (length - 1) * stride + tail]
+    batch, _, filters = ops.shape(full)
+    return piece(full, (0, start, 0), (batch, (length - 1) * stride + tail, filters))
+
+
+def piece(whole, begin, size):
+    """The part of a tensor that begins and reaches so far along each axis."""
+    if all(_is(first, 0) for first in begin) and all(map(_is, size, whole.shape)):
+        return whole
+    if keras.backend.backend() == "tensorflow":
+        # The gradient of an index with colons (StridedSlice) takes several times as long as that of Slice.
+        return ops.slice(whole, begin, size)
+    return whole[tuple(slice(first, first + count) for first, count in zip(begin, size, strict=True))]
 
 
 def _is(value, number):
+    """Whether a value that may be a tensor is an int, and this one."""
     return isinstance(value, int) and value == number
 
 

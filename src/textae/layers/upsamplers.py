@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from textae.layers.conv1d_transpose import Conv1DTranspose
+from textae.layers.implementations import piece
 from textae.layers.lengths import convolved_length
 from textae.layers.masks import Stretch, masked, shrink
 from textae.layers.windows import asked_length, known_length, whole, window
@@ -54,8 +55,9 @@ class Downsample(keras.layers.Layer):
         if not isinstance(missing, int) or missing:
             inputs = ops.pad(inputs, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
         batch, length, channels = ops.shape(inputs)
-        rows = ops.reshape(inputs, (batch, length // self.stride, self.stride * channels))
-        return ops.matmul(rows, ops.reshape(kernel, (self.stride * channels, self.filters)))
+        rows = ops.reshape(inputs, (-1, self.stride * channels))
+        products = ops.matmul(rows, ops.reshape(kernel, (self.stride * channels, self.filters)))
+        return ops.reshape(products, (batch, length // self.stride, self.filters))
 
     def compute_mask(self, inputs, previous_mask=None):
         """Mask `(batch, ceil(length/stride))`: a step counts where any of its positions does."""
@@ -131,7 +133,8 @@ class Upsample(keras.layers.Layer):
             inputs, _, tail = window(inputs, asked_length(output_length), *self._geometry)
             outputs = self._by_convolution(inputs, mask)
             if not isinstance(tail, int) or tail < self.stride:
-                outputs = outputs[:, : (ops.shape(inputs)[1] - 1) * self.stride + tail]
+                batch, length, _ = ops.shape(inputs)
+                outputs = piece(outputs, (0, 0, 0), (batch, (length - 1) * self.stride + tail, self.filters))
         return outputs if self.activation is None else self.activation(outputs)
 
     def _by_convolution(self, inputs, mask):
