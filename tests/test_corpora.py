@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from textae.corpora import SPLITS, open_corpus
 from textae.corpora.preparing import Splitting
-from textae.corpora.progress import Progress
+from textae.progress import Progress
 
 NUMBERS = [f"number {n} \0 ☃ {n * n}" for n in range(1000)]
 

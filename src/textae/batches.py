@@ -64,9 +64,7 @@ def pieces(lengths: ArrayLike, max_length: int, stride: int, long_documents: str
     """
     _check_lengths(max_length, stride)
     if long_documents not in LONG_DOCUMENTS:
-        raise ValueError(
-            f"long_documents should be one of {', '.join(LONG_DOCUMENTS)}, received {long_documents!r}"
-        )
+        raise ValueError(f"long_documents should be one of {', '.join(LONG_DOCUMENTS)}, received {long_documents!r}")
     full = np.asarray(lengths).astype(np.int64) + 1
     documents = np.arange(len(full))
     long = full > max_length
@@ -99,9 +97,7 @@ def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, buckets: in
     if not len(lengths):
         return [max_length]
     if not 1 <= lengths.min() <= lengths.max() <= max_length:
-        raise ValueError(
-            f"lengths should be from 1 to {max_length}, received {lengths.min()} to {lengths.max()}"
-        )
+        raise ValueError(f"lengths should be from 1 to {max_length}, received {lengths.min()} to {lengths.max()}")
     rounded, counts = np.unique(-(-lengths // stride), return_counts=True)
     sizes = rounded.tolist()
     below = [0, *np.cumsum(counts).tolist()]  # pieces among the first j sizes
@@ -317,6 +313,4 @@ def ahead(items: Iterable, depth: int) -> Iterator:
 
 def _check_lengths(length: int, stride: int) -> None:
     if stride < 1 or length < stride or length % stride:
-        raise ValueError(
-            f"a padded length should be a positive multiple of stride {stride}, received {length}"
-        )
+        raise ValueError(f"a padded length should be a positive multiple of stride {stride}, received {length}")

@@ -97,9 +97,7 @@ def curve(steps: ArrayLike, values: ArrayLike, name: str) -> Figure:
     """Draw ``values`` called ``name`` over ``steps``, both of shape (points,)."""
     steps, values = np.asarray(steps), np.asarray(values)
     if steps.shape != values.shape or steps.ndim != 1:
-        raise ValueError(
-            f"expected steps and values of one shape (points,), received {steps.shape} and {values.shape}"
-        )
+        raise ValueError(f"expected steps and values of one shape (points,), received {steps.shape} and {values.shape}")
     figure, (axes,) = _figure(1)
     axes.plot(steps, values, marker="." if steps.size < 50 else None)
     axes.set(xlabel="step", ylabel=name)

@@ -81,8 +81,7 @@ class TextMetrics:
         """
         if len(originals) != len(reconstructions):
             raise ValueError(
-                "expected as many reconstructions as originals, "
-                f"received {len(reconstructions)} for {len(originals)}"
+                f"expected as many reconstructions as originals, received {len(reconstructions)} for {len(originals)}"
             )
         if not len(originals):
             return

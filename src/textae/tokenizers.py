@@ -57,9 +57,7 @@ class Tokenizer:
         Raises ValueError for a text with a lone surrogate, which is not Unicode text.
         """
         if isinstance(texts, str):
-            raise ValueError(
-                f"encode expects a sequence of texts, received one text of {len(texts)} characters"
-            )
+            raise ValueError(f"encode expects a sequence of texts, received one text of {len(texts)} characters")
         return self._encode(list(texts))
 
     def decode(self, ids: Sequence[ArrayLike]) -> list[str]:
@@ -72,14 +70,11 @@ class Tokenizer:
         for sequence in ids:
             array = np.asarray(sequence)
             if array.size and (array.dtype.kind not in "iu" or array.ndim != 1):
-                raise ValueError(
-                    f"decode expects 1-D integer ids, received {array.dtype} of shape {array.shape}"
-                )
+                raise ValueError(f"decode expects 1-D integer ids, received {array.dtype} of shape {array.shape}")
             array = array.astype(np.int64, copy=False).ravel()
             if array.size and not (array.min() >= 0 and array.max() < self.vocabulary_size):
                 raise ValueError(
-                    f"decode expects ids from 0 to {self.vocabulary_size - 1}, "
-                    f"received {array.min()} to {array.max()}"
+                    f"decode expects ids from 0 to {self.vocabulary_size - 1}, received {array.min()} to {array.max()}"
                 )
             cleaned.append(array[array > END_ID])
         return self._decode(cleaned)
@@ -115,9 +110,7 @@ class SentencePieceTokenizer(Tokenizer):
         self.vocabulary_size = self._processor.vocab_size()
         found = (self._processor.pad_id(), self._processor.eos_id())
         if found != (PAD_ID, END_ID):
-            raise ValueError(
-                f"the SentencePiece model should have pad and end ids {(PAD_ID, END_ID)}, found {found}"
-            )
+            raise ValueError(f"the SentencePiece model should have pad and end ids {(PAD_ID, END_ID)}, found {found}")
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         texts = [_escape(text) for text in texts]
@@ -150,10 +143,7 @@ class BytesTokenizer(Tokenizer):
         return [np.frombuffer(_encoded(text), np.uint8).astype(np.int32) + FIRST_BYTE_ID for text in texts]
 
     def _decode(self, ids: list[np.ndarray]) -> list[str]:
-        return [
-            (sequence - FIRST_BYTE_ID).astype(np.uint8).tobytes().decode("utf-8", "replace")
-            for sequence in ids
-        ]
+        return [(sequence - FIRST_BYTE_ID).astype(np.uint8).tobytes().decode("utf-8", "replace") for sequence in ids]
 
 
 class CharactersTokenizer(Tokenizer):
@@ -166,9 +156,7 @@ class CharactersTokenizer(Tokenizer):
         self.vocabulary_size = FIRST_CHARACTER_ID + len(characters)
         points = np.frombuffer(_encoded(characters, "utf-32-le"), np.uint32)
         if len(np.unique(points)) != len(points):
-            raise ValueError(
-                f"a characters tokenizer expects {len(points)} different characters, found repetitions"
-            )
+            raise ValueError(f"a characters tokenizer expects {len(points)} different characters, found repetitions")
         self._ids = np.full(0x110000, -1, np.int32)
         self._ids[points] = np.arange(FIRST_CHARACTER_ID, self.vocabulary_size, dtype=np.int32)
         self._pieces = [b""] * FIRST_BYTE_ID + [bytes([byte]) for byte in range(256)]
@@ -211,9 +199,7 @@ class WordsTokenizer(Tokenizer):
         self.vocabulary_size = UNKNOWN_WORD_ID + 1 + len(self.words)
         self._ids = {word: UNKNOWN_WORD_ID + 1 + number for number, word in enumerate(self.words)}
         if len(self._ids) != len(self.words):
-            raise ValueError(
-                f"a words tokenizer expects {len(self.words)} different words, found {len(self._ids)}"
-            )
+            raise ValueError(f"a words tokenizer expects {len(self.words)} different words, found {len(self._ids)}")
         self._pieces = ["", "", UNKNOWN_WORD, *self.words]
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
@@ -250,9 +236,7 @@ def train_tokenizer(
     if kind not in KINDS:
         raise ValueError(f"the kind of tokenizer should be one of {', '.join(KINDS)}, received {kind!r}")
     if vocabulary_size is not None and not 0 < vocabulary_size <= LARGEST_VOCABULARY:
-        raise ValueError(
-            f"vocabulary_size should be from 1 to {LARGEST_VOCABULARY}, received {vocabulary_size}"
-        )
+        raise ValueError(f"vocabulary_size should be from 1 to {LARGEST_VOCABULARY}, received {vocabulary_size}")
     if kind == "bytes":
         if vocabulary_size not in (None, FIRST_CHARACTER_ID):
             raise ValueError(
@@ -304,9 +288,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         else:
             raise ValueError(f"expected a kind among {', '.join(KINDS)}, found {kind!r}")
         if tokenizer.vocabulary_size != description.get("vocabulary_size"):
-            raise ValueError(
-                f"expected {description.get('vocabulary_size')} ids, found {tokenizer.vocabulary_size}"
-            )
+            raise ValueError(f"expected {description.get('vocabulary_size')} ids, found {tokenizer.vocabulary_size}")
     except (ValueError, RuntimeError, OSError) as error:  # RuntimeError: SentencePiece, and nesting in JSON
         raise ValueError(f"{path} is not a usable tokenizer: {_one_line(error)}") from error
     return tokenizer
@@ -354,9 +336,7 @@ def _train_sentencepiece(kind: str, sample: list[str], vocabulary_size: int, shr
     import sentencepiece
 
     if not any(line.strip() for line in sample):
-        raise ValueError(
-            f"a {kind} tokenizer expects texts to be trained on, received none that is not empty"
-        )
+        raise ValueError(f"a {kind} tokenizer expects texts to be trained on, received none that is not empty")
     if vocabulary_size < SMALLEST_SENTENCEPIECE:
         raise ValueError(
             f"a {kind} tokenizer expects a vocabulary_size of at least {SMALLEST_SENTENCEPIECE} "
@@ -390,8 +370,7 @@ def _train_sentencepiece(kind: str, sample: list[str], vocabulary_size: int, shr
         message = str(error)
         if found := re.search(r"too high \(\d+\).*<= (\d+)", message):
             raise ValueError(
-                f"vocabulary_size {vocabulary_size} is more than the texts can fill, "
-                f"the largest possible is {found[1]}"
+                f"vocabulary_size {vocabulary_size} is more than the texts can fill, the largest possible is {found[1]}"
             ) from None
         if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
             raise ValueError(
@@ -418,20 +397,15 @@ def _most_frequent(
         if len(counts) > COUNTED_WORDS:
             counts = Counter(dict(counts.most_common(COUNTED_WORDS // 2)))
     if not counts:
-        raise ValueError(
-            f"a {kind} tokenizer expects texts to be trained on, received none that is not empty"
-        )
+        raise ValueError(f"a {kind} tokenizer expects texts to be trained on, received none that is not empty")
     largest = fixed_ids + len(counts)
     if vocabulary_size is None:
         vocabulary_size = largest
     elif vocabulary_size < fixed_ids:
-        raise ValueError(
-            f"vocabulary_size of a {kind} tokenizer is at least {fixed_ids}, received {vocabulary_size}"
-        )
+        raise ValueError(f"vocabulary_size of a {kind} tokenizer is at least {fixed_ids}, received {vocabulary_size}")
     elif vocabulary_size > largest and not shrink:
         raise ValueError(
-            f"vocabulary_size {vocabulary_size} is more than the texts can fill, "
-            f"the largest possible is {largest}"
+            f"vocabulary_size {vocabulary_size} is more than the texts can fill, the largest possible is {largest}"
         )
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [part for part, _ in ordered[: vocabulary_size - fixed_ids]]

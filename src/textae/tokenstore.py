@@ -30,9 +30,7 @@ _ID_TYPES = {name: np.dtype(name) for name in ("|u1", "<u2", "<u4")}
 class TokenStore(Sequence):
     """Documents as ids without the end token; store[i] is an int32 array, lengths are in tokens."""
 
-    def __init__(
-        self, ids: np.ndarray, lengths: np.ndarray, vocabulary_size: int, folder: Path | None = None
-    ):
+    def __init__(self, ids: np.ndarray, lengths: np.ndarray, vocabulary_size: int, folder: Path | None = None):
         self.vocabulary_size = vocabulary_size
         self.folder = folder
         self.tokens = len(ids)
@@ -121,9 +119,7 @@ def open_store(folder: Path) -> TokenStore:
     ids = _map(folder / IDS_FILE, _ID_TYPES[description["dtype"]], description["tokens"])
     total = int(lengths.sum(dtype=np.int64))
     if total != description["tokens"]:
-        raise ValueError(
-            f"{folder / LENGTHS_FILE} is damaged: expected {description['tokens']} tokens, found {total}"
-        )
+        raise ValueError(f"{folder / LENGTHS_FILE} is damaged: expected {description['tokens']} tokens, found {total}")
     return TokenStore(ids, lengths, description["vocabulary_size"], folder)
 
 
@@ -163,9 +159,7 @@ def _joined(encoded: Iterable[Sequence[ArrayLike]]) -> Iterator[tuple[np.ndarray
         arrays = [np.asarray(document) for document in batch]
         for array in arrays:
             if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-                raise ValueError(
-                    f"a document should be 1-D integer ids, received {array.dtype} of {array.shape}"
-                )
+                raise ValueError(f"a document should be 1-D integer ids, received {array.dtype} of {array.shape}")
         lengths = np.array([len(array) for array in arrays], np.int64)
         yield np.concatenate([np.zeros(0, np.int64), *arrays]).astype(np.int64), lengths
 
@@ -189,9 +183,7 @@ def _read_description(folder: Path) -> dict:
     path = folder / DESCRIPTION_FILE
     try:
         if path.stat().st_size > LARGEST_DESCRIPTION_BYTES:
-            raise ValueError(
-                f"expected at most {LARGEST_DESCRIPTION_BYTES} bytes, found {path.stat().st_size}"
-            )
+            raise ValueError(f"expected at most {LARGEST_DESCRIPTION_BYTES} bytes, found {path.stat().st_size}")
         description = json.loads(path.read_bytes())
         if not isinstance(description, dict) or description.get("format") != 1:
             raise ValueError("expected an object with format 1")

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from textae.corpora.preparing import SPLITS, Example, Recipe, fingerprint, shares
-from textae.corpora.progress import say
 from textae.corpora.readers import Advance, Label
+from textae.progress import say
 
 _DEFAULT_HOST = "https://storage.googleapis.com"
 _SECONDS_TO_CONNECT = 6.0

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from textae.corpora.progress import Progress, say
 from textae.corpora.readers import Label
+from textae.progress import Progress, say
 
 SPLITS = ("train", "validation", "test")
 VERSION = "1.0.0"  # of the layout and of the way documents are split; part of every fingerprint

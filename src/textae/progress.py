@@ -18,9 +18,7 @@ class Progress:
         self._last = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(
-                total=total, desc=title, unit=unit, unit_scale=True, file=sys.stderr, leave=False
-            )
+            self._bar = tqdm(total=total, desc=title, unit=unit, unit_scale=True, file=sys.stderr, leave=False)
 
     def advance(self, amount: int) -> None:
         """Count `amount` more of the total as done."""

@@ -1,0 +1,269 @@
+"""Token ids to latents and back, in bulk: pieces of similar length together, documents put together again.
+
+The ids that come in and go out are whole documents without their end; a document's last block holds the end, and
+decoding looks for it there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from textae.batches import Batch, Batches
+from textae.model import Autoencoder
+from textae.objectives import predict
+
+END_ID = 1
+POSITIONS = 16384  # padded positions of a batch
+SHAPES = 8  # padded lengths where each costs a compilation
+
+
+@dataclass
+class Reconstructed:
+    """What came back of a document, and how it compares with what went in.
+
+    ids: without the end. correct: for each token of the document, its end last, whether it came back at its place.
+    nats: the cross-entropy of each token that was encoded. latents: how many numbers the document became.
+    """
+
+    ids: np.ndarray
+    correct: np.ndarray
+    nats: np.ndarray
+    latents: int
+
+
+class Codec:
+    """Encodes, decodes and reconstructs ids with a model.
+
+    Args:
+        model: built.
+        long_documents: "split", "cut" or "drop", for documents of more than `model.max_length` tokens.
+        latent_noise: standard deviation of normal noise that is added to latents before they are decoded, of a
+            repeatable sequence that begins with `seed`.
+
+    A model with one vector per text always cuts in `encode`: one row a document.
+    """
+
+    def __init__(
+        self, model: Autoencoder, long_documents: str = "split", latent_noise: float = 0.0, seed: int = 0
+    ) -> None:
+        self.model, self.long_documents, self.latent_noise = model, long_documents, latent_noise
+        self.random = np.random.default_rng(seed)
+        self._vector = model.latent == "vector"
+        self._fixed = keras.backend.backend() == "jax"  # each shape is compiled anew
+        shape = (None, model.latent_size) if self._vector else (None, None, model.latent_size)
+        ids, lengths = ((None, None), "int32"), ((None,), "int32")
+        self._encode = compiled(model, self._encode_batch, [ids, lengths])
+        self._decode = compiled(model, self._decode_batch, [(shape, "float32"), lengths, ((None, None), "int32")])
+        self._count = compiled(model, self._count_batch, [(shape, "float32")])
+
+    def encode(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return each document's latents: float32 (blocks, size), or (size,) from a model with one vector per text."""
+        stride, size = self.model.stride, self.model.latent_size
+        batches = self._batches(documents, "cut" if self._vector else "split")
+        totals = [-(-(len(ids) + 1) // stride) for ids in documents]
+        out = [np.zeros((1 if self._vector else total, size), np.float32) for total in totals]
+        for batch in batches.epoch(0):
+            latents = self._encode(batch.tokens, batch.lengths)
+            for row, document in self._rows(batch):
+                if self._vector:
+                    out[document][0] = latents[row]
+                else:
+                    first = batch.starts[row] // stride
+                    count = -(-batch.lengths[row] // stride)
+                    out[document][first : first + count] = latents[row, :count]
+        return [latents[0] for latents in out] if self._vector else out
+
+    def decode(self, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the ids that each document's latents stand for: the inverse of `encode`.
+
+        Raises:
+            ValueError: latents of another shape.
+        """
+        for array in latents:
+            self._check(array)
+        if self._vector:
+            latents = [array[None] for array in latents]
+        most = self.model.max_length // self.model.stride
+        parts = [
+            (document, first, min(most, len(array) - first))
+            for document, array in enumerate(latents)
+            for first in range(0, len(array), most)
+        ]
+        out: list[list[np.ndarray]] = [[] for _ in latents]
+        for chosen in _together([count for _, _, count in parts], POSITIONS // self.model.stride):
+            rows = [parts[i] for i in chosen]
+            height, blocks = self._fitting(len(rows), max(count for _, _, count in rows))
+            counts = np.zeros(height, np.int32)
+            counts[: len(rows)] = [count for _, _, count in rows]
+            padded = np.zeros((height, blocks, self.model.latent_size), np.float32)
+            for i, (document, first, count) in enumerate(rows):
+                padded[i, :count] = latents[document][first : first + count]
+            counts, ids, ends, _ = self._decoded(padded[:, 0] if self._vector else padded, counts)
+            for i, (document, first, count) in enumerate(rows):
+                last = self._vector or first + count == len(latents[document])
+                out[document].append((first, self._text(ids[i], ends[i], int(counts[i]), last)))
+        return [np.concatenate([ids for _, ids in sorted(found, key=lambda f: f[0])]) for found in out]
+
+    def reconstruct(self, documents: Sequence[np.ndarray]) -> list[Reconstructed | None]:
+        """Encode and decode documents and compare; None for one that `long_documents: drop` leaves out.
+
+        Of a document that is cut, the tokens beyond `max_length` count as wrong.
+        """
+        batches = self._batches(documents, self.long_documents)
+        found: list[list[tuple]] = [[] for _ in documents]
+        for batch in batches.epoch(0):
+            latents = self._encode(batch.tokens, batch.lengths)
+            if self.latent_noise:
+                latents = latents + np.float32(self.latent_noise) * self.random.standard_normal(
+                    latents.shape, np.float32
+                )
+            true = np.asarray(-(-batch.lengths // self.model.stride), np.int32)
+            counts, ids, ends, nats = self._decoded(latents, true, batch.tokens)
+            for row, document in self._rows(batch):
+                start, length = int(batch.starts[row]), int(batch.lengths[row])
+                tokens = batch.tokens[row, :length]
+                last = tokens[-1] == END_ID
+                text = self._text(ids[row], ends[row], int(counts[row]), last)
+                answered = np.concatenate([text, [END_ID]]) if last else text
+                right = np.zeros(length, bool)
+                shared = min(length, len(answered))
+                right[:shared] = tokens[:shared] == answered[:shared]
+                size = self.model.latent_size * (1 if self._vector else int(true[row]))
+                found[document].append((start, text, right, nats[row, :length].copy(), size))
+        return [self._joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
+
+    def _joined(self, document: np.ndarray, parts: list[tuple]) -> Reconstructed:
+        parts.sort(key=lambda part: part[0])
+        _, texts, rights, nats, sizes = zip(*parts, strict=True)
+        right = np.concatenate(rights)
+        missing = np.zeros(len(document) + 1 - len(right), bool)
+        if len(missing):  # cut: what stood there was not encoded, and the end was answered too early
+            right[-1] = False
+        return Reconstructed(np.concatenate(texts), np.concatenate([right, missing]), np.concatenate(nats), sum(sizes))
+
+    def _batches(self, documents: Sequence[np.ndarray], long_documents: str) -> Batches:
+        return Batches(
+            documents,
+            max_length=self.model.max_length,
+            stride=self.model.stride,
+            batch_tokens=max(POSITIONS, self.model.max_length),
+            buckets=_even_lengths(self.model.max_length, self.model.stride) if self._fixed else 64,
+            long_documents=long_documents,
+            shuffle=False,
+            fixed_rows=self._fixed,
+        )
+
+    def _fitting(self, rows: int, blocks: int) -> tuple[int, int]:
+        """Return the rows and blocks to compute for so many: the same, or one of few shapes if each is compiled."""
+        if not self._fixed:
+            return rows, blocks
+        stride = self.model.stride
+        length = next(n for n in _even_lengths(self.model.max_length, stride) if n >= blocks * stride)
+        return max(rows, POSITIONS // length), length // stride
+
+    def _rows(self, batch: Batch) -> Iterator[tuple[int, int]]:
+        for row, document in enumerate(batch.documents.tolist()):
+            if document >= 0:
+                yield row, document
+
+    def _text(self, ids: np.ndarray, ends: np.ndarray, count: int, last: bool) -> np.ndarray:
+        """Return a piece's ids: all of its blocks, but only up to the first end in the last block of a document."""
+        length = count * self.model.stride
+        if last:
+            block = ends[length - self.model.stride : length]
+            if block.any():
+                length = length - self.model.stride + int(block.argmax())
+        return ids[:length]
+
+    def _decoded(self, latents: Any, counts: np.ndarray, targets: np.ndarray | None = None) -> tuple:
+        """Return counts, ids, ends and nats; a vector tells its own number of blocks, nats go by the true one."""
+        told = counts
+        if self._vector:
+            told = np.where(counts > 0, self._count(latents), 0).astype(np.int32)
+        _, blocks = self._fitting(len(counts), max(int(told.max()), int(counts.max()), 1))
+        length = blocks * self.model.stride
+        if targets is None or targets.shape[1] < length:
+            padded = np.zeros((len(counts), length), np.int32)
+            if targets is not None:
+                padded[:, : targets.shape[1]] = targets
+            targets = padded
+        ids, ends, nats = self._decode(latents, told, targets)
+        if self._vector and (told != counts).any() and counts.any():
+            nats = self._decode(latents, counts, targets)[2]
+        return told, ids, ends, nats
+
+    def _encode_batch(self, tokens: Any, lengths: Any) -> Any:
+        return self.model.encoder(tokens, lengths)[0]
+
+    def _count_batch(self, latents: Any) -> Any:
+        return ops.cast(ops.argmax(self.model.decoder.block_logits(latents), axis=-1), "int32") + 1
+
+    def _decode_batch(self, latents: Any, counts: Any, targets: Any) -> tuple[Any, Any, Any]:
+        shape = ops.shape(targets)
+        states = self.model.decode(latents, counts, shape[1] // self.model.stride)
+        rows, embedding, bias = self.model.output_rows(ops.reshape(states, (-1, states.shape[-1])))
+        found = predict(rows, embedding, ops.reshape(targets, (-1,)), bias=bias)
+        return tuple(ops.reshape(values, (shape[0], shape[1])) for values in found)
+
+    def _check(self, array: np.ndarray) -> None:
+        dimensions, size = (1 if self._vector else 2), self.model.latent_size
+        if array.ndim != dimensions or array.shape[-1] != size or not array.size:
+            expected = f"({size},)" if self._vector else f"(blocks, {size}) with at least one block"
+            raise ValueError(f"expected a document's latents of shape {expected}, received {array.shape}")
+
+
+def compiled(
+    model: keras.Model, function: Callable[..., Any], signature: list[tuple[tuple, str]]
+) -> Callable[..., Any]:
+    """Return `function` of arrays compiled for the backend, giving NumPy arrays; it may use the model's weights.
+
+    `signature` is the shape (None: any) and type of each argument. The weights are read at each call.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
+        graph = tf.function(function, input_signature=specs)
+
+        def call(*arrays: Any) -> Any:
+            return tf.nest.map_structure(lambda t: t.numpy(), graph(*map(tf.convert_to_tensor, arrays)))
+
+        return call
+
+    import jax
+
+    def stateless(values: list[Any], *arrays: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+            return function(*arrays)
+
+    jitted = jax.jit(stateless)
+
+    def call(*arrays: Any) -> Any:
+        result = jitted([variable.value for variable in model.variables], *arrays)
+        return jax.tree.map(np.asarray, result)
+
+    return call
+
+
+def _even_lengths(max_length: int, stride: int) -> list[int]:
+    """Return a few padded lengths that grow by equal factors, for backends that compile each anew."""
+    exact = np.geomspace(stride, max_length, SHAPES)
+    return sorted({int(-(-length // stride) * stride) for length in np.round(exact)} | {max_length})
+
+
+def _together(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Yield the indices of items of similar size, so many at a time that the padded total stays in the budget."""
+    chosen: list[int] = []
+    for i in np.argsort(sizes, kind="stable")[::-1].tolist():
+        if chosen and (len(chosen) + 1) * sizes[chosen[0]] > budget:
+            yield chosen
+            chosen = []
+        chosen.append(i)
+    if chosen:
+        yield chosen

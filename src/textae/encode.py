@@ -1,0 +1,27 @@
+"""`python -m textae.encode run=DIR input=FILE output=FILE.npy`: the latents of a file's lines.
+
+One vector per text: `.npy`, float32 (lines, size). One per chunk: `.npz` with `latents` (chunks, size) and `offsets`
+(lines + 1), line i being latents[offsets[i]:offsets[i+1]]; or `.parquet` with a list of numbers and a count per line.
+"""
+
+from typing import Any
+
+from textae.commands import hydra_main, open_input, portions, read_lines, start_keras
+
+
+def main(options: Any) -> None:
+    """Write the latents file, whole or not at all."""
+    from textae.latentfiles import LatentWriter
+
+    source = open_input(options.input)
+    start_keras()
+    from textae.autoencoder import load
+
+    autoencoder = load(options.run)
+    with LatentWriter(options.output, autoencoder.model.latent, autoencoder.model.latent_size) as out:
+        for lines in portions(read_lines(source, options.input or "standard input")):
+            out.write(autoencoder.encode(lines))
+
+
+if __name__ == "__main__":
+    hydra_main("encode", main)

@@ -1,0 +1,172 @@
+"""Files of latents: written as they come, read back in portions; no pickle.
+
+`.npy` holds one row per text, float32 (texts, size), from models with one vector per text. `.npz` holds `latents`
+(chunks, size) and `offsets` (texts + 1), `.parquet` a row per text with `latents` (a flat list of numbers) and
+`chunks`; both are for models with one latent per chunk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+SUFFIXES = {"vector": (".npy", ".parquet"), "chunk": (".npz", ".parquet")}
+_ROWS = 4096  # texts of a portion
+
+
+def check(path: Path | str, latent: str) -> Path:
+    """Return the path.
+
+    Raises:
+        ValueError: its suffix is not one for latents of this kind.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES[latent]:
+        raise ValueError(
+            f"expected a file for {latent} latents to end in {' or '.join(SUFFIXES[latent])}, received {path.name}"
+        )
+    return path
+
+
+class LatentWriter:
+    """Writes latents of texts in the order in which they come; the file appears when all are written."""
+
+    def __init__(self, path: Path | str, latent: str, size: int) -> None:
+        self.path, self.latent, self.size = check(path, latent), latent, size
+        if not self.path.parent.is_dir():
+            raise ValueError(f"output: expected the folder {self.path.parent} to exist, found none")
+        self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        self._counts: list[np.ndarray] = []
+        self._rows = 0
+
+    def __enter__(self) -> LatentWriter:
+        if self.path.suffix == ".parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            schema = pa.schema({"latents": pa.list_(pa.float32()), "chunks": pa.int32()})
+            self._parquet = pq.ParquetWriter(self._temporary, schema)
+        else:
+            self._file = self._temporary.open("w+b")
+            _write_header(self._file, (0, self.size))
+        return self
+
+    def write(self, latents: np.ndarray | Sequence[np.ndarray]) -> None:
+        """Add the latents of some texts, as `encode` gives them."""
+        counts = np.array([1 if self.latent == "vector" else len(array) for array in latents], np.int64)
+        self._counts.append(counts)
+        flat = (
+            np.ascontiguousarray(np.concatenate([array.reshape(-1, self.size) for array in latents]), np.float32)
+            if len(latents)
+            else np.zeros((0, self.size), np.float32)
+        )
+        self._rows += len(flat)
+        if self.path.suffix == ".parquet":
+            import pyarrow as pa
+
+            offsets = np.concatenate([[0], np.cumsum(counts * self.size)]).astype(np.int32)
+            lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.reshape(-1)))
+            table = pa.table({"latents": lists, "chunks": pa.array(counts.astype(np.int32))})
+            self._parquet.write_table(table)
+        else:
+            self._file.write(flat.tobytes())
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        try:
+            if self.path.suffix == ".parquet":
+                self._parquet.close()
+            else:
+                self._file.seek(0)
+                _write_header(self._file, (self._rows, self.size))
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+                if kind is None and self.path.suffix == ".npz":
+                    self._pack()
+            if kind is None:
+                self._temporary.replace(self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def _pack(self) -> None:
+        packed = self._temporary.with_suffix(".zip")
+        counts = np.concatenate([np.zeros(1, np.int64), *self._counts])
+        try:
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                archive.write(self._temporary, "latents.npy")
+                with archive.open("offsets.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.cumsum(counts), allow_pickle=False)
+            packed.replace(self._temporary)
+        finally:
+            packed.unlink(missing_ok=True)
+
+
+def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]:
+    """Yield the latents of consecutive texts, some thousand at a time: what `LatentWriter` was given.
+
+    Raises:
+        ValueError: no such file, or one whose content is not latents of this kind and size.
+    """
+    path = check(path, latent)
+    if not path.is_file():
+        raise FileNotFoundError(f"input: expected a file of latents, found none at {path}")
+    try:
+        if path.suffix == ".parquet":
+            yield from _read_parquet(path, latent, size)
+        elif path.suffix == ".npy":
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
+            _check_rows(rows, size)
+            for start in range(0, len(rows), _ROWS):
+                yield list(np.asarray(rows[start : start + _ROWS], np.float32))
+        else:
+            with np.load(path, allow_pickle=False) as archive:
+                rows, offsets = archive["latents"], archive["offsets"]
+            _check_rows(rows, size)
+            if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or not len(offsets):
+                raise ValueError(f"expected offsets as one row of whole numbers, found {offsets.dtype}{offsets.shape}")
+            if offsets[0] != 0 or offsets[-1] != len(rows) or (np.diff(offsets.astype(np.int64)) < 1).any():
+                raise ValueError(f"expected offsets that rise from 0 to {len(rows)}, found others")
+            for start in range(0, len(offsets) - 1, _ROWS):
+                ends = offsets[start : start + _ROWS + 1]
+                yield [rows[a:b].astype(np.float32) for a, b in itertools.pairwise(ends)]
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a file of latents: {' '.join(str(error).split())[:300]}") from error
+
+
+def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarray]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=["latents", "chunks"]):
+            rows = []
+            for numbers, chunks in zip(batch["latents"], batch["chunks"].to_pylist(), strict=True):
+                array = np.asarray(numbers.values.to_numpy(zero_copy_only=False), np.float32)
+                if array.size != chunks * size or not chunks:
+                    raise ValueError(f"expected {chunks} chunks of {size} numbers, found {array.size} numbers")
+                rows.append(array if latent == "vector" else array.reshape(chunks, size))
+            yield rows
+    except (pa.ArrowException, AttributeError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_rows(rows: np.ndarray, size: int) -> None:
+    if rows.ndim != 2 or rows.shape[1] != size or rows.dtype.kind != "f":
+        raise ValueError(f"expected rows of {size} floats, found {rows.dtype} of shape {rows.shape}")
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
+    """Write a header of the same length for any number of rows: NumPy leaves room for the first dimension."""
+    description = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(file, description)

@@ -1,0 +1,54 @@
+"""What this machine does best: the choices behind `training.precision=auto` and `training.compile=auto`.
+
+docs/speed.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import keras
+
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def choose_precision(asked: str) -> str:
+    """Return "float32" or "bfloat16": with "auto", bfloat16 where the machine multiplies it faster."""
+    if asked != "auto":
+        return asked
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return "bfloat16" if _BFLOAT16_FLAGS & processor_flags() else "float32"
+
+
+def choose_compile(asked: str) -> str:
+    """Return "graph" or "xla"; JAX knows only the latter, and TensorFlow's graphs are faster on a CPU."""
+    if keras.backend.backend() == "jax":
+        return "xla"
+    return "graph" if asked == "auto" else asked
+
+
+def processor_flags() -> set[str]:
+    """Return the processor's instruction sets, as Linux names them; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
+
+
+def processor() -> str:
+    """Return the processor's name and how many of its cores this process may use."""
+    name = "unknown processor"
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"

@@ -1,0 +1,465 @@
+"""The autoencoder: embedding -> encoder (strided Conv1D) -> latent -> decoder (Conv1DTranspose) -> hidden states.
+
+Level 0 holds one position per token; stride i leads from level i to level i + 1. One list of strides drives both
+halves. Padding is set to zero before every convolution, so a text's latent does not depend on the batch it came in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from textae.layers import Downsample, Upsample
+
+
+class Reconstruction(NamedTuple):
+    """What one pass gives: decoder states (batch, length, channels), the latent, and terms for the loss.
+
+    `kl` is (batch, latents, latent_size), nats per dimension, or None; `blocks` is (batch, max_blocks), logits of
+    the number of blocks, or None where the latent's own length tells it.
+    """
+
+    hidden: Any
+    latent: Any
+    kl: Any
+    blocks: Any
+
+
+def build(config: Any, vocabulary_size: int, seed: int = 0) -> Autoencoder:
+    """Return a built `Autoencoder` from a `ModelConfig`; the only place here that reads one."""
+    model = Autoencoder(
+        vocabulary_size=vocabulary_size,
+        strides=list(config.strides),
+        widths=list(config.widths),
+        units=list(config.units),
+        kernel_size=config.kernel_size,
+        expansion=config.expansion,
+        normalization=config.normalization.name,
+        upsampler=config.upsampler.kind.name,
+        kernel_factor=config.upsampler.kernel_factor,
+        latent=config.latent.name,
+        latent_size=config.latent_size,
+        latent_normalization=config.latent_normalization.name,
+        latent_noise=config.latent_noise,
+        latent_dropout=config.latent_dropout,
+        variational=config.variational,
+        token_dropout=config.token_dropout,
+        unit_dropout=config.unit_dropout,
+        tie_embeddings=config.tie_embeddings,
+        output=config.output.name,
+        logit_scale=config.logit_scale,
+        output_bias=config.output_bias,
+        max_length=config.max_length,
+        seed=seed,
+    )
+    stride = model.stride
+    model(ops.zeros((1, stride), "int32"), ops.full((1,), stride, "int32"))
+    return model
+
+
+def real_positions(lengths: Any, length: Any, dtype: str) -> Any:
+    """Return (batch, length, 1): 1 where a position lies below the text's own length, else 0."""
+    positions = ops.arange(length, dtype="int32")
+    return ops.cast(positions[None, :, None] < lengths[:, None, None], dtype)
+
+
+def blocks_of(lengths: Any, stride: int) -> Any:
+    """Return how many blocks of `stride` positions hold `lengths` positions."""
+    return (lengths + (stride - 1)) // stride
+
+
+class Normalize(keras.layers.Layer):
+    """Root-mean-square or layer normalization over channels, or nothing; sums in float32.
+
+    RMS: Zhang and Sennrich, arXiv 1910.07467.
+    """
+
+    def __init__(self, kind: str = "rms", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Add the scale."""
+        if self.kind != "none":
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+
+    def call(self, inputs: Any) -> Any:
+        """Return the normalized inputs, (batch, length, channels)."""
+        if self.kind == "none":
+            return inputs
+        values = ops.cast(inputs, "float32")
+        if self.kind == "layer":
+            values = values - ops.mean(values, axis=-1, keepdims=True)
+        values = values * ops.rsqrt(ops.mean(ops.square(values), axis=-1, keepdims=True) + 1e-6)
+        return ops.cast(values, inputs.dtype) * ops.cast(self.scale, inputs.dtype)
+
+
+class ResidualUnit(keras.layers.Layer):
+    """inputs + Conv1D(gelu(Conv1D(normalize(inputs)))); starts as the identity, so depth costs nothing early.
+
+    Args:
+        kernel_size: of the first convolution; the second has 1.
+        expansion: channels between the two, as a multiple of the channels outside.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int,
+        expansion: float,
+        normalization: str,
+        dropout: float = 0.0,
+        seed: Any = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kernel_size, self.expansion = kernel_size, expansion
+        self.normalize = Normalize(normalization, name="normalize")
+        self.dropout = keras.layers.Dropout(dropout, seed=seed) if dropout else None
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build both convolutions."""
+        channels = shape[-1]
+        inner = max(int(channels * self.expansion), 1)
+        self.widen = keras.layers.Conv1D(inner, self.kernel_size, padding="same", name="widen", dtype=self.dtype_policy)
+        self.narrow = keras.layers.Dense(channels, kernel_initializer="zeros", name="narrow", dtype=self.dtype_policy)
+        self.normalize.build(shape)
+        self.widen.build(shape)
+        self.narrow.build((*shape[:-1], inner))
+
+    def call(self, inputs: Any, real: Any, training: bool = False) -> Any:
+        """Return (batch, length, channels); `real` (batch, length, 1) is 0 at padding and keeps it so."""
+        values = self.widen(self.normalize(inputs) * real)
+        values = self.narrow(keras.activations.gelu(values, approximate=True))
+        if self.dropout is not None:
+            values = self.dropout(values, training=training)
+        return inputs + values * real
+
+
+class Level(keras.layers.Layer):
+    """Some residual units at one resolution."""
+
+    def __init__(self, units: list[ResidualUnit], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build the units."""
+        for unit in self.units:
+            unit.build(shape)
+
+    def call(self, inputs: Any, real: Any, training: bool = False) -> Any:
+        """Return (batch, length, channels) of the same shape."""
+        for unit in self.units:
+            inputs = unit(inputs, real, training=training)
+        return inputs
+
+
+class Collapse(keras.layers.Layer):
+    """(batch, blocks, channels) -> (batch, size): one convolution over the whole rest, as in arXiv 1708.04729.
+
+    Shorter inputs count as if padded with zeros to `max_blocks`, but cost only what they hold.
+    """
+
+    def __init__(self, size: int, max_blocks: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size, self.max_blocks = size, max_blocks
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Add the kernel."""
+        deviation = 1 / math.sqrt(shape[-1] * self.max_blocks / 4)
+        self.kernel = self.add_weight(
+            shape=(self.max_blocks, shape[-1], self.size),
+            initializer=keras.initializers.RandomNormal(stddev=deviation),
+            name="kernel",
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Return (batch, size)."""
+        blocks, channels = ops.shape(inputs)[1], inputs.shape[-1]
+        kernel = ops.reshape(self.kernel[:blocks], (-1, self.size))
+        return ops.matmul(ops.reshape(inputs, (-1, blocks * channels)), ops.cast(kernel, inputs.dtype))
+
+
+class Expand(keras.layers.Layer):
+    """(batch, size) -> (batch, blocks, channels): the transpose of `Collapse`, computed for `blocks` only."""
+
+    def __init__(self, channels: int, max_blocks: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels, self.max_blocks = channels, max_blocks
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Add the kernel."""
+        self.kernel = self.add_weight(
+            shape=(self.max_blocks, self.channels, shape[-1]),
+            initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(shape[-1])),
+            name="kernel",
+        )
+
+    def call(self, inputs: Any, *, blocks: Any) -> Any:
+        """Return (batch, blocks, channels)."""
+        kernel = ops.reshape(self.kernel[:blocks], (-1, inputs.shape[-1]))
+        values = ops.matmul(inputs, ops.transpose(ops.cast(kernel, inputs.dtype)))
+        return ops.reshape(values, (-1, blocks, self.channels))
+
+
+class Bottleneck(keras.layers.Layer):
+    """Encoder states -> latent: projection, bounding, and in training noise and dropout.
+
+    Variational (Kingma and Welling, arXiv 1312.6114): mean and log-variance, sampled in training; the mean otherwise.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        normalization: str = "none",
+        noise: float = 0.0,
+        dropout: float = 0.0,
+        variational: bool = False,
+        max_blocks: int | None = None,
+        seed: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size, self.normalization, self.noise = size, normalization, noise
+        self.dropout, self.variational, self.seed = dropout, variational, seed
+        outputs = 2 * size if variational else size
+        self.project = (
+            keras.layers.Dense(outputs, name="project", dtype=self.dtype_policy)
+            if max_blocks is None
+            else Collapse(outputs, max_blocks, name="project", dtype=self.dtype_policy)
+        )
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build the projection."""
+        self.project.build(shape)
+
+    def call(self, states: Any, training: bool = False) -> tuple[Any, Any]:
+        """Return the latent in float32, and its KL divergence from N(0, 1) per dimension, or None."""
+        latent = ops.cast(self.project(states), "float32")
+        kl = None
+        if self.variational:
+            latent, log_variance = ops.split(latent, 2, axis=-1)
+            log_variance = ops.clip(log_variance, -12.0, 6.0)
+            kl = 0.5 * (ops.square(latent) + ops.exp(log_variance) - 1 - log_variance)
+        if self.normalization == "rms":
+            latent = latent * ops.rsqrt(ops.mean(ops.square(latent), axis=-1, keepdims=True) + 1e-6)
+        elif self.normalization == "tanh":
+            latent = ops.tanh(latent)
+        if training:
+            if self.variational:
+                latent = latent + ops.exp(0.5 * log_variance) * self._normal(latent)
+            if self.noise:
+                latent = latent + self.noise * self._normal(latent)
+            if self.dropout:
+                latent = keras.random.dropout(latent, self.dropout, seed=self.seed)
+        return latent, kl
+
+    def _normal(self, like: Any) -> Any:
+        return keras.random.normal(ops.shape(like), dtype="float32", seed=self.seed)
+
+
+class Encoder(keras.layers.Layer):
+    """Token ids (batch, length) -> latents: (batch, length / stride, size) or, for `vector`, (batch, size)."""
+
+    def __init__(self, embedding, levels, downsamplers, bottleneck, token_dropout, seed, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.embedding, self.levels, self.downsamplers = embedding, levels, downsamplers
+        self.bottleneck, self.token_dropout, self.seed = bottleneck, token_dropout, seed
+
+    def call(self, tokens: Any, lengths: Any, training: bool = False) -> tuple[Any, Any]:
+        """Return the latents and their KL divergence (or None); `lengths` is (batch,), in tokens."""
+        values = self.embedding(tokens)
+        if training and self.token_dropout:
+            shape = (*ops.shape(tokens), 1)
+            kept = keras.random.uniform(shape, seed=self.seed) >= self.token_dropout
+            values = values * ops.cast(kept, values.dtype)
+        for i, level in enumerate(self.levels):
+            if i:
+                values = self.downsamplers[i - 1](values)
+                lengths = blocks_of(lengths, self.downsamplers[i - 1].stride)
+            real = real_positions(lengths, ops.shape(values)[1], values.dtype)
+            values = level(values * real, real, training=training)
+        return self.bottleneck(values, training=training)
+
+
+class Decoder(keras.layers.Layer):
+    """Latents -> decoder states (batch, blocks * stride, channels); `vector` latents also tell their blocks."""
+
+    def __init__(self, project, block_counter, levels, upsamplers, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.project, self.block_counter = project, block_counter
+        self.levels, self.upsamplers = levels, upsamplers
+
+    def call(self, latents: Any, counts: Any, *, blocks: Any, training: bool = False) -> Any:
+        """Return decoder states.
+
+        Args:
+            latents: (batch, blocks, size) or (batch, size).
+            counts: (batch,), each text's own number of blocks.
+            blocks: the number of blocks of the longest.
+        """
+        latents = ops.cast(latents, self.compute_dtype)
+        values = self.project(latents) if self.block_counter is None else self.project(latents, blocks=blocks)
+        lengths = counts
+        for i, level in enumerate(self.levels):
+            if i:
+                values = self.upsamplers[i - 1](values)
+                lengths = lengths * self.upsamplers[i - 1].stride
+            real = real_positions(lengths, ops.shape(values)[1], values.dtype)
+            values = level(values * real, real, training=training)
+        return values
+
+    def block_logits(self, latents: Any) -> Any:
+        """Return (batch, max_blocks), logits of the number of blocks less one; None for `chunk` latents."""
+        return None if self.block_counter is None else self.block_counter(latents)
+
+
+class Autoencoder(keras.Model):
+    """A convolutional autoencoder of token ids, with named parts `encoder` and `decoder`.
+
+    Arguments are those of `textae.config.ModelConfig`, as plain values. `stride` is the product of the strides: the
+    number of tokens in a block.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        strides: list[int],
+        widths: list[int],
+        units: list[int],
+        kernel_size: int = 3,
+        expansion: float = 2.0,
+        normalization: str = "rms",
+        upsampler: str = "transpose",
+        kernel_factor: int = 1,
+        latent: str = "chunk",
+        latent_size: int = 128,
+        latent_normalization: str = "none",
+        latent_noise: float = 0.0,
+        latent_dropout: float = 0.0,
+        variational: bool = False,
+        token_dropout: float = 0.0,
+        unit_dropout: float = 0.0,
+        tie_embeddings: bool = True,
+        output: str = "dot",
+        logit_scale: float = 100.0,
+        output_bias: bool = False,
+        max_length: int = 256,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.vocabulary_size, self.max_length = vocabulary_size, max_length
+        self.stride, self.latent, self.latent_size = math.prod(strides), latent, latent_size
+        self.output_kind, self.logit_scale = output, logit_scale
+        self.variational = variational
+        self.seeds = keras.random.SeedGenerator(seed)
+        max_blocks = max_length // self.stride if latent == "vector" else None
+        policy = self.dtype_policy
+
+        def levels(name: str) -> list[Level]:
+            return [
+                Level(
+                    [
+                        ResidualUnit(
+                            kernel_size, expansion, normalization, unit_dropout, self.seeds,
+                            name=f"{name}_{i}_unit_{j}", dtype=policy,
+                        )
+                        for j in range(count)
+                    ],
+                    name=f"{name}_{i}",
+                    dtype=policy,
+                )
+                for i, count in enumerate(units)
+            ]  # fmt: skip
+
+        self.encoder = Encoder(
+            embedding=keras.layers.Embedding(
+                vocabulary_size,
+                widths[0],
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(widths[0])),
+                name="embedding",
+            ),
+            levels=levels("encoder"),
+            downsamplers=[
+                Downsample(width, kernel_factor * stride, stride, name=f"down_{i}", dtype=policy)
+                for i, (width, stride) in enumerate(zip(widths[1:], strides, strict=True))
+            ],
+            bottleneck=Bottleneck(
+                latent_size,
+                latent_normalization,
+                latent_noise,
+                latent_dropout,
+                variational,
+                max_blocks,
+                self.seeds,
+                name="bottleneck",
+            ),
+            token_dropout=token_dropout,
+            seed=self.seeds,
+            name="encoder",
+        )
+        self.decoder = Decoder(
+            project=(
+                keras.layers.Dense(widths[-1], name="project")
+                if max_blocks is None
+                else Expand(widths[-1], max_blocks, name="project")
+            ),
+            block_counter=None
+            if max_blocks is None
+            else keras.layers.Dense(max_blocks, name="block_counter", dtype="float32"),
+            levels=levels("decoder")[::-1],
+            upsamplers=[
+                Upsample(width, kernel_factor * stride, stride, kind=upsampler, name=f"up_{i}", dtype=policy)
+                for i, (width, stride) in enumerate(zip(widths[-2::-1], strides[::-1], strict=True))
+            ],
+            name="decoder",
+        )
+        self.final_normalize = Normalize(normalization, name="final_normalize")
+        self.untied = None
+        if not tie_embeddings:
+            self.untied = keras.layers.Embedding(
+                vocabulary_size,
+                widths[0],
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(widths[0])),
+                name="output_embedding",
+            )
+            self.untied.build(None)
+        self.bias = None
+        if output_bias:
+            self.bias = self.add_weight(shape=(vocabulary_size,), initializer="zeros", name="output_bias")
+
+    def call(self, tokens: Any, lengths: Any, training: bool = False) -> Reconstruction:
+        """Encode and decode (batch, length) ids; `length` is a multiple of `stride`, `lengths` (batch,) tokens."""
+        latent, kl = self.encoder(tokens, lengths, training=training)
+        blocks = ops.shape(tokens)[1] // self.stride
+        hidden = self.decode(latent, blocks_of(lengths, self.stride), blocks, training=training)
+        return Reconstruction(hidden, latent, kl, self.decoder.block_logits(latent))
+
+    def decode(self, latent: Any, counts: Any, blocks: Any, training: bool = False) -> Any:
+        """Return the states that `output_rows` takes, (batch, blocks * stride, channels), from latents.
+
+        `counts` is (batch,), each text's own number of blocks; `blocks` that of the longest.
+        """
+        return self.final_normalize(self.decoder(latent, counts, blocks=blocks, training=training))
+
+    def named_weights(self) -> dict[str, keras.Variable]:
+        """Return the trainable weights by their paths within the model."""
+        return {weight.path.partition("/")[2]: weight for weight in self.trainable_variables}
+
+    def output_rows(self, rows: Any) -> tuple[Any, Any, Any]:
+        """Return what the vocabulary loss takes: rows (rows, channels), embedding (vocabulary, channels), bias."""
+        embedding = (self.untied or self.encoder.embedding).embeddings
+        rows = ops.cast(rows, "float32")
+        if self.output_kind == "cosine":
+            rows = self.logit_scale * rows * _inverse_norm(rows)
+            embedding = embedding * _inverse_norm(embedding)
+        return rows, embedding, self.bias
+
+
+def _inverse_norm(rows: Any) -> Any:
+    return ops.rsqrt(ops.sum(ops.square(rows), axis=-1, keepdims=True) + 1e-12)

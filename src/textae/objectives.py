@@ -1,0 +1,292 @@
+"""The fused vocabulary loss: output projection, softmax cross-entropy and accuracy in one pass, rows in blocks.
+
+With a vocabulary of 8k the logits and their softmax are over two thirds of a model's work and nearly all of its
+memory. Here a block of rows is projected, compared with its targets, and turned into its gradients before the next
+block is touched: the logits never exist as a whole, neither forward nor backward, and nothing is computed twice.
+The idea of taking the gradient in the forward pass is Liger Kernel's (arXiv 2410.10989).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+BLOCK_ROWS = 1024  # rows of logits that exist at a time; docs/speed.md has the measurements
+
+
+class VocabularyLoss(NamedTuple):
+    """Sums over the rows with their weights: cross-entropy in nats, right predictions, and the weights."""
+
+    loss: Any
+    correct: Any
+    weight: Any
+
+
+def vocabulary_loss(
+    hidden: Any,
+    embedding: Any,
+    targets: Any,
+    weights: Any,
+    *,
+    bias: Any = None,
+    label_smoothing: float = 0.0,
+    precision: str = "float32",
+    block_rows: int = BLOCK_ROWS,
+) -> VocabularyLoss:
+    """Return the summed cross-entropy of `softmax(hidden @ embedding.T + bias)` and what goes with it.
+
+    Differentiable in `hidden`, `embedding` and `bias`; the gradient is that of `loss` alone. A row counts as correct
+    when no logit exceeds its target's, so equal logits count as right: use `predict` where that matters.
+
+    Args:
+        hidden: (rows, channels), the decoder's output at real positions.
+        embedding: (vocabulary, channels).
+        targets: (rows,) ids.
+        weights: (rows,) floats; 0 leaves a row out.
+        bias: (vocabulary,) or None.
+        label_smoothing: share of the target that is spread evenly over the vocabulary.
+        precision: "float32" or "bfloat16", the type of the three matrix products; sums and the softmax are float32.
+        block_rows: rows of logits that are held at a time.
+
+    Raises:
+        ValueError: `precision` is neither.
+    """
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"expected precision 'float32' or 'bfloat16', received {precision!r}")
+    targets = ops.cast(targets, "int32")
+    weights = ops.cast(weights, "float32")
+    has_bias = bias is not None
+
+    def sums_and_gradients(hidden, embedding, bias):
+        return _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, precision, block_rows)
+
+    @ops.custom_gradient
+    def fused(hidden, embedding, bias):
+        loss, correct, d_hidden, d_embedding, d_bias = sums_and_gradients(hidden, embedding, bias)
+
+        def backward(*arguments, upstream=None):
+            scale = _first(arguments if upstream is None else upstream)
+            return scale * d_hidden, scale * d_embedding, scale * d_bias
+
+        return (loss, correct), backward
+
+    hidden = ops.cast(hidden, "float32")
+    embedding = ops.cast(embedding, "float32")
+    bias = ops.cast(bias, "float32") if has_bias else ops.zeros((1,), "float32")
+    loss, correct = fused(hidden, embedding, bias)
+    return VocabularyLoss(loss, correct, ops.sum(weights))
+
+
+class Predictions(NamedTuple):
+    """For each row the best id of the text, whether the end would beat it, and the target's cross-entropy in nats."""
+
+    ids: Any
+    ends: Any
+    nats: Any
+
+
+def predict(
+    hidden: Any, embedding: Any, targets: Any, *, bias: Any = None, pad_id: int = 0, end_id: int = 1
+) -> Predictions:
+    """Return what each row of (rows, channels) decodes to, in float32, without holding all logits.
+
+    The padding is never an answer, and the end is answered apart from the text: only the last block of a document
+    can hold it, and who decodes knows which that is. `targets` (rows,) are only for `nats`.
+    """
+    embedding = ops.cast(embedding, "float32")
+    blocks, arrays = _in_blocks((ops.cast(hidden, "float32"), ops.cast(targets, "int32")), BLOCK_ROWS)
+    special = ops.cast(ops.arange(embedding.shape[0]) < max(pad_id, end_id) + 1, "float32") * -1e30
+
+    def one_block(block):
+        rows, ids = block
+        logits = ops.matmul(rows, ops.transpose(embedding))
+        if bias is not None:
+            logits = logits + bias
+        nats = ops.logsumexp(logits, axis=1) - ops.take_along_axis(logits, ids[:, None], axis=1)[:, 0]
+        ends = logits[:, end_id]
+        logits = logits + special
+        best = ops.cast(ops.argmax(logits, axis=1), "int32")
+        return ops.stack([best, ops.cast(ends > ops.max(logits, axis=1), "int32")], axis=1), nats
+
+    decided, nats = _map_blocks(one_block, arrays, blocks)
+    decided, nats = ops.reshape(decided, (-1, 2)), ops.reshape(nats, (-1,))
+    rows = ops.shape(hidden)[0]
+    return Predictions(decided[:rows, 0], decided[:rows, 1] > 0, nats[:rows])
+
+
+def reconstruction_sums(
+    model: Any,
+    tokens: Any,
+    lengths: Any,
+    training: bool,
+    *,
+    kl_weight: float = 0.0,
+    free_bits: float = 0.0,
+    label_smoothing: float = 0.0,
+    precision: str = "float32",
+    gather: bool = False,
+) -> dict[str, Any]:
+    """Return what a training step minimises (`total`) and reports, as sums over a batch's real tokens.
+
+    Args:
+        model: gives `textae.model.Reconstruction`, and the output layer by `output_rows`.
+        tokens: (batch, length) ids, padded; lengths: (batch,) real tokens of each.
+        kl_weight, free_bits: weight of the KL divergence, and the nats per dimension below which it is free
+            (Kingma et al., arXiv 1606.04934), for variational models.
+        gather: project real positions only; needs shapes that may depend on the data.
+    """
+    out = model(tokens, lengths, training=training)
+    length = ops.shape(tokens)[1]
+    real = ops.arange(length, dtype="int32")[None, :] < lengths[:, None]
+    hidden = ops.reshape(out.hidden, (-1, out.hidden.shape[-1]))
+    targets = ops.reshape(tokens, (-1,))
+    weights = ops.cast(ops.reshape(real, (-1,)), "float32")
+    if gather:
+        where = ops.nonzero(weights)[0]
+        hidden, targets = ops.take(hidden, where, axis=0), ops.take(targets, where, axis=0)
+        weights = ops.ones_like(ops.cast(targets, "float32"))
+    rows, embedding, bias = model.output_rows(hidden)
+    loss = vocabulary_loss(
+        rows, embedding, targets, weights, bias=bias, label_smoothing=label_smoothing, precision=precision
+    )
+    sums = {"loss": loss.loss, "correct": loss.correct, "tokens": loss.weight, "total": loss.loss}
+    counts = (lengths + (model.stride - 1)) // model.stride
+    if out.kl is not None:
+        kl = out.kl
+        if len(kl.shape) == 3:
+            own = ops.arange(ops.shape(kl)[1], dtype="int32")[None, :] < counts[:, None]
+            kl = kl * ops.cast(own, "float32")[:, :, None]
+        sums["kl"] = ops.sum(kl)
+        sums["total"] += kl_weight * ops.sum(ops.maximum(kl, free_bits))
+    if out.blocks is not None:
+        wanted = ops.one_hot(ops.maximum(counts, 1) - 1, out.blocks.shape[-1])
+        own = ops.cast(counts > 0, "float32")
+        nats = ops.sum(own * (ops.logsumexp(out.blocks, axis=1) - ops.sum(wanted * out.blocks, axis=1)))
+        sums["blocks_loss"] = nats
+        sums["total"] += nats
+    sums["documents"] = ops.cast(ops.sum(ops.cast(lengths > 0, "int32")), "float32")
+    return sums
+
+
+def _first(upstream: Any) -> Any:
+    """Return the upstream gradient of the loss: backends hand over a tuple, bare or nested."""
+    while isinstance(upstream, (tuple, list)):
+        upstream = upstream[0]
+    return upstream
+
+
+def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, precision, block_rows):
+    """Return loss, correct, and the loss's gradients in hidden, embedding and bias."""
+    vocabulary = embedding.shape[0]
+    has_bias = tuple(bias.shape) == (vocabulary,)
+    count = ops.shape(hidden)[0]
+    blocks, (hidden, targets, weights) = _in_blocks((hidden, targets, weights), block_rows)
+    matrix = ops.cast(embedding, precision)
+
+    def one_block(carry, block):
+        loss, correct, d_embedding, d_bias = carry
+        rows, ids, weight = block
+        rows = ops.cast(rows, precision)
+        logits = ops.cast(_product(rows, ops.transpose(matrix)), "float32")
+        if has_bias:
+            logits = logits + bias
+        target_logit = ops.take_along_axis(logits, ids[:, None], axis=1)[:, 0]
+        largest = ops.max(logits, axis=1)
+        shifted = ops.exp(logits - largest[:, None])
+        total = ops.sum(shifted, axis=1)
+        log_total = ops.log(total) + largest
+        nats = log_total - target_logit
+        if label_smoothing:
+            nats = (1 - label_smoothing) * nats + label_smoothing * (log_total - ops.mean(logits, axis=1))
+        loss = loss + ops.sum(weight * nats)
+        correct = correct + ops.sum(weight * ops.cast(target_logit >= largest, "float32"))
+
+        d_logits = shifted * (weight / total)[:, None]
+        if label_smoothing:
+            d_logits = d_logits - (label_smoothing / vocabulary * weight)[:, None]
+        d_logits = ops.cast(d_logits, precision)
+        d_target = ops.cast((1 - label_smoothing) * weight, precision)
+        d_logits = _subtract_at(d_logits, ids, d_target)
+        d_rows = ops.cast(_product(d_logits, matrix), "float32")
+        d_embedding = d_embedding + ops.cast(_product(ops.transpose(d_logits), rows), "float32")
+        if has_bias:
+            d_bias = d_bias + ops.sum(ops.cast(d_logits, "float32"), axis=0)
+        return (loss, correct, d_embedding, d_bias), d_rows
+
+    start = (
+        ops.zeros((), "float32"),
+        ops.zeros((), "float32"),
+        ops.zeros(embedding.shape, "float32"),
+        ops.zeros(bias.shape, "float32"),
+    )
+    (loss, correct, d_embedding, d_bias), d_hidden = _scan(one_block, start, (hidden, targets, weights), blocks)
+    return loss, correct, d_hidden[:count], d_embedding, d_bias
+
+
+def _in_blocks(arrays, block_rows):
+    """Return the number of blocks, and the arrays padded with zeros and cut into blocks."""
+    rows = arrays[0].shape[0]
+    if rows is None:
+        rows = ops.shape(arrays[0])[0]
+        blocks = ops.maximum((rows + block_rows - 1) // block_rows, 1)
+    else:
+        blocks = max(math.ceil(rows / block_rows), 1)
+    each = (rows + blocks - 1) // blocks  # blocks of equal size, so that fewer than `blocks` rows are padding
+    padding = blocks * each - rows
+
+    def cut(array):
+        rest = array.shape[1:]
+        filler = ops.zeros((padding, *rest), array.dtype)
+        return ops.reshape(ops.concatenate([array, filler], axis=0), (blocks, each, *rest))
+
+    return blocks, tuple(cut(array) for array in arrays)
+
+
+def _scan(body, start, arrays, blocks):
+    """Run `body` over the blocks one after another; rows' gradients come back end to end."""
+    if keras.backend.backend() == "tensorflow":
+        return _scan_tensorflow(body, start, arrays, blocks)
+    carry, stacked = ops.scan(body, start, arrays)
+    return carry, ops.reshape(stacked, (-1, stacked.shape[-1]))
+
+
+def _scan_tensorflow(body, start, arrays, blocks):
+    """As `_scan`; Keras's own scan keeps every carry, and refuses a number of blocks not known beforehand."""
+    import tensorflow as tf
+
+    def step(i, carry, collected):
+        carry, rows = body(carry, tuple(array[i] for array in arrays))
+        return i + 1, carry, collected.write(i, rows)
+
+    collected = tf.TensorArray("float32", size=blocks, element_shape=arrays[0].shape[1:])
+    _, carry, collected = tf.while_loop(
+        lambda i, *_: i < blocks, step, (tf.constant(0), start, collected), parallel_iterations=1
+    )
+    return carry, collected.concat()
+
+
+def _map_blocks(function, arrays, blocks):
+    """Return `function` of each block, stacked."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.map_fn(function, arrays, fn_output_signature=(tf.int32, tf.float32), parallel_iterations=1)
+    return ops.map(function, arrays)
+
+
+def _product(left, right):
+    """Return the matrix product, summed and (where the backend can) handed over in float32."""
+    if keras.backend.backend() == "jax":
+        import jax.numpy as jnp
+
+        return jnp.matmul(left, right, preferred_element_type="float32")
+    return ops.matmul(left, right)
+
+
+def _subtract_at(array, columns, values):
+    """Return (rows, columns) `array` less `values` at one column in each row."""
+    rows = ops.arange(ops.shape(array)[0], dtype="int32")
+    return ops.scatter_update(array, ops.stack([rows, columns], axis=1), -values, reduction="add")

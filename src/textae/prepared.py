@@ -1,0 +1,117 @@
+"""What a run trains on: corpus, tokenizer and token stores, made once and found again by their fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from textae.corpora import Corpus, open_corpus
+from textae.progress import Progress, say
+from textae.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
+from textae.tokenstore import TokenStore, open_store, write_store
+
+DEFAULT_VOCABULARY = 8192
+_FORMAT = 1  # of the folders under data_dir; part of every fingerprint
+_ENCODED_AT_ONCE = 4 << 20  # characters
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus with its tokenizer and the ids of its train and validation splits; test is read as text."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    train: TokenStore
+    validation: list[str]
+
+
+def prepare(
+    data_dir: Path,
+    corpus: dict[str, Any],
+    tokenizer: dict[str, Any],
+    validation_documents: int | None = None,
+) -> Prepared:
+    """Return the prepared corpus, making under `data_dir` what is not there yet.
+
+    Args:
+        data_dir: the folder of everything prepared; all of it can be deleted between runs.
+        corpus: arguments of `open_corpus`.
+        tokenizer: `kind`, `vocabulary_size` (None: what suits the corpus), `sample_megabytes`.
+        validation_documents: how many documents of the validation split are wanted (None: all).
+
+    Raises:
+        ValueError, FileNotFoundError: one line, for what cannot be prepared.
+    """
+    opened = open_corpus(data_dir=data_dir / "corpora", **corpus)
+    if opened.sizes["train"] == 0:
+        raise ValueError(f"corpus {opened.name}: expected documents in the train split, found none")
+    made = fingerprint(opened.fingerprint, sorted(tokenizer.items()))
+    folder = data_dir / "tokens" / made
+    with _locked(folder, opened.name):
+        if not (folder / "tokenizer" / "tokenizer.json").is_file():
+            _train(opened, tokenizer).save(folder / "tokenizer")
+        trained = load_tokenizer(folder / "tokenizer")
+        if not (folder / "train").is_dir():
+            batches = _encoded(opened, "train", trained)
+            write_store(folder / "train", batches, trained.vocabulary_size)
+    store = open_store(folder / "train")
+    store.verify()
+    return Prepared(opened, trained, store, list(islice(opened.texts("validation"), validation_documents)))
+
+
+def fingerprint(*parts: object) -> str:
+    """Return a hex digest of the `repr` of what something is made from."""
+    return hashlib.blake2b(repr((_FORMAT, *parts)).encode(), digest_size=16).hexdigest()
+
+
+def in_portions(texts: Iterable[str], characters: int = _ENCODED_AT_ONCE) -> Iterator[list[str]]:
+    """Yield lists of consecutive texts of about so many characters together."""
+    portion, size = [], 0
+    for text in texts:
+        portion.append(text)
+        size += len(text) + 1
+        if size >= characters:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _locked(folder: Path, name: str) -> FileLock:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+        lock.release()
+    except Timeout:
+        say(f"waiting for another process that tokenizes the corpus {name}")
+    return lock
+
+
+def _train(corpus: Corpus, settings: dict[str, Any]) -> Tokenizer:
+    kind, size = settings["kind"], settings["vocabulary_size"]
+    start = time.monotonic()
+    shrink = size is None
+    if shrink and kind in ("unigram", "bpe"):
+        size = DEFAULT_VOCABULARY
+    trained = train_tokenizer(
+        kind, corpus.texts("train"), size, sample_megabytes=settings["sample_megabytes"], shrink=shrink
+    )
+    say(f"trained the {kind} tokenizer in {time.monotonic() - start:.1f} s; vocabulary: {trained.vocabulary_size:,}")
+    return trained
+
+
+def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[list[Any]]:
+    start = time.monotonic()
+    with Progress(f"tokenizing {corpus.name}", corpus.sizes[split], "documents") as progress:
+        for portion in in_portions(corpus.texts(split)):
+            yield tokenizer.encode(portion)
+            progress.advance(len(portion))
+    say(f"tokenized {corpus.sizes[split]:,} documents in {time.monotonic() - start:.1f} s")

@@ -1,0 +1,22 @@
+"""`python -m textae.reconstruct run=DIR < lines.txt > lines.out`: each line as it comes back from its latent."""
+
+from typing import Any
+
+from textae.commands import answers, hydra_main, open_input, portions, read_lines, start_keras
+
+
+def main(options: Any) -> None:
+    """Write as many lines as there are in the input."""
+    source = open_input(options.input)
+    start_keras()
+    from textae.autoencoder import load
+
+    autoencoder = load(options.run)
+    with answers(options.output) as write:
+        for lines in portions(read_lines(source, options.input or "standard input")):
+            for text in autoencoder.reconstruct(lines):
+                write(text)
+
+
+if __name__ == "__main__":
+    hydra_main("reconstruct", main)
