@@ -200,7 +200,7 @@ def row_of(shape, seconds, backward, backend, xla, dtype):
         "dtype": dtype,
         "pass": "forward+backward" if backward else "forward",
         "shape": shape,
-        "chosen": choose(length, kernel_size, stride, 1, dtype, xla),
+        "chosen": choose(length, channels, kernel_size, stride, 1, dtype, xla),
         "product_gflops": product / statistics.median(seconds["product"]) / 1e9,
         "ms": {name: statistics.median(taken) * 1e3 for name, taken in seconds.items() if name != "product"},
         "share": share,

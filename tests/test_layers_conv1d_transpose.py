@@ -403,12 +403,16 @@ def test_right_values_for_same_padding_odd_kernels_and_strides(implementation):
 
 
 def test_speed_on_cpu_no_shape_is_chosen_a_way_known_to_be_slow():
-    assert choose(1, 8, 6, xla=True) == "matmul"  # 60 times slower natively
-    assert choose(6, 8, 4, xla=True) == "matmul"
-    assert choose(None, 8, 4, xla=True) == "matmul"
-    assert choose(16, 16, 16) == "matmul"  # twice
-    assert choose(128, 5, 2) == "native"
-    assert choose(128, 5, 2, dilation_rate=2) == "matmul"
+    assert choose(1, 1024, 8, 6, xla=True) == "matmul"  # 60 times slower natively
+    assert choose(6, 384, 8, 4, xla=True) == "matmul"
+    assert choose(None, 384, 8, 4, xla=True) == "matmul"
+    assert choose(128, 256, 5, 2, xla=True) == "native"
+    assert choose(16, 1024, 16, 16) == "matmul"  # twice
+    assert choose(6, 384, 8, 4) == "matmul"
+    assert choose(128, 256, 5, 2) == choose(None, 256, 5, 2) == "native"
+    assert choose(128, 256, 5, 2, dtype="bfloat16") == "native"
+    assert choose(128, 512, 5, 2, dtype="bfloat16") == "matmul"
+    assert choose(128, 256, 5, 2, dilation_rate=2) == "matmul"
 
 
 @needs_tensorflow

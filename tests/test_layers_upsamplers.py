@@ -162,5 +162,5 @@ def test_nonsense_is_refused(layer, wrong):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="kind must be one of transpose, .* received 'bicubic'"):
+    with pytest.raises(ValueError, match=r"kind must be one of transpose, .* received 'bicubic'"):
         Upsample(4, 3, 2, kind="bicubic")

@@ -2,28 +2,30 @@
 
 import keras
 
-# Inputs of at most this many steps go by the product: convolutions lose more on them than the overlap-add costs.
-SHORT = 8
+SHORT = 8  # steps; convolutions lose more on shorter inputs than the overlap-add costs
 SHORT_UNDER_XLA = 16
+WIDE = 512  # channels; the overlap-add costs as much whatever they are, and the product grows with them
 
 
-def choose(length, kernel_size, stride, dilation_rate=1, dtype="float32", xla=False) -> str:
+def choose(length, channels, kernel_size, stride, dilation_rate=1, dtype="float32", xla=False) -> str:
     """Name of the implementation to use for inputs of `length` steps, None where it is not known.
 
-    - No overlap (reach up to the stride) or a dilated kernel: `matmul`, which has no overlap-add to pay for in the
-      first case and in the second multiplies no zeros.
-    - Short inputs: `matmul`; native convolutions take up to 60 times as long as their arithmetic under XLA.
-    - Under XLA with a length that is not known yet: `matmul`, at most a tenth behind where native is ahead.
-    - bfloat16 outside XLA: `matmul`; the native gradient of the kernel runs at half the rate of the product.
-    - Else `native`, within a few percent of the machine's rate of matrix products.
+    - Nothing overlaps (kernel up to the stride), or the kernel is dilated: `matmul`. In the first case there is no
+      overlap-add to pay for, in the second it multiplies no zeros.
+    - Short inputs: `matmul`. Native convolutions take up to 60 times as long as their arithmetic under XLA.
+    - Under XLA with a length that is not known when it is traced: `matmul`, a few percent behind at worst.
+    - Outside XLA with a stride of 4 and more, many channels or bfloat16: `matmul`; with many channels in bfloat16
+      whatever the stride. The native gradient of the kernel is slow there.
+    - Else `native`, which runs at about the rate of matrix products.
     """
     if kernel_size <= stride or dilation_rate > 1:
         return "matmul"
     if xla:
         return "matmul" if length is None or length <= SHORT_UNDER_XLA else "native"
-    if dtype == "bfloat16" or (length is not None and length <= SHORT):
+    if length is not None and length <= SHORT:
         return "matmul"
-    return "native"
+    reasons = (stride >= 4) + (channels >= WIDE) + (dtype == "bfloat16")
+    return "matmul" if reasons >= 2 else "native"
 
 
 def under_xla() -> bool:

@@ -18,16 +18,16 @@ class Conv1DTranspose(keras.layers.Layer):
     (`kernel` `(kernel_size, filters, channels)`, `bias` `(filters,)`) have the same shapes. It adds:
 
     - `output_length`, here or in the call: the length to make, one that a forward convolution with the same
-      arguments brings back to the length of the input. An int, a scalar integer tensor (in the call, where the
-      backend has dynamic shapes), or a tensor `(batch, length, ...)` whose length is taken.
+      arguments brings back to the length of the input. An int, or in the call also a scalar integer tensor (where
+      the backend has dynamic shapes) or a tensor `(batch, length, ...)` whose length is taken.
     - `padding="causal"`: no position depends on a step after it.
     - `dilation_rate` together with `strides`.
     - `implementation`: `native`, `conv2d`, `matmul`, `polyphase`, or `auto`, which chooses by measurements.
     - Masks: masked steps count as zeros, and the mask goes on at the new length.
 
-    With reach `r = dilation_rate*(kernel_size-1) + 1` in the kernel's place, n steps and stride s, `valid` gives
-    `(n-1)*s + max(r, s)` positions, `same` and `causal` give `n*s`. With `output_padding` (at most s - 1),
-    `valid` gives `(n-1)*s + r + output_padding` and `same` `(n-1)*s + r % 2 + output_padding`.
+    With n steps, stride s and reach `r = dilation_rate*(kernel_size-1) + 1`, `valid` gives `(n-1)*s + max(r, s)`
+    positions, `same` and `causal` give `n*s`. With `output_padding` (at most s - 1), `valid` gives
+    `(n-1)*s + r + output_padding` and `same` gives `(n-1)*s + r % 2 + output_padding`.
 
     Raises ValueError for arguments out of range, and for a length that cannot be made.
     """
@@ -67,8 +67,7 @@ class Conv1DTranspose(keras.layers.Layer):
             self.output_padding = (whole("output_padding", output_padding, least=0),)
             if self.output_padding[0] >= self.strides[0]:
                 raise ValueError(
-                    f"output_padding must be less than strides={self.strides[0]}; "
-                    f"received {self.output_padding[0]}"
+                    f"output_padding must be less than strides={self.strides[0]}; received {self.output_padding[0]}"
                 )
             if self.padding == "causal":
                 raise ValueError(
@@ -83,9 +82,7 @@ class Conv1DTranspose(keras.layers.Layer):
         if output_length is not None:
             self.output_length = whole("output_length", output_length)
             steps_for(self.output_length, *self._geometry[:4])
-        self.data_format = (
-            keras.config.image_data_format() if data_format is None else str(data_format).lower()
-        )
+        self.data_format = keras.config.image_data_format() if data_format is None else str(data_format).lower()
         if self.data_format not in ("channels_last", "channels_first"):
             raise ValueError(f"data_format must be channels_last or channels_first; received {data_format!r}")
         if implementation != "auto" and implementation not in IMPLEMENTATIONS:
@@ -143,7 +140,8 @@ class Conv1DTranspose(keras.layers.Layer):
         way = self.implementation
         if way == "auto":
             dtype = keras.backend.standardize_dtype(inputs.dtype)
-            way = choose(inputs.shape[1], kernel_size, stride, dilation_rate, dtype, under_xla())
+            _, length, channels = inputs.shape
+            way = choose(length, channels, kernel_size, stride, dilation_rate, dtype, under_xla())
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
         outputs = IMPLEMENTATIONS[way](inputs, kernel, stride, dilation_rate, start, tail)
         if self.bias is not None:
@@ -162,7 +160,7 @@ class Conv1DTranspose(keras.layers.Layer):
         return keras.KerasTensor(self._shape(inputs.shape, length), dtype=self.compute_dtype)
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Mask `(batch, new_length)`: the first m steps marked gives the positions that m steps alone would make."""
+        """Mask `(batch, new_length)`: m first steps marked give the positions that m steps alone would make."""
         # Keras hands no second argument over here: `call` left behind the output length it was given.
         asked, self._asked_in_call = self._asked_in_call, None
         if previous_mask is None:

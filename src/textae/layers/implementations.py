@@ -1,8 +1,8 @@
 """Ways to compute a one-dimensional transposed convolution, with equal results.
 
 Each takes inputs `(batch, length, channels)`, a kernel `(kernel_size, filters, channels)` and the window of the
-overlap-add to keep (see `lengths`): positions `start` to `start + (length - 1)*stride + tail`. `start` and `tail`
-are ints, or scalar integer tensors where the output length is one. Each returns `(batch, new_length, filters)`.
+overlap-add to keep (see `lengths`): `(length - 1)*stride + tail` positions from `start` on. `start` and
+`tail` are ints, or scalar integer tensors where the output length is one. Each returns `(batch, new_length, filters)`.
 """
 
 import keras
@@ -17,7 +17,7 @@ def native(inputs, kernel, stride, dilation_rate, start, tail):
 
 
 def conv2d(inputs, kernel, stride, dilation_rate, start, tail):
-    """The two-dimensional detour: a picture of width 1, a two-dimensional transposed convolution, and back."""
+    """The detour: a picture of width 1, a two-dimensional transposed convolution, and back."""
     return _by_backend(inputs, kernel, stride, dilation_rate, start, tail, _conv_transpose_2d)
 
 

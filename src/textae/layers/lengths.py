@@ -1,11 +1,11 @@
 """Arithmetic of lengths of strided and transposed convolutions: pure functions of ints.
 
-A transposed convolution adds, for every input step i and tap j, a term at position `i*stride + j*dilation_rate`:
+A transposed convolution adds, for every input step i and tap j, a term at position i*stride + j*dilation_rate:
 the overlap-add. A padding keeps a window of it. A window is given by its first position `start` and its `tail`:
-of the overlap-add of n steps it keeps `(n - 1)*stride + tail` positions from `start` on, so neither depends on n.
+of the overlap-add of n steps it keeps (n - 1)*stride + tail positions from `start` on, so neither depends on n.
 
-Worked example: 3 steps, kernel 5, stride 2. The reach is 5, and the overlap-add has (3-1)*2 + 5 = 9 positions,
-0 to 8. `valid` keeps them all (start 0, tail 5). `same` keeps 3*2 = 6 of them from (5-2)//2 = 1 on (start 1,
+Worked example: 3 steps, kernel 5, stride 2. The reach is 5, and the overlap-add has (3-1)*2 + 5 = 9 positions, 0
+to 8. `valid` keeps them all (start 0, tail 5). `same` keeps 3*2 = 6 of them from (5-2)//2 = 1 on (start 1,
 tail 2). `causal` keeps the first 6 (start 0, tail 2). A forward `same` convolution with stride 2 brings 5 and
 6 positions to 3 steps, so the output lengths that `same` can be asked for are 5 (start 2, tail 1) and 6.
 """
@@ -14,12 +14,12 @@ PADDINGS = ("valid", "same", "causal")
 
 
 def reach(kernel_size: int, dilation_rate: int = 1) -> int:
-    """Positions from the first tap of a dilated kernel to its last, both counted: kernel 3, dilation 2 gives 5."""
+    """Positions from the first tap of a dilated kernel to its last, both counted: kernel 3, dilation 2: 5."""
     return dilation_rate * (kernel_size - 1) + 1
 
 
 def convolved_length(length: int, kernel_size: int, stride: int, padding: str, dilation_rate: int = 1) -> int:
-    """Steps that a forward strided convolution makes of `length` positions: 5 positions, stride 2, same: 3."""
+    """Steps that a forward convolution makes of `length` positions: 5 positions, stride 2, same: 3."""
     if padding == "valid":
         return max((length - reach(kernel_size, dilation_rate)) // stride + 1, 0)
     return -(-length // stride)
@@ -69,9 +69,7 @@ def steps_for(output_length: int, kernel_size: int, stride: int, padding: str, d
     return steps
 
 
-def output_lengths(
-    length: int, kernel_size: int, stride: int, padding: str, dilation_rate: int = 1
-) -> tuple[int, int]:
+def output_lengths(length: int, kernel_size: int, stride: int, padding: str, dilation_rate: int = 1) -> tuple[int, int]:
     """Shortest and longest output that can be asked for: 3 steps, kernel 5, stride 2, same: (5, 6)."""
     low, high = tail_range(kernel_size, stride, padding, dilation_rate)
     return (length - 1) * stride + low, (length - 1) * stride + high
@@ -85,5 +83,5 @@ def transposed_length(
     dilation_rate: int = 1,
     output_padding: int | None = None,
 ) -> int:
-    """Positions that a transposed convolution makes of `length` steps: 3 steps, kernel 5, stride 2, valid: 9."""
+    """Positions that a transposed convolution makes of `length` steps: 3, kernel 5, stride 2, valid: 9."""
     return (length - 1) * stride + tail_of(kernel_size, stride, padding, dilation_rate, output_padding)

@@ -22,8 +22,8 @@ def shrink(mask, stride):
 class Stretch(keras.Operation):
     """Mask `(batch, length)` to `(batch, new_length)`; an operation, so that it also takes symbols.
 
-    With stride s and tail t (see `lengths`), step i counts for positions i*s to i*s + max(s, t) - 1 of the output:
-    a mask of the first m steps marks as many positions as m steps alone would make.
+    With stride s and tail t (see `lengths`), step i counts for positions i*s to i*s + max(s, t) - 1 of the
+    output: a mask of the first m steps marks as many positions as m steps alone would make.
     """
 
     def __init__(self, geometry, output_length=None, length_axis=1, name=None):

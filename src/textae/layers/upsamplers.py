@@ -1,4 +1,4 @@
-"""The pair that changes the length of a sequence by a stride: down by a convolution, up in one of several ways."""
+"""The pair that changes a length by a stride: down by a convolution, up in one of several ways."""
 
 import keras
 from keras import ops
@@ -16,8 +16,8 @@ KINDS = ("transpose", "resize_nearest", "resize_linear", "subpixel")
 class Downsample(keras.layers.Layer):
     """Strided convolution: `(batch, length, channels)` to `(batch, ceil(length/stride), filters)`.
 
-    The padding is `same`: n*stride positions give n steps. With `kernel_size == stride` it is a reshape and one
-    matrix product.
+    The padding is `same`: n*stride positions give n steps. With `kernel_size == stride` it is a reshape and a
+    matrix product. Masked positions count as zeros, and the mask goes on at the new length.
     """
 
     def __init__(self, filters, kernel_size, stride, activation=None, use_bias=True, **kwargs):
@@ -88,17 +88,17 @@ class Upsample(keras.layers.Layer):
     `kind` is the way, and `kernel_size` counts positions of the output in each:
 
     - `transpose`: `Conv1DTranspose` with padding `same`;
-    - `resize_nearest`, `resize_linear`: each step repeated, or joined to the next by a straight line, then `Conv1D`;
-    - `subpixel`: a `Conv1D` over `ceil(kernel_size/stride)` steps to `stride*filters` channels, which become positions.
+    - `resize_nearest`, `resize_linear`: each step repeated, or joined to the next by a straight line, and then a
+      `Conv1D`;
+    - `subpixel`: a `Conv1D` over `ceil(kernel_size/stride)` steps to `stride*filters` channels, which become
+      positions.
 
     `output_length`, in the call, is any that `Downsample` brings back to the length of the input: more than
-    `(length - 1)*stride` and at most `length*stride`. Masked steps count as not there, and the mask goes on at the
-    new length.
+    `(length - 1)*stride` and at most `length*stride`. Masked steps count as not there, and the mask goes on at
+    the new length.
     """
 
-    def __init__(
-        self, filters, kernel_size, stride, kind="transpose", activation=None, use_bias=True, **kwargs
-    ):
+    def __init__(self, filters, kernel_size, stride, kind="transpose", activation=None, use_bias=True, **kwargs):
         super().__init__(**kwargs)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; received {kind!r}")
@@ -188,7 +188,7 @@ class Upsample(keras.layers.Layer):
 
 
 def _linear(inputs, mask, stride):
-    """Positions on straight lines between steps, half a pixel from the ends of each; flat before and after."""
+    """Positions on straight lines between the middles of steps; flat before the first and after the last."""
     batch, length, channels = ops.shape(inputs)
     before = ops.concatenate([inputs[:, :1], inputs[:, :-1]], axis=1)
     after = ops.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)

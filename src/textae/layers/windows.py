@@ -1,4 +1,4 @@
-"""The length asked of a layer that makes sequences longer, as it comes: an int, a symbol, or a tensor to match."""
+"""The length asked of a layer that makes sequences longer: an int, a scalar tensor, or a tensor to match."""
 
 import keras
 from keras import ops
@@ -33,9 +33,7 @@ def asked_length(output_length, length_axis=1):
         known = output_length.shape[axis]
         if known is not None:
             return known
-        return (
-            output_length if isinstance(output_length, keras.KerasTensor) else ops.shape(output_length)[axis]
-        )
+        return output_length if isinstance(output_length, keras.KerasTensor) else ops.shape(output_length)[axis]
     if rank:
         raise ValueError(
             "output_length must be an int, a scalar, or a tensor of rank 2 or 3 whose length is taken; "
@@ -55,7 +53,7 @@ def asked_length(output_length, length_axis=1):
 
 
 def known_length(steps, asked, kernel_size, stride, padding, dilation_rate=1, output_padding=None):
-    """The output length of `steps` steps, None where it is not known. Raises ValueError if it cannot be made."""
+    """The output length of `steps` steps, None where not known. Raises ValueError if it cannot be made."""
     if asked is None:
         tail = tail_of(kernel_size, stride, padding, dilation_rate, output_padding)
         return None if steps is None else (steps - 1) * stride + tail
@@ -65,14 +63,15 @@ def known_length(steps, asked, kernel_size, stride, padding, dilation_rate=1, ou
     if steps is not None and steps != steps_for(asked, *geometry):
         low, high = output_lengths(steps, *geometry)
         raise ValueError(
-            f"output_length must be {low} to {high} for an input of length {steps} with kernel_size={kernel_size}, "
-            f"strides={stride}, padding={padding!r}, dilation_rate={dilation_rate}; received {asked}"
+            f"output_length must be {low} to {high} for an input of length {steps} with "
+            f"kernel_size={kernel_size}, strides={stride}, padding={padding!r}, "
+            f"dilation_rate={dilation_rate}; received {asked}"
         )
     return asked
 
 
 def window(inputs, asked, kernel_size, stride, padding, dilation_rate=1, output_padding=None):
-    """Inputs `(batch, length, ...)` with what `asked` says of their length, and the `start` and `tail` to keep."""
+    """Inputs `(batch, length, ...)`, with their length where `asked` tells it, and `start` and `tail` to keep."""
     geometry = (kernel_size, stride, padding, dilation_rate)
     if asked is None:
         tail = tail_of(*geometry, output_padding)
@@ -97,7 +96,7 @@ def _of_length(inputs, steps):
 
 
 def _held(tail, low, high):
-    """A tail held to be one that can be made when it comes. Only TensorFlow has lengths that are not known."""
+    """A tail held to be one that can be made. Only TensorFlow has lengths that are not known."""
     import tensorflow as tf
 
     message = f"output_length - (length - 1)*strides must be {low} to {high}"
