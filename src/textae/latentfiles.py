@@ -47,14 +47,14 @@ class LatentWriter:
         self._rows = 0
 
     def __enter__(self) -> LatentWriter:
+        self._file = self._temporary.open("w+b")
         if self.path.suffix == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
 
             schema = pa.schema({"latents": pa.list_(pa.float32()), "chunks": pa.int32()})
-            self._parquet = pq.ParquetWriter(self._temporary, schema)
+            self._parquet = pq.ParquetWriter(self._file, schema)
         else:
-            self._file = self._temporary.open("w+b")
             _write_header(self._file, (0, self.size))
         return self
 
@@ -80,16 +80,16 @@ class LatentWriter:
 
     def __exit__(self, kind: Any, *_: object) -> None:
         try:
-            if self.path.suffix == ".parquet":
-                self._parquet.close()
-            else:
-                self._file.seek(0)
-                _write_header(self._file, (self._rows, self.size))
+            with self._file:
+                if self.path.suffix == ".parquet":
+                    self._parquet.close()
+                else:
+                    self._file.seek(0)
+                    _write_header(self._file, (self._rows, self.size))
                 self._file.flush()
                 os.fsync(self._file.fileno())
-                self._file.close()
-                if kind is None and self.path.suffix == ".npz":
-                    self._pack()
+            if kind is None and self.path.suffix == ".npz":
+                self._pack()
             if kind is None:
                 self._temporary.replace(self.path)
         finally:
@@ -129,6 +129,8 @@ def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]
             with np.load(path, allow_pickle=False) as archive:
                 rows, offsets = archive["latents"], archive["offsets"]
             _check_rows(rows, size)
+            if not isinstance(offsets, np.ndarray):
+                raise ValueError("expected offsets as an array, found none")
             if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or not len(offsets):
                 raise ValueError(f"expected offsets as one row of whole numbers, found {offsets.dtype}{offsets.shape}")
             if offsets[0] != 0 or offsets[-1] != len(rows) or (np.diff(offsets.astype(np.int64)) < 1).any():
@@ -149,8 +151,10 @@ def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarra
             rows = []
             for numbers, chunks in zip(batch["latents"], batch["chunks"].to_pylist(), strict=True):
                 array = np.asarray(numbers.values.to_numpy(zero_copy_only=False), np.float32)
-                if array.size != chunks * size or not chunks:
+                if array.size != chunks * size or not chunks or numbers.values.null_count:
                     raise ValueError(f"expected {chunks} chunks of {size} numbers, found {array.size} numbers")
+                if latent == "vector" and chunks != 1:
+                    raise ValueError(f"expected one chunk a text, found {chunks}")
                 rows.append(array if latent == "vector" else array.reshape(chunks, size))
             yield rows
     except (pa.ArrowException, AttributeError, TypeError) as error:
@@ -158,8 +162,9 @@ def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarra
 
 
 def _check_rows(rows: np.ndarray, size: int) -> None:
-    if rows.ndim != 2 or rows.shape[1] != size or rows.dtype.kind != "f":
-        raise ValueError(f"expected rows of {size} floats, found {rows.dtype} of shape {rows.shape}")
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != size or rows.dtype.kind != "f":
+        found = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "no array"
+        raise ValueError(f"expected rows of {size} floats, found {found}")
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:

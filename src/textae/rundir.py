@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
+import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -59,8 +59,8 @@ class RunDir:
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Make the folder with its configuration and environment."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self / CONFIG, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         write_json(self / ENVIRONMENT, {"format": FORMAT} | dict(environment))
+        write_text(self / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))  # last: it is a run
 
     def config(self) -> dict[str, Any]:
         """Return the plain values of the run's configuration.
@@ -77,8 +77,8 @@ class RunDir:
         if found != FORMAT:
             raise ValueError(f"run: expected a run folder of format {FORMAT}, found {found!r} in {self.folder}")
         try:
-            loaded = OmegaConf.to_container(OmegaConf.load(self / CONFIG), resolve=False)
-        except Exception as error:  # OmegaConf and PyYAML each have many kinds
+            loaded = yaml.safe_load((self / CONFIG).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
             raise ValueError(f"run: {self / CONFIG} is damaged: {_one_line(error)}") from error
         if not isinstance(loaded, dict):
             raise ValueError(f"run: expected {self / CONFIG} to hold settings, found {type(loaded).__name__}")
@@ -101,7 +101,7 @@ class RunDir:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
     """Write named arrays and a JSON object that goes with them, with a checksum over both."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     described = json.dumps(dict(metadata), sort_keys=True)
     check = str(_checksum(contiguous, described))
     write_bytes(path, save(contiguous, {"metadata": described, "crc32": check}))

@@ -1,0 +1,118 @@
+"""What several test files share: a small corpus, a small configuration, and one run trained on them."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+WORDS = "the a small large red blue house tree river runs sleeps sings under over near and never often".split()
+
+
+def make_lines(count, seed=0):
+    """Sentences of one to nine words, some of them with other scripts."""
+    draw = random.Random(seed)
+    lines = [" ".join(draw.choices(WORDS, k=draw.randint(1, 9))) for _ in range(count)]
+    lines[3::50] = [f"{line} ☃ naïve 日本" for line in lines[3::50]]
+    return lines
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "lines.txt"
+    path.write_text("".join(line + "\n" for line in dict.fromkeys(make_lines(500))), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def tiny_mapping(corpus_file, data_dir):
+    """A function: the plain values of a run of moments, with changes by dotted names."""
+
+    def make(**changes):
+        values = {
+            "corpus": {"kind": "text", "files": [str(corpus_file)], "validation_share": 0.1, "test_share": 0.1},
+            "tokenizer": {"kind": "bytes"},
+            "model": {
+                "strides": [4],
+                "widths": [16, 32],
+                "units": [0, 1],
+                "latent_size": 16,
+                "max_length": 32,
+            },
+            "training": {
+                "max_steps": 12,
+                "batch_tokens": 512,
+                "buckets": 2,
+                "warmup_steps": 3,
+                "learning_rate": 0.01,
+                "log_every": 4,
+                "validate_every": 5,
+                "validation_documents": 20,
+                "precision": "float32",
+                "samples": 2,
+            },
+            "data_dir": str(data_dir),
+        }
+        for name, value in changes.items():
+            *groups, last = name.split(".")
+            place = values
+            for group in groups:
+                place = place.setdefault(group, {})
+            place[last] = value
+        return values
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_mapping):
+    """A function: the same as a checked `Config`."""
+    from textae.config import from_mapping
+
+    return lambda **changes: from_mapping(tiny_mapping(**changes))
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_config, tmp_path_factory):
+    """The folder of a finished run, and the metrics that `fit` returned."""
+    from textae.training import fit
+
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    return folder, fit(tiny_config(), folder)
+
+
+@pytest.fixture(scope="session")
+def small_model():
+    """A function: a built model over 20 ids whose zero-initialised weights are drawn as well."""
+    import keras
+
+    from textae.model import Autoencoder
+
+    def make(random_weights=True, **changes):
+        settings = {
+            "vocabulary_size": 20,
+            "strides": [2, 2],
+            "widths": [6, 8, 10],
+            "units": [1, 1, 1],
+            "latent_size": 5,
+            "max_length": 24,
+        } | changes
+        keras.utils.set_random_seed(0)
+        model = Autoencoder(**settings)
+        model(np.zeros((1, model.stride), np.int32), np.full((1,), model.stride, np.int32))
+        if random_weights:
+            draw = np.random.default_rng(1)
+            for weight in model.trainable_variables:
+                values = np.array(weight.value)
+                weight.assign(values + 0.2 * draw.standard_normal(values.shape).astype(np.float32))
+        return model
+
+    return make
