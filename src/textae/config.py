@@ -162,7 +162,7 @@ class TextConfig(CorpusConfig):
     """The user's own files."""
 
     kind: str = "text"
-    files: list[str] = field(default_factory=list)
+    files: list[str] = MISSING
     test_files: list[str] = field(default_factory=list)
     validation_files: list[str] = field(default_factory=list)
     field: str | None = None
@@ -272,7 +272,7 @@ class TrainingConfig:
     """How long, how fast, and what is kept."""
 
     seed: int = 0
-    max_steps: int | None = 600
+    max_steps: int | None = 300
     max_epochs: float | None = None
     max_minutes: float | None = None
     batch_tokens: int = 4096
@@ -293,7 +293,7 @@ class TrainingConfig:
     precision: Precision = Precision.auto
     compile: Compile = Compile.auto
     log_every: int = 20
-    validate_every: int = 200
+    validate_every: int = 100
     validation_documents: int | None = 500
     patience: int | None = None
     checkpoint_minutes: float = 5.0
@@ -399,12 +399,22 @@ class DecodeConfig:
     output: str | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class ReportConfig:
+    """What `textae.report` takes."""
+
+    runs: str = MISSING
+    sort: str = "token_accuracy"
+    csv: str | None = None
+
+
 CORPORA = {"pydocs": PydocsConfig, "text": TextConfig, "tfds": TfdsConfig}
 COMMANDS = {
     "evaluate": EvaluateConfig,
     "reconstruct": ReconstructConfig,
     "encode": EncodeConfig,
     "decode": DecodeConfig,
+    "report": ReportConfig,
 }
 
 

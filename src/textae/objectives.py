@@ -15,6 +15,7 @@ import keras
 from keras import ops
 
 BLOCK_ROWS = 1024  # rows of logits that exist at a time; docs/speed.md has the measurements
+_TINY = 1e-37  # keeps the logarithm of a share that underflows finite
 
 
 class VocabularyLoss(NamedTuple):
@@ -155,12 +156,12 @@ def reconstruction_sums(
     sums = {"loss": loss.loss, "correct": loss.correct, "tokens": loss.weight, "total": loss.loss}
     counts = (lengths + (model.stride - 1)) // model.stride
     if out.kl is not None:
-        kl = out.kl
-        if len(kl.shape) == 3:
-            own = ops.arange(ops.shape(kl)[1], dtype="int32")[None, :] < counts[:, None]
-            kl = kl * ops.cast(own, "float32")[:, :, None]
-        sums["kl"] = ops.sum(kl)
-        sums["total"] += kl_weight * ops.sum(ops.maximum(kl, free_bits))
+        own = counts[:, None] > 0
+        if len(out.kl.shape) == 3:
+            own = (ops.arange(ops.shape(out.kl)[1], dtype="int32")[None, :] < counts[:, None])[:, :, None]
+        own = ops.cast(own, "float32")
+        sums["kl"] = ops.sum(own * out.kl)
+        sums["total"] += kl_weight * ops.sum(own * ops.maximum(out.kl, free_bits))
     if out.blocks is not None:
         wanted = ops.one_hot(ops.maximum(counts, 1) - 1, out.blocks.shape[-1])
         own = ops.cast(counts > 0, "float32")
@@ -189,31 +190,29 @@ def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, preci
     def one_block(carry, block):
         loss, correct, d_embedding, d_bias = carry
         rows, ids, weight = block
-        rows = ops.cast(rows, precision)
-        logits = ops.cast(_product(rows, ops.transpose(matrix)), "float32")
+        narrow = ops.cast(rows, precision)
+        logits = ops.cast(_product(narrow, ops.transpose(matrix)), "float32")
         if has_bias:
             logits = logits + bias
-        target_logit = ops.take_along_axis(logits, ids[:, None], axis=1)[:, 0]
-        largest = ops.max(logits, axis=1)
-        shifted = ops.exp(logits - largest[:, None])
-        total = ops.sum(shifted, axis=1)
-        log_total = ops.log(total) + largest
-        nats = log_total - target_logit
+        shares = ops.softmax(logits, axis=-1)
+        target = ops.take_along_axis(shares, ids[:, None], axis=1)[:, 0]
+        nats = -ops.log(target + _TINY)
         if label_smoothing:
+            log_total = ops.logsumexp(logits, axis=1)
             nats = (1 - label_smoothing) * nats + label_smoothing * (log_total - ops.mean(logits, axis=1))
         loss = loss + ops.sum(weight * nats)
-        correct = correct + ops.sum(weight * ops.cast(target_logit >= largest, "float32"))
+        correct = correct + ops.sum(weight * ops.cast(target >= ops.max(shares, axis=1), "float32"))
 
-        d_logits = shifted * (weight / total)[:, None]
+        # The difference is taken in float32: of a share near 1 bfloat16 would leave nothing.
+        d_logits = _subtract_at(shares, ids, ops.full_like(weight, 1 - label_smoothing))
         if label_smoothing:
-            d_logits = d_logits - (label_smoothing / vocabulary * weight)[:, None]
+            d_logits = d_logits - label_smoothing / vocabulary
         d_logits = ops.cast(d_logits, precision)
-        d_target = ops.cast((1 - label_smoothing) * weight, precision)
-        d_logits = _subtract_at(d_logits, ids, d_target)
-        d_rows = ops.cast(_product(d_logits, matrix), "float32")
-        d_embedding = d_embedding + ops.cast(_product(ops.transpose(d_logits), rows), "float32")
+        d_rows = ops.cast(_product(d_logits, matrix), "float32") * weight[:, None]
+        weighted = ops.cast(rows * weight[:, None], precision)
+        d_embedding = d_embedding + ops.cast(_product(ops.transpose(d_logits), weighted), "float32")
         if has_bias:
-            d_bias = d_bias + ops.sum(ops.cast(d_logits, "float32"), axis=0)
+            d_bias = d_bias + ops.sum(ops.cast(d_logits, "float32") * weight[:, None], axis=0)
         return (loss, correct, d_embedding, d_bias), d_rows
 
     start = (
