@@ -293,6 +293,11 @@ class Decoder(keras.layers.Layer):
         self.project, self.block_counter = project, block_counter
         self.levels, self.upsamplers = levels, upsamplers
 
+    def build(self, latents_shape: tuple[int | None, ...], counts_shape: tuple[int | None, ...]) -> None:
+        """Build what `call` does not reach; the rest is built on its way."""
+        if self.block_counter is not None:
+            self.block_counter.build(latents_shape)
+
     def call(self, latents: Any, counts: Any, *, blocks: Any, training: bool = False) -> Any:
         """Return decoder states.
 
@@ -306,8 +311,10 @@ class Decoder(keras.layers.Layer):
         lengths = counts
         for i, level in enumerate(self.levels):
             if i:
-                values = self.upsamplers[i - 1](values)
-                lengths = lengths * self.upsamplers[i - 1].stride
+                upsampler = self.upsamplers[i - 1]
+                mask = real[:, :, 0] > 0 if upsampler.kind == "resize_linear" else None  # no line into the padding
+                values = upsampler(values, mask=mask)
+                lengths = lengths * upsampler.stride
             real = real_positions(lengths, ops.shape(values)[1], values.dtype)
             values = level(values * real, real, training=training)
         return values
