@@ -275,11 +275,12 @@ def main():
                     seconds = measure(calls, arguments.rounds, arguments.longest)
                     rows.append(row_of(shape, seconds, backward, backend, xla, dtype))
                     print(f"{mode} {dtype} {a_pass} {shape}", file=sys.stderr, flush=True)
-    print(table(rows, ways))
-    if arguments.json:
-        versions = {"python": platform.python_version(), "keras": keras.__version__}
-        report = {"versions": versions, "threads": len(os.sched_getaffinity(0)), "rows": rows}
-        arguments.json.write_text(json.dumps(report, indent=1))
+                block = [row for row in rows if (row["mode"], row["dtype"]) == (mode, dtype)]
+                print(table([row for row in block if row["pass"] == block[-1]["pass"]], ways), flush=True)
+                if arguments.json:
+                    versions = {"python": platform.python_version(), "keras": keras.__version__}
+                    report = {"versions": versions, "threads": len(os.sched_getaffinity(0)), "rows": rows}
+                    arguments.json.write_text(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
