@@ -2,18 +2,22 @@
 
 from typing import Any
 
-from textae.commands import answers, hydra_main, start_keras
+from textae.commands import answers, begun, check_output, hydra_main, run_config, start_keras
 
 
 def main(options: Any) -> None:
     """Write a line for each text in the latents file."""
+    from textae.latentfiles import read
+
+    model = run_config(options.run).model
+    check_output(options.output)
+    portions = begun(read(options.input, model.latent.name, model.latent_size))
     start_keras()
     from textae.autoencoder import load
-    from textae.latentfiles import read
 
     autoencoder = load(options.run)
     with answers(options.output) as write:
-        for latents in read(options.input, autoencoder.model.latent, autoencoder.model.latent_size):
+        for latents in portions:
             for text in autoencoder.decode(latents):
                 write(text)
 

@@ -6,20 +6,24 @@ One vector per text: `.npy`, float32 (lines, size). One per chunk: `.npz` with `
 
 from typing import Any
 
-from textae.commands import hydra_main, open_input, portions, read_lines, start_keras
+from textae.commands import begun, check_output, hydra_main, open_input, portions, read_lines, run_config, start_keras
 
 
 def main(options: Any) -> None:
     """Write the latents file, whole or not at all."""
     from textae.latentfiles import LatentWriter
 
+    model = run_config(options.run).model
+    check_output(options.output)
+    writer = LatentWriter(options.output, model.latent.name, model.latent_size)
     source = open_input(options.input)
+    texts = begun(portions(read_lines(source, options.input or "standard input")))
     start_keras()
     from textae.autoencoder import load
 
     autoencoder = load(options.run)
-    with LatentWriter(options.output, autoencoder.model.latent, autoencoder.model.latent_size) as out:
-        for lines in portions(read_lines(source, options.input or "standard input")):
+    with writer as out:
+        for lines in texts:
             out.write(autoencoder.encode(lines))
 
 

@@ -6,13 +6,16 @@ from typing import Any
 from textae.commands import hydra_main, start_keras
 
 
-def main(composed: Any) -> None:
+def main(composed: Any) -> dict[str, Any]:
     """Train in Hydra's run folder."""
     from hydra.core.hydra_config import HydraConfig
 
     from textae.config import resolve
+    from textae.corpora import open_corpus
 
     config = resolve(composed)
+    # What is wrong with a corpus is said before Keras takes seconds to load; `fit` finds it prepared.
+    open_corpus(config.corpus.kind, Path(config.data_dir) / "corpora", **config.corpus.settings())
     start_keras()
     from textae.training import fit
 

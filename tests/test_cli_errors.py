@@ -1,0 +1,236 @@
+"""What the commands say about configurations and input that will not do: one line, exit code 2, nothing left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SECONDS = 12  # a command that says no does not load TensorFlow first; generous, for a machine that is busy
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A function that runs a command in an empty folder: (exit code, lines of standard error, seconds)."""
+    place = tmp_path / "place"
+    place.mkdir()
+
+    def made(command, *arguments, input=b"", env=None):
+        kept = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES")}
+        started = time.monotonic()
+        process = subprocess.run(
+            [sys.executable, "-m", f"textae.{command}", *map(str, arguments)],
+            cwd=place,
+            input=input,
+            capture_output=True,
+            timeout=120,
+            env=kept | (env or {}),
+        )
+        assert process.stdout == b"" or process.returncode == 0
+        return process.returncode, process.stderr.decode().splitlines(), time.monotonic() - started
+
+    made.place = place
+    return made
+
+
+def refused(run, *arguments, says, **options):
+    """Check that a command is refused with one line that holds `says`, soon, and leaves the folder as it was."""
+    before = sorted(path for path in run.place.rglob("*") if "data" not in path.relative_to(run.place).parts)
+    code, lines, seconds = run(*arguments, **options)
+    assert code == 2, lines
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("textae: ")
+    for part in [says] if isinstance(says, str) else says:
+        assert part in lines[0]
+    assert seconds < SECONDS
+    after = sorted(path for path in run.place.rglob("*") if "data" not in path.relative_to(run.place).parts)
+    assert after == before
+    assert not list(run.place.rglob("*.tmp"))
+
+
+CONFIGURATIONS = [
+    ("modle.strides=[2]", ["model.strides", "found modle.strides"]),
+    ("model.stride=[2]", ["model.strides", "found model.stride"]),
+    ("strides=[2]", ["(model.strides)", "found strides"]),
+    ("tokenzier=bpe", ["tokenizer", "found tokenzier"]),
+    ("+model.foo=3", "found model.foo"),
+    ("corpus.files=[a.txt]", "expected corpus=text in front of corpus.files"),
+    ("training.seed=abc", "training.seed: expected a whole number, found abc"),
+    ("training.learning_rate=fast", "training.learning_rate: expected a number, found fast"),
+    ("model.tie_embeddings=maybe", "model.tie_embeddings: expected true or false, found maybe"),
+    ("training.seed=null", "training.seed: expected a value, found null"),
+    ("model.strides=4", "model.strides: expected a list, as in model.strides=[4], found 4"),
+    ("model.latent=foo", "model.latent: expected one of chunk, vector, found foo"),
+    ("+experiment=foo", ["experiment: expected one of", "debug", "found foo"]),
+    ("experiment=debug", "expected +experiment=NAME"),
+    ("corpus=foo", "corpus: expected one of pydocs, text, tfds, found foo"),
+    ("corpus=run", "corpus: expected one of pydocs, text, tfds, found run"),
+    ("corpus=text", "expected corpus.files=[...], found none"),
+    ("corpus=tfds", "expected corpus.name=..., found none"),
+    ("foo", "expected key=value"),
+    ("model.strides=[4", ["expected key=value", "found model.strides=[4"]),
+    ("model.strides=[]", ["expected model.strides of one or more", "received []"]),
+    ("model.strides=[0]", ["expected model.strides", "received [0]"]),
+    ("model.strides=[2,2]", ["expected model.widths with one entry more"]),
+    ("model.max_length=30", ["expected model.max_length as a multiple", "(4), received 30"]),
+    ("training.max_steps=0", "training.max_steps"),
+    ("hydra/launcher=foo", "found foo"),
+]
+
+
+@pytest.mark.parametrize(("argument", "says"), CONFIGURATIONS, ids=[argument for argument, _ in CONFIGURATIONS])
+def test_a_configuration_that_cannot_be(run, argument, says):
+    refused(run, "train", argument, says=says)
+
+
+def test_every_job_of_a_sweep_that_cannot_be_is_named(run):
+    code, lines, _ = run("train", "-m", "model.max_length=30,3", "hydra.sweep.dir=sweep")
+    assert code == 2
+    assert [line.partition(":")[2][:7] for line in lines] == [" job 0 ", " job 1 "]
+    assert [path.name for path in (run.place / "sweep").iterdir()] == ["multirun.yaml"]
+
+
+def text_corpus(run, content, name="a.txt", **settings):
+    (run.place / name).write_bytes(content)
+    return ["corpus=text", f"corpus.files=[{name}]", "data_dir=data", *(f"corpus.{k}={v}" for k, v in settings.items())]
+
+
+def test_a_missing_file(run):
+    arguments = ["corpus=text", "corpus.files=[nope.txt]"]
+    refused(run, "train", *arguments, says="expected the file nope.txt, found none")
+
+
+def test_a_glob_without_match(run):
+    arguments = ["corpus=text", "corpus.files=[nope/*.txt]"]
+    refused(run, "train", *arguments, says="expected a file that matches nope/*.txt, found none")
+
+
+def test_files_without_brackets(run):
+    refused(run, "train", "corpus=text", "corpus.files=a.txt", says="corpus.files=[a.txt]")
+
+
+def test_an_unknown_field(run):
+    content = b'{"body": "some text"}\n{"body": "more"}\n'
+    arguments = text_corpus(run, content, "a.jsonl", field="text")
+    refused(run, "train", *arguments, says=["a.jsonl, line 1: expected a field text, found body"])
+
+
+def test_a_format_that_needs_a_field(run):
+    refused(run, "train", *text_corpus(run, b"{}\n", "a.jsonl"), says="expected field=NAME, which jsonl needs")
+
+
+def test_an_empty_corpus(run):
+    refused(run, "train", *text_corpus(run, b"\n\n"), says="found")
+
+
+def test_a_corpus_that_is_not_utf8(run):
+    refused(run, "train", *text_corpus(run, b"good\nb\xffd\n"), says=["a.txt, line 2: expected UTF-8", "0xFF"])
+
+
+def test_a_data_set_without_network(run, tmp_path):
+    """A proxy that refuses at once stands for a network that is not there."""
+    env = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    env |= {"TFDS_DATA_DIR": str(tmp_path / "tfds"), "NO_PROXY": "", "no_proxy": ""}
+    refused(run, "train", "corpus=tfds", "corpus.name=ag_news_subset", says="nor a network", env=env)
+
+
+def test_a_vocabulary_too_large_for_the_corpus(run, corpus_file):
+    """Told after the corpus was prepared, which is said on a line of its own the first time."""
+    arguments = ["corpus=text", f"corpus.files=[{corpus_file}]", "data_dir=data", "tokenizer.vocabulary_size=99999"]
+    code, lines, _ = run("train", *arguments)
+    assert code == 2
+    assert [line.startswith("textae:") for line in lines] == [False, True]
+    assert "99999 is more than the texts can fill" in lines[1]
+    assert not (run.place / "outputs").exists()
+    assert run("train", *arguments)[1] == lines[1:]
+
+
+def test_a_folder_of_the_user_stays(run):
+    (run.place / "mine").mkdir()
+    os.utime(run.place / "mine", (0, 0))
+    refused(run, "train", "model.strides=[]", "hydra.run.dir=mine", says="model.strides")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "reconstruct", "encode output=z.npz", "decode input=z.npz"])
+def test_commands_on_what_is_no_run(run, command):
+    command, *arguments = command.split()
+    refused(run, command, *arguments, says="expected run=..., found none")
+    refused(run, command, *arguments, "run=nowhere", says="expected a run folder, found no folder nowhere")
+    (run.place / "empty").mkdir()
+    refused(run, command, *arguments, "run=empty", says="expected a run folder with config.yaml, found none")
+
+
+def test_a_run_without_weights(run, trained):
+    shutil.copytree(trained[0], run.place / "early")
+    (run.place / "early" / "weights.safetensors").unlink()
+    refused(run, "reconstruct", "run=early", says="expected a run with weights.safetensors, found none")
+
+
+def test_evaluating_a_split_that_there_is_not(run, trained):
+    refused(run, "evaluate", f"run={trained[0]}", "split=dev", says="expected split as train, validation or test")
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "encode output=z.npz"])
+def test_input_that_is_not_utf8(run, trained, command):
+    command, *arguments = command.split()
+    says = "standard input: expected UTF-8, found byte 0xff in line 3"
+    refused(run, command, *arguments, f"run={trained[0]}", says=says, input=b"a\n\nb\xffd\nd\n")
+
+
+def test_input_and_output_files(run, trained):
+    folder = f"run={trained[0]}"
+    refused(run, "reconstruct", folder, "input=no.txt", says="input: expected a file, found none at no.txt")
+    refused(run, "reconstruct", folder, "output=no/out.txt", says="output: expected the folder no to exist")
+    refused(run, "reconstruct", folder, "output=.", says="output: expected the name of a file")
+    refused(run, "encode", folder, "output=no/z.npz", says="output: expected the folder no to exist")
+    refused(run, "encode", folder, "output=z.txt", says="to end in .npz or .parquet, received z.txt")
+    refused(run, "encode", folder, says="expected output=..., found none")
+    refused(run, "decode", folder, says="expected input=..., found none")
+    refused(run, "decode", folder, "input=z.npz", says="input: expected a file of latents, found none at z.npz")
+
+
+@pytest.mark.parametrize("name", ["z.npz", "z.parquet", "z.txt"])
+def test_decoding_a_file_of_something_else(run, trained, name):
+    (run.place / name).write_text("not latents")
+    refused(run, "decode", f"run={trained[0]}", f"input={name}", says=name)
+
+
+def test_help_and_configuration(run):
+    made = subprocess.run(
+        [sys.executable, "-m", "textae.train", "--help"], cwd=run.place, capture_output=True, text=True, timeout=60
+    )
+    assert made.returncode == 0
+    for part in ("+experiment", "debug", "corpus=text", "resize_linear", "validate_every: "):
+        assert part in made.stdout
+    assert "_schema" not in made.stdout
+    made = subprocess.run(
+        [sys.executable, "-m", "textae.train", "--cfg", "job", "training.seed=7"],
+        cwd=run.place,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert made.returncode == 0
+    assert "  seed: 7\n" in made.stdout
+    assert list(run.place.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_while_waiting_for_input(run, trained, number):
+    """One line and the exit code that shells expect."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "textae.reconstruct", f"run={trained[0]}"],
+        cwd=run.place,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(4)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=10)
+    assert process.returncode == 128 + number
+    assert len(err.splitlines()) == 1
+    assert err.startswith(b"textae: stopped by ")
