@@ -14,6 +14,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 
 class TokenizerKind(Enum):
@@ -445,21 +446,28 @@ def resolve(config: DictConfig) -> Any:
     Raises:
         ValueError: a value, or two values together, that cannot be; says what was expected and received.
     """
-    return OmegaConf.to_object(config)  # runs each __post_init__
+    try:
+        return OmegaConf.to_object(config)  # runs each __post_init__
+    except AttributeError as error:  # slots refuse what +group.name=value adds
+        raise ValueError(f"expected settings that exist: {str(error).splitlines()[0]}") from error
 
 
 def from_mapping(values: dict[str, Any]) -> Config:
     """Build a `Config` from the plain values of a run folder's config file.
 
     Raises:
-        ValueError: an unknown corpus kind; and as `resolve`.
+        ValueError: an unknown corpus kind, a setting that does not exist, a value of another type; and as `resolve`.
     """
-    kind = (values.get("corpus") or {}).get("kind")
+    corpus = values.get("corpus")
+    kind = corpus.get("kind") if isinstance(corpus, dict) else None
     if kind not in CORPORA:
         raise ValueError(f"expected corpus.kind to be one of {', '.join(CORPORA)}, received {kind!r}")
     schema = OmegaConf.structured(Config)
     schema.corpus = OmegaConf.structured(CORPORA[kind])
-    return resolve(OmegaConf.merge(schema, values))
+    try:
+        return resolve(OmegaConf.merge(schema, values))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"expected a run's settings: {str(error).splitlines()[0]}") from error
 
 
 def to_mapping(config: Config) -> dict[str, Any]:
