@@ -96,7 +96,7 @@ class Codec:
             for first in range(0, len(array), most)
         ]
         out: list[list[np.ndarray]] = [[] for _ in latents]
-        for chosen in _together([count for _, _, count in parts], POSITIONS // self.model.stride):
+        for chosen in self._groups([count for _, _, count in parts]):
             rows = [parts[i] for i in chosen]
             height, blocks = self._fitting(len(rows), max(count for _, _, count in rows))
             counts = np.zeros(height, np.int32)
@@ -135,7 +135,7 @@ class Codec:
                 shared = min(length, len(answered))
                 right[:shared] = tokens[:shared] == answered[:shared]
                 size = self.model.latent_size * (1 if self._vector else int(true[row]))
-                found[document].append((start, text, right, nats[row, :length].copy(), size))
+                found[document].append((start, text, right, nats[row][:length].copy(), size))
         return [self._joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     def _joined(self, document: np.ndarray, parts: list[tuple]) -> Reconstructed:
@@ -182,21 +182,45 @@ class Codec:
         return ids[:length]
 
     def _decoded(self, latents: Any, counts: np.ndarray, targets: np.ndarray | None = None) -> tuple:
-        """Return counts, ids, ends and nats; a vector tells its own number of blocks, nats go by the true one."""
-        told = counts
+        """Return counts, ids, ends and nats of each row; without targets the nats mean nothing."""
         if self._vector:
-            told = np.where(counts > 0, self._count(latents), 0).astype(np.int32)
-        _, blocks = self._fitting(len(counts), max(int(told.max()), int(counts.max()), 1))
-        length = blocks * self.model.stride
-        if targets is None or targets.shape[1] < length:
-            padded = np.zeros((len(counts), length), np.int32)
+            return self._decoded_vectors(latents, counts, targets)
+        if targets is None:
+            targets = np.zeros((len(counts), latents.shape[1] * self.model.stride), np.int32)
+        return counts, *self._decode(latents, counts, targets)
+
+    def _decoded_vectors(self, latents: np.ndarray, counts: np.ndarray, targets: np.ndarray | None) -> tuple:
+        """As `_decoded`: a vector tells its own number of blocks, nats go by the true one.
+
+        Rows go by what they tell, and so many at a time that wrong numbers cost time but no memory.
+        """
+        told = np.where(counts > 0, self._count(latents), 0).astype(np.int32)
+        needed = told if targets is None else np.maximum(told, counts)
+        real = np.flatnonzero(counts)
+        ids, ends, nats = ([np.zeros(0)] * len(counts) for _ in range(3))
+        for group in self._groups(needed[real].tolist()):
+            rows = real[group]
+            height, blocks = self._fitting(len(rows), int(needed[rows].max()))
+            length = blocks * self.model.stride
+            some = np.zeros((height, self.model.latent_size), np.float32)
+            some[: len(rows)] = latents[rows]
+            own, true = np.zeros(height, np.int32), np.zeros(height, np.int32)
+            own[: len(rows)], true[: len(rows)] = told[rows], counts[rows]
+            wanted = np.zeros((height, length), np.int32)
             if targets is not None:
-                padded[:, : targets.shape[1]] = targets
-            targets = padded
-        ids, ends, nats = self._decode(latents, told, targets)
-        if self._vector and (told != counts).any() and counts.any():
-            nats = self._decode(latents, counts, targets)[2]
+                width = min(length, targets.shape[1])
+                wanted[: len(rows), :width] = targets[rows, :width]
+            found = self._decode(some, own, wanted)
+            measured = found[2]
+            if targets is not None and (own != true).any():
+                measured = self._decode(some, true, wanted)[2]
+            for place, row in enumerate(rows):
+                ids[row], ends[row], nats[row] = found[0][place], found[1][place], measured[place]
         return told, ids, ends, nats
+
+    def _groups(self, blocks: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the indices of rows of so many blocks, as many at a time as a batch may hold."""
+        return _together([self._fitting(1, count)[1] for count in blocks], POSITIONS // self.model.stride)
 
     def _encode_batch(self, tokens: Any, lengths: Any) -> Any:
         return self.model.encoder(tokens, lengths)[0]
