@@ -1,0 +1,250 @@
+"""Whole runs on a corpus of moments: what they leave, that they repeat, and that they go on where they stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from filelock import FileLock
+
+import textae
+from textae import rundir, training
+from textae.config import from_mapping
+from textae.evaluation import evaluate
+from textae.interrupts import Interrupted, Interrupts
+from textae.rundir import RunDir, read_arrays, read_json
+from textae.training import MAY_CHANGE, TrainingState, fit
+
+METRICS = {
+    "loss", "token_accuracy", "exact_match", "bleu", "sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1",
+    "rouge2", "cer", "wer", "latent_floats_per_token", "documents", "tokens", "examples_seen", "steps",
+    "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb",
+}  # fmt: skip
+TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
+NOISY = {
+    "model.latent_noise": 0.2,
+    "model.token_dropout": 0.1,
+    "model.unit_dropout": 0.1,
+    "training.ema": 0.9,
+    "training.accumulate": 2,
+}
+
+
+def same(first, second):
+    """Whether two runs have the same weights to the bit and the same figures but for times."""
+    for name in (rundir.WEIGHTS, rundir.LAST):
+        (one, described), (two, described_too) = read_arrays(first / name), read_arrays(second / name)
+        assert described == described_too
+        assert set(one) == set(two)
+        for weight, values in one.items():
+            np.testing.assert_array_equal(values, two[weight], err_msg=f"{name} {weight}")
+    one, two = (read_json(folder / rundir.METRICS) for folder in (first, second))
+    assert {k: v for k, v in one.items() if k not in TIMES} == {k: v for k, v in two.items() if k not in TIMES}
+
+
+def test_what_a_run_leaves(trained):
+    folder, metrics = trained
+    names = {entry.name for entry in folder.iterdir()}
+    assert names - {rundir.LOCK} == {
+        rundir.CONFIG, rundir.ENVIRONMENT, rundir.TOKENIZER, rundir.WEIGHTS, rundir.LAST, rundir.METRICS,
+        rundir.HISTORY, "train", "validation", "test",
+    }  # fmt: skip
+    assert json.loads((folder / rundir.METRICS).read_text()) == metrics
+    assert set(metrics) >= METRICS
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert metrics["steps"] == 12
+    assert metrics["examples_seen"] > 12
+    assert 4 < metrics["latent_floats_per_token"] < 8
+    history = (folder / rundir.HISTORY).read_text().splitlines()
+    assert len(history) == 4
+    assert [line.split(",")[0] for line in history] == ["step", "5", "10", "12"]
+    environment = read_json(folder / rundir.ENVIRONMENT)
+    assert environment["backend"] == keras.backend.backend()
+    assert environment["vocabulary_size"] == 258
+
+
+def test_the_loss_falls(trained):
+    folder, metrics = trained
+    first = (folder / rundir.HISTORY).read_text().splitlines()[1].split(",")
+    names = (folder / rundir.HISTORY).read_text().splitlines()[0].split(",")
+    assert metrics["loss"] < float(dict(zip(names, first, strict=True))["loss"]) < np.log(258)
+
+
+def test_the_kept_weights_give_the_metrics(trained, tiny_config, data_dir):
+    from textae.corpora import open_corpus
+
+    folder, metrics = trained
+    config = tiny_config()
+    corpus = open_corpus(config.corpus.kind, data_dir / "corpora", **config.corpus.settings())
+    found = evaluate(textae.load(folder), corpus.texts("test")).metrics
+    for name, value in found.items():
+        assert value == pytest.approx(metrics[name], rel=1e-6), name
+
+
+def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
+    folder, metrics = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != rundir.LOCK}
+    assert fit(tiny_config(), folder) == metrics
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_same_seed_gives_the_same_run(trained, tiny_config, tmp_path):
+    fit(tiny_config(), tmp_path)
+    same(trained[0], tmp_path)
+
+
+def stop_after(patch, steps):
+    """Let a run receive SIGTERM in its update number `steps`."""
+    interrupts = Interrupts()
+    taken_note = training.Reporter.trained
+
+    def trained(self, state, *rest):
+        if state.step == steps:
+            interrupts.received = signal.SIGTERM
+        taken_note(self, state, *rest)
+
+    patch.setattr(training, "Interrupts", lambda: interrupts)
+    patch.setattr(training.Reporter, "trained", trained)
+
+
+@pytest.mark.parametrize("changes", [{}, NOISY], ids=["plain", "noisy"])
+def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, changes, trained, monkeypatch):
+    config = tiny_config(**changes)
+    whole = trained[0]
+    if changes:
+        whole = tmp_path / "whole"
+        fit(config, whole)
+    for steps in (3, 10):
+        with monkeypatch.context() as patch:
+            stop_after(patch, steps)
+            with pytest.raises(Interrupted, match="stopped by SIGTERM") as caught:
+                fit(config, tmp_path / "parts")
+        assert caught.value.exit_code == 143
+        assert not RunDir(tmp_path / "parts").finished
+        described = read_arrays(tmp_path / "parts" / rundir.CHECKPOINT)[1]
+        assert described["step"] == steps
+    fit(config, tmp_path / "parts")
+    same(whole, tmp_path / "parts")
+    columns = [(f / rundir.HISTORY).read_text().splitlines() for f in (whole, tmp_path / "parts")]
+    assert len(columns[0]) == len(columns[1])
+    assert not (tmp_path / "parts" / rundir.CHECKPOINT).exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_config, tmp_path):
+    run = RunDir(tmp_path)
+    from textae.config import to_mapping
+
+    run.create(to_mapping(tiny_config()), {})
+    fit(tiny_config(), tmp_path)
+    same(trained[0], tmp_path)
+
+
+def test_another_configuration_is_refused(trained, tiny_config):
+    with pytest.raises(ValueError, match=r"training\.learning_rate=0\.01, found 0\.5"):
+        fit(tiny_config(**{"training.learning_rate": 0.5}), trained[0])
+    with pytest.raises(ValueError, match=r"model\.widths=\[16, 32\], found \[16, 48\]"):
+        fit(tiny_config(**{"model.widths": [16, 48]}), trained[0])
+    with pytest.raises(ValueError, match=r"training\.resume=never, found a run in"):
+        fit(tiny_config(**{"training.resume": "never"}), trained[0])
+
+
+def test_what_may_change(trained, tiny_config):
+    changes = {"training.log_every": 3, "training.checkpoint_minutes": 9.0, "data_dir": "elsewhere"}
+    assert set(changes) | {"training.resume"} == MAY_CHANGE
+    assert fit(tiny_config(**changes), trained[0]) == trained[1]
+
+
+def test_a_second_process_is_refused(tiny_config, tmp_path):
+    with FileLock(tmp_path / rundir.LOCK), pytest.raises(ValueError, match="found another process in"):
+        fit(tiny_config(), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tiny_config, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(Interrupted):
+            fit(tiny_config(), tmp_path)
+    path = tmp_path / rundir.CHECKPOINT
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] + b"\x55" + content[-8:])
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged"):
+        fit(tiny_config(), tmp_path)
+
+
+def test_a_loss_that_is_not_finite(tiny_config, tmp_path):
+    changes = {"training.learning_rate": 1e30, "training.warmup_steps": 0, "training.clip_norm": None}
+    with pytest.raises(FloatingPointError, match=r"expected a finite loss, found .* at step \d+, .*on_nonfinite=skip"):
+        fit(tiny_config(**changes), tmp_path)
+    assert not RunDir(tmp_path).finished
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model.latent": "vector", "model.long_documents": "cut", "training.patience": 1},
+        {"model.variational": True, "training.max_steps": None, "training.max_epochs": 0.5},
+        {"training.optimizer": "muon", "training.label_smoothing": 0.1, "training.short_first": 0.5},
+        {"model.long_documents": "drop", "training.max_minutes": 0.02, "training.precision": "bfloat16"},
+    ],
+    ids=["vector", "variational", "muon", "minutes"],
+)
+@pytest.mark.slow
+def test_other_settings(tiny_config, tmp_path, changes):
+    metrics = fit(tiny_config(**changes), tmp_path)
+    assert np.isfinite(metrics["loss"])
+    assert metrics["steps"] >= 1
+
+
+def test_no_documents_that_fit(tiny_config, tmp_path):
+    changes = {"model.long_documents": "drop", "model.strides": [1], "model.max_length": 1}
+    with pytest.raises(ValueError, match=r"at most model\.max_length=1 tokens, found none"):
+        fit(tiny_config(**changes), tmp_path)
+
+
+def test_the_checkpoint_s_state_is_plain():
+    state = TrainingState(step=3, best_loss=0.5, history=[{"step": 1, "loss": 0.1 + 0.2}])
+    assert TrainingState(**json.loads(json.dumps(vars(state)))) == state
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] == "tensorflow" else super().find_spec(name, path, target)
+
+sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
+import json
+import textae
+from textae.config import from_mapping
+from textae.evaluation import evaluate
+from textae.training import fit
+folder = Path(sys.argv[2])
+metrics = fit(from_mapping(json.loads(sys.argv[1])), folder)
+found = evaluate(textae.load(folder), ["the small red house", "a tree"]).metrics
+print(json.dumps([metrics["steps"], found["documents"], "tensorflow" in sys.modules]))
+"""
+
+
+def test_jax_needs_no_tensorflow(tiny_mapping, tmp_path):
+    pytest.importorskip("jax")
+    mapping = tiny_mapping(**{"training.max_steps": 2})
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, json.dumps(mapping), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [2, 2, False]
+
+
+def test_mapping_and_config_are_inverse(trained, tiny_mapping):
+    assert from_mapping(RunDir(trained[0]).config()) == from_mapping(tiny_mapping())
