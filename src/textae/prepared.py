@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from textae.batches import ahead
 from textae.corpora import Corpus, open_corpus
 from textae.progress import Progress, say
 from textae.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
@@ -109,9 +110,11 @@ def _train(corpus: Corpus, settings: dict[str, Any]) -> Tokenizer:
 
 
 def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[list[Any]]:
+    # SentencePiece lets go of Python's lock: while it encodes, one thread reads and the caller writes.
     start = time.monotonic()
     with Progress(f"tokenizing {corpus.name}", corpus.sizes[split], "documents") as progress:
-        for portion in in_portions(corpus.texts(split)):
-            yield tokenizer.encode(portion)
-            progress.advance(len(portion))
+        portions = ahead(in_portions(corpus.texts(split)), 1)
+        for encoded in ahead(map(tokenizer.encode, portions), 1):
+            yield encoded
+            progress.advance(len(encoded))
     say(f"tokenized {corpus.sizes[split]:,} documents in {time.monotonic() - start:.1f} s")

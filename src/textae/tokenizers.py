@@ -115,12 +115,12 @@ class SentencePieceTokenizer(Tokenizer):
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         texts = [_escape(text) for text in texts]
         try:
-            encoded = self._processor.encode(texts, out_type=int, num_threads=self._threads)
+            encoded = self._processor.encode(texts, out_type="numpy", num_threads=self._threads)
         except (RuntimeError, TypeError, UnicodeError):
             for text in texts:
                 _encoded(text)  # names a lone surrogate
             raise
-        return [np.array(ids, np.int32) for ids in encoded]
+        return [ids.copy() for ids in encoded]  # what SentencePiece gives is read-only
 
     def _decode(self, ids: list[np.ndarray]) -> list[str]:
         if not ids:

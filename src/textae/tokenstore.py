@@ -161,7 +161,7 @@ def _joined(encoded: Iterable[Sequence[ArrayLike]]) -> Iterator[tuple[np.ndarray
             if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
                 raise ValueError(f"a document should be 1-D integer ids, received {array.dtype} of {array.shape}")
         lengths = np.array([len(array) for array in arrays], np.int64)
-        yield np.concatenate([np.zeros(0, np.int64), *arrays]).astype(np.int64), lengths
+        yield np.concatenate([np.zeros(0, np.int32), *(array for array in arrays if array.size)]), lengths
 
 
 def _to_stored(ids: np.ndarray, vocabulary_size: int) -> np.ndarray:

@@ -20,8 +20,9 @@ from textae.progress import Progress, say
 SPLITS = ("train", "validation", "test")
 VERSION = "1.0.0"  # of the layout and of the way documents are split; part of every fingerprint
 # A group of one record is what TFDS and grain read at random without complaint. Compressing such small groups
-# takes four times as long and saves a third of the space.
-_OPTIONS = "group_size:1,uncompressed"
+# takes four times as long and saves a third of the space, and handing them to other threads takes longer than
+# writing them.
+_OPTIONS = "group_size:1,uncompressed,max_parallelism:1"
 _MESSAGE_BYTES = 4 << 20
 
 # Split (None: to be chosen by content), text and label of a document.
