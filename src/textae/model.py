@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from textae.layers import Downsample, Upsample
+from textae.layers.blocks import Collapse, Expand, Level, Linear, Normalize, ResidualUnit
 
 
 class Reconstruction(NamedTuple):
@@ -71,140 +72,6 @@ def blocks_of(lengths: Any, stride: int) -> Any:
     return (lengths + (stride - 1)) // stride
 
 
-class Normalize(keras.layers.Layer):
-    """Root-mean-square or layer normalization over channels, or nothing; sums in float32.
-
-    RMS: Zhang and Sennrich, arXiv 1910.07467.
-    """
-
-    def __init__(self, kind: str = "rms", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.kind = kind
-
-    def build(self, shape: tuple[int | None, ...]) -> None:
-        """Add the scale."""
-        if self.kind != "none":
-            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
-
-    def call(self, inputs: Any) -> Any:
-        """Return the normalized inputs, (batch, length, channels)."""
-        if self.kind == "none":
-            return inputs
-        values = ops.cast(inputs, "float32")
-        if self.kind == "layer":
-            values = values - ops.mean(values, axis=-1, keepdims=True)
-        values = values * ops.rsqrt(ops.mean(ops.square(values), axis=-1, keepdims=True) + 1e-6)
-        return ops.cast(values, inputs.dtype) * ops.cast(self.scale, inputs.dtype)
-
-
-class ResidualUnit(keras.layers.Layer):
-    """inputs + Conv1D(gelu(Conv1D(normalize(inputs)))); starts as the identity, so depth costs nothing early.
-
-    Args:
-        kernel_size: of the first convolution; the second has 1.
-        expansion: channels between the two, as a multiple of the channels outside.
-    """
-
-    def __init__(
-        self,
-        kernel_size: int,
-        expansion: float,
-        normalization: str,
-        dropout: float = 0.0,
-        seed: Any = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.kernel_size, self.expansion = kernel_size, expansion
-        self.normalize = Normalize(normalization, name="normalize")
-        self.dropout = keras.layers.Dropout(dropout, seed=seed) if dropout else None
-
-    def build(self, shape: tuple[int | None, ...]) -> None:
-        """Build both convolutions."""
-        channels = shape[-1]
-        inner = max(int(channels * self.expansion), 1)
-        self.widen = keras.layers.Conv1D(inner, self.kernel_size, padding="same", name="widen", dtype=self.dtype_policy)
-        self.narrow = keras.layers.Dense(channels, kernel_initializer="zeros", name="narrow", dtype=self.dtype_policy)
-        self.normalize.build(shape)
-        self.widen.build(shape)
-        self.narrow.build((*shape[:-1], inner))
-
-    def call(self, inputs: Any, real: Any, training: bool = False) -> Any:
-        """Return (batch, length, channels); `real` (batch, length, 1) is 0 at padding and keeps it so."""
-        values = self.widen(self.normalize(inputs) * real)
-        values = self.narrow(keras.activations.gelu(values, approximate=True))
-        if self.dropout is not None:
-            values = self.dropout(values, training=training)
-        return inputs + values * real
-
-
-class Level(keras.layers.Layer):
-    """Some residual units at one resolution."""
-
-    def __init__(self, units: list[ResidualUnit], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.units = units
-
-    def build(self, shape: tuple[int | None, ...]) -> None:
-        """Build the units."""
-        for unit in self.units:
-            unit.build(shape)
-
-    def call(self, inputs: Any, real: Any, training: bool = False) -> Any:
-        """Return (batch, length, channels) of the same shape."""
-        for unit in self.units:
-            inputs = unit(inputs, real, training=training)
-        return inputs
-
-
-class Collapse(keras.layers.Layer):
-    """(batch, blocks, channels) -> (batch, size): one convolution over the whole rest, as in arXiv 1708.04729.
-
-    Shorter inputs count as if padded with zeros to `max_blocks`, but cost only what they hold.
-    """
-
-    def __init__(self, size: int, max_blocks: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.size, self.max_blocks = size, max_blocks
-
-    def build(self, shape: tuple[int | None, ...]) -> None:
-        """Add the kernel."""
-        deviation = 1 / math.sqrt(shape[-1] * self.max_blocks / 4)
-        self.kernel = self.add_weight(
-            shape=(self.max_blocks, shape[-1], self.size),
-            initializer=keras.initializers.RandomNormal(stddev=deviation),
-            name="kernel",
-        )
-
-    def call(self, inputs: Any) -> Any:
-        """Return (batch, size)."""
-        blocks, channels = ops.shape(inputs)[1], inputs.shape[-1]
-        kernel = ops.reshape(self.kernel[:blocks], (-1, self.size))
-        return ops.matmul(ops.reshape(inputs, (-1, blocks * channels)), ops.cast(kernel, inputs.dtype))
-
-
-class Expand(keras.layers.Layer):
-    """(batch, size) -> (batch, blocks, channels): the transpose of `Collapse`, computed for `blocks` only."""
-
-    def __init__(self, channels: int, max_blocks: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.channels, self.max_blocks = channels, max_blocks
-
-    def build(self, shape: tuple[int | None, ...]) -> None:
-        """Add the kernel."""
-        self.kernel = self.add_weight(
-            shape=(self.max_blocks, self.channels, shape[-1]),
-            initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(shape[-1])),
-            name="kernel",
-        )
-
-    def call(self, inputs: Any, *, blocks: Any) -> Any:
-        """Return (batch, blocks, channels)."""
-        kernel = ops.reshape(self.kernel[:blocks], (-1, inputs.shape[-1]))
-        values = ops.matmul(inputs, ops.transpose(ops.cast(kernel, inputs.dtype)))
-        return ops.reshape(values, (-1, blocks, self.channels))
-
-
 class Bottleneck(keras.layers.Layer):
     """Encoder states -> latent: projection, bounding, and in training noise and dropout.
 
@@ -227,7 +94,7 @@ class Bottleneck(keras.layers.Layer):
         self.dropout, self.variational, self.seed = dropout, variational, seed
         outputs = 2 * size if variational else size
         self.project = (
-            keras.layers.Dense(outputs, name="project", dtype=self.dtype_policy)
+            Linear(outputs, name="project", dtype=self.dtype_policy)
             if max_blocks is None
             else Collapse(outputs, max_blocks, name="project", dtype=self.dtype_policy)
         )
@@ -412,13 +279,11 @@ class Autoencoder(keras.Model):
         )
         self.decoder = Decoder(
             project=(
-                keras.layers.Dense(widths[-1], name="project")
+                Linear(widths[-1], name="project")
                 if max_blocks is None
                 else Expand(widths[-1], max_blocks, name="project")
             ),
-            block_counter=None
-            if max_blocks is None
-            else keras.layers.Dense(max_blocks, name="block_counter", dtype="float32"),
+            block_counter=None if max_blocks is None else Linear(max_blocks, name="block_counter", dtype="float32"),
             levels=levels("decoder")[::-1],
             upsamplers=[
                 Upsample(width, kernel_factor * stride, stride, kind=upsampler, name=f"up_{i}", dtype=policy)

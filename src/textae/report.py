@@ -39,7 +39,7 @@ def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
     from textae.config import flat
     from textae.rundir import CONFIG, METRICS, RunDir, read_json
 
-    folders = [Path(found) for found in sorted(glob.glob(pattern))]
+    folders = [Path(found) for found in sorted(glob.glob(pattern))]  # noqa: PTH207, patterns may be absolute
     runs = sorted(
         {path.parent for folder in folders for path in folder.rglob(METRICS) if (path.parent / CONFIG).is_file()}
     )

@@ -145,6 +145,8 @@ class TensorFlowStep(_Step):
         else:
             self._step = tf.function(self._one_step, input_signature=signature)
         self._accumulate = tf.function(self._one_accumulation, jit_compile=self.xla)
+        # An update is element by element over all weights: XLA goes through them once, a graph once for each operation.
+        self._update = tf.function(self._one_update, jit_compile=True)
 
     def __call__(self, batches: list[tuple[Any, Any]], learning_rate: float) -> dict[str, Any]:
         """Train on one update's batches, (tokens, lengths) each; return sums over them and `gradient_norm`."""
@@ -177,12 +179,16 @@ class TensorFlowStep(_Step):
         return sums
 
     def _one_step(self, tokens: Any, lengths: Any, learning_rate: Any, tokens_before: Any) -> dict[str, Any]:
+        sums, gradients = self._gradients(tokens, lengths)
+        norm = self._update(gradients, sums["tokens"] + tokens_before, sums["total"], learning_rate)
+        return sums | {"gradient_norm": norm}
+
+    def _one_update(self, gradients: list[Any], tokens: Any, total: Any, learning_rate: Any) -> Any:
         import tensorflow as tf
 
-        sums, gradients = self._gradients(tokens, lengths)
         if self.sums:
-            gradients = [total + g for total, g in zip(self.sums, gradients, strict=True)]
-        gradients, norm = self.update(gradients, sums["tokens"] + tokens_before)
+            gradients = [before + g for before, g in zip(self.sums, gradients, strict=True)]
+        gradients, norm = self.update(gradients, tokens)
 
         def apply() -> Any:
             self.optimizer.learning_rate.assign(learning_rate)
@@ -192,10 +198,10 @@ class TensorFlowStep(_Step):
                 average.assign(decay * average + (1 - decay) * tf.cast(weight, tf.float32))
             return tf.constant(0)
 
-        tf.cond(tf.math.is_finite(norm) & tf.math.is_finite(sums["total"]), apply, lambda: tf.constant(0))
-        for total in self.sums:
-            total.assign(tf.zeros_like(total.value))
-        return sums | {"gradient_norm": norm}
+        tf.cond(tf.math.is_finite(norm) & tf.math.is_finite(total), apply, lambda: tf.constant(0))
+        for before in self.sums:
+            before.assign(tf.zeros_like(before.value))
+        return norm
 
 
 class JaxStep(_Step):

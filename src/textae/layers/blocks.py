@@ -1,0 +1,220 @@
+"""What the model is built of between its strides: products, normalization, residual units, and one vector for all.
+
+Shapes are (batch, length, channels). Products go over (batch * length, channels): of a product of three axes
+TensorFlow computes the gradient of the kernel for each text apart, at two to three times the cost.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def product(values: Any, kernel: Any) -> Any:
+    """Return (..., outputs): the last axis of `values` times `kernel` (inputs, outputs)."""
+    shape = ops.shape(values)
+    flat = ops.matmul(ops.reshape(values, (-1, shape[-1])), kernel)
+    return ops.reshape(flat, (*shape[:-1], kernel.shape[-1]))
+
+
+@keras.saving.register_keras_serializable(package="textae")
+class Linear(keras.layers.Layer):
+    """(..., channels) -> (..., units): one product and a bias."""
+
+    def __init__(self, units: int, kernel_initializer: Any = "glorot_uniform", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Add kernel and bias."""
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), initializer=self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        """Return (..., units)."""
+        kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
+        return product(inputs, kernel) + ops.convert_to_tensor(self.bias, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return every argument of the constructor."""
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        return {**super().get_config(), "units": self.units, "kernel_initializer": initializer}
+
+
+@keras.saving.register_keras_serializable(package="textae")
+class SameConv1D(keras.layers.Layer):
+    """`Conv1D(filters, kernel_size, padding="same")`, as one product of each position's neighbourhood on TensorFlow.
+
+    There the gradient of a convolution's kernel over short sequences takes twice as long as its arithmetic;
+    docs/speed.md has the measurement.
+    """
+
+    def __init__(self, filters: int, kernel_size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size = filters, kernel_size
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Add kernel (kernel_size, channels, filters) and bias."""
+        self.kernel = self.add_weight(shape=(self.kernel_size, shape[-1], self.filters), name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        """Return (batch, length, filters)."""
+        kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
+        if keras.backend.backend() == "tensorflow":
+            values = product(self._neighbourhoods(inputs), ops.reshape(kernel, (-1, self.filters)))
+        else:
+            values = ops.conv(inputs, kernel, padding="same")
+        return values + ops.convert_to_tensor(self.bias, dtype=self.compute_dtype)
+
+    def _neighbourhoods(self, inputs: Any) -> Any:
+        """Return (batch, length, kernel_size * channels)."""
+        if self.kernel_size == 1:
+            return inputs
+        before = (self.kernel_size - 1) // 2
+        padded = ops.pad(inputs, ((0, 0), (before, self.kernel_size - 1 - before), (0, 0)))
+        batch, length, channels = ops.shape(inputs)
+        taps = [ops.slice(padded, (0, tap, 0), (batch, length, channels)) for tap in range(self.kernel_size)]
+        return ops.concatenate(taps, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return every argument of the constructor."""
+        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
+
+
+class Normalize(keras.layers.Layer):
+    """Root-mean-square or layer normalization over channels, or nothing; sums in float32.
+
+    RMS: Zhang and Sennrich, arXiv 1910.07467.
+    """
+
+    def __init__(self, kind: str = "rms", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Add the scale."""
+        if self.kind != "none":
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+
+    def call(self, inputs: Any) -> Any:
+        """Return the normalized inputs, (batch, length, channels)."""
+        if self.kind == "none":
+            return inputs
+        values = ops.cast(inputs, "float32")
+        if self.kind == "layer":
+            values = values - ops.mean(values, axis=-1, keepdims=True)
+        values = values * ops.rsqrt(ops.mean(ops.square(values), axis=-1, keepdims=True) + 1e-6)
+        return ops.cast(values, inputs.dtype) * ops.cast(self.scale, inputs.dtype)
+
+
+class ResidualUnit(keras.layers.Layer):
+    """inputs + Conv1D(gelu(Conv1D(normalize(inputs)))); starts as the identity, so depth costs nothing early.
+
+    Args:
+        kernel_size: of the first convolution; the second has 1.
+        expansion: channels between the two, as a multiple of the channels outside.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int,
+        expansion: float,
+        normalization: str,
+        dropout: float = 0.0,
+        seed: Any = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kernel_size, self.expansion = kernel_size, expansion
+        self.normalize = Normalize(normalization, name="normalize")
+        self.dropout, self.seed = dropout, seed
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build both convolutions."""
+        channels = shape[-1]
+        inner = max(int(channels * self.expansion), 1)
+        self.widen = SameConv1D(inner, self.kernel_size, name="widen", dtype=self.dtype_policy)
+        self.narrow = Linear(channels, "zeros", name="narrow", dtype=self.dtype_policy)
+        self.normalize.build(shape)
+        self.widen.build(shape)
+        self.narrow.build((*shape[:-1], inner))
+
+    def call(self, inputs: Any, real: Any, training: bool = False) -> Any:
+        """Return (batch, length, channels); `real` (batch, length, 1) is 0 at padding and keeps it so."""
+        values = self.widen(self.normalize(inputs) * real)
+        values = self.narrow(keras.activations.gelu(values, approximate=True))
+        if training and self.dropout:
+            values = keras.random.dropout(values, self.dropout, seed=self.seed)
+        return inputs + values * real
+
+
+class Level(keras.layers.Layer):
+    """Some residual units at one resolution."""
+
+    def __init__(self, units: list[ResidualUnit], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build the units."""
+        for unit in self.units:
+            unit.build(shape)
+
+    def call(self, inputs: Any, real: Any, training: bool = False) -> Any:
+        """Return (batch, length, channels) of the same shape."""
+        for unit in self.units:
+            inputs = unit(inputs, real, training=training)
+        return inputs
+
+
+class Collapse(keras.layers.Layer):
+    """(batch, blocks, channels) -> (batch, size): one convolution over the whole rest, as in arXiv 1708.04729.
+
+    Shorter inputs count as if padded with zeros to `max_blocks`, but cost only what they hold.
+    """
+
+    def __init__(self, size: int, max_blocks: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size, self.max_blocks = size, max_blocks
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Add the kernel."""
+        deviation = 1 / math.sqrt(shape[-1] * self.max_blocks / 4)
+        self.kernel = self.add_weight(
+            shape=(self.max_blocks, shape[-1], self.size),
+            initializer=keras.initializers.RandomNormal(stddev=deviation),
+            name="kernel",
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Return (batch, size)."""
+        blocks, channels = ops.shape(inputs)[1], inputs.shape[-1]
+        kernel = ops.reshape(self.kernel[:blocks], (-1, self.size))
+        return ops.matmul(ops.reshape(inputs, (-1, blocks * channels)), ops.cast(kernel, inputs.dtype))
+
+
+class Expand(keras.layers.Layer):
+    """(batch, size) -> (batch, blocks, channels): the transpose of `Collapse`, computed for `blocks` only."""
+
+    def __init__(self, channels: int, max_blocks: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels, self.max_blocks = channels, max_blocks
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Add the kernel."""
+        self.kernel = self.add_weight(
+            shape=(self.max_blocks, self.channels, shape[-1]),
+            initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(shape[-1])),
+            name="kernel",
+        )
+
+    def call(self, inputs: Any, *, blocks: Any) -> Any:
+        """Return (batch, blocks, channels)."""
+        kernel = ops.reshape(self.kernel[:blocks], (-1, inputs.shape[-1]))
+        values = ops.matmul(inputs, ops.transpose(ops.cast(kernel, inputs.dtype)))
+        return ops.reshape(values, (-1, blocks, self.channels))
