@@ -1,0 +1,350 @@
+"""The commands end to end, as a user runs them: in processes of their own, outside the checkout."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+CONTRACT = [
+    "loss",
+    "token_accuracy",
+    "exact_match",
+    "bleu",
+    "sentence_bleu2",
+    "sentence_bleu3",
+    "sentence_bleu4",
+    "rouge1",
+    "rouge2",
+    "cer",
+    "wer",
+    "latent_floats_per_token",
+    "documents",
+    "tokens",
+    "examples_seen",
+    "steps",
+    "train_seconds",
+    "tokens_per_second",
+    "parameters",
+    "peak_memory_mb",
+]
+EXTRA = ["documents_cut", "documents_dropped"]
+OF_THE_MACHINE = ["train_seconds", "tokens_per_second", "peak_memory_mb"]
+TINY = [
+    "tokenizer=bytes",
+    "model.widths=[16,32]",
+    "model.latent_size=16",
+    "model.max_length=32",
+    "training.max_steps=10",
+    "training.batch_tokens=512",
+    "training.buckets=2",
+    "training.warmup_steps=3",
+    "training.log_every=4",
+    "training.validate_every=5",
+    "training.validation_documents=20",
+    "training.samples=2",
+    "corpus=text",
+    "corpus.validation_share=0.1",
+    "corpus.test_share=0.1",
+]
+AWKWARD = [
+    "",
+    "plain",
+    "",
+    "  two spaces at both ends  ",
+    "tab\tand\ttab",
+    "nul\0inside",
+    "emoji 👩‍👩‍👧‍👦 🇺🇳 ❤️",
+    "line\u2028separator\u2029and\x85next\x0bvertical\x0cfeed",
+    "carriage return at the end\r",
+    "\r",
+    "שלום עולם مرحبا",
+    "e\u0301 combining, \ufeff mark, \U0010ffff last, ▁ lower block",
+    "long " * 20_000,
+    "x" * 100_000,
+    "the last one",
+]
+
+
+def environment():
+    kept = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES")}
+    return kept | {"PYTHONUNBUFFERED": "1"}
+
+
+def run(command, *arguments, cwd, input=b"", timeout=300):
+    """Run `python -m textae.COMMAND`, return (exit code, standard output, standard error)."""
+    made = subprocess.run(
+        [sys.executable, "-m", f"textae.{command}", *map(str, arguments)],
+        cwd=cwd,
+        input=input,
+        capture_output=True,
+        timeout=timeout,
+        env=environment(),
+    )
+    return made.returncode, made.stdout, made.stderr.decode()
+
+
+def of_quality(metrics):
+    return {name: value for name, value in metrics.items() if name not in OF_THE_MACHINE}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder to run commands in."""
+    return tmp_path_factory.mktemp("commands")
+
+
+@pytest.fixture(scope="module")
+def settings(corpus_file, place):
+    return [*TINY, f"corpus.files=[{corpus_file}]", f"data_dir={place / 'data'}"]
+
+
+@pytest.fixture(scope="module")
+def finished(place, settings):
+    """A finished run: its folder, and what training wrote on standard output and error."""
+    code, out, err = run("train", *settings, "hydra.run.dir=trained", cwd=place)
+    assert code == 0, err
+    return place / "trained", out.decode(), err
+
+
+def test_train_writes_the_figures_of_the_contract(finished):
+    folder, out, _ = finished
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(metrics) == {*CONTRACT, *EXTRA}
+    assert all(math.isfinite(value) for value in metrics.values())
+    assert metrics["steps"] == 10
+    assert metrics["latent_floats_per_token"] >= 4
+    assert Path(out.strip()) == folder / "metrics.json"
+
+
+def test_train_writes_plain_lines_into_a_pipe(finished):
+    _, _, err = finished
+    assert "validation at step 5" in err
+    assert "\r" not in err
+    assert "\x1b" not in err
+    assert all(word not in err for word in ("oneDNN", "cuda", "CUDA", "WARNING", "Traceback"))
+
+
+def test_train_again_in_the_same_folder_changes_nothing(finished, place, settings):
+    folder, _, _ = finished
+    before = (folder / "metrics.json").read_bytes()
+    code, _, err = run("train", *settings, "hydra.run.dir=trained", cwd=place)
+    assert code == 0, err
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_evaluate_prints_one_json_object(finished, place, tmp_path):
+    folder, _, _ = finished
+    code, out, err = run("evaluate", f"run={folder}", f"data_dir={place / 'data'}", cwd=tmp_path)
+    assert code == 0, err
+    trained = json.loads((folder / "metrics.json").read_text())
+    printed = json.loads(out)
+    assert set(printed) == set(trained)
+    for name in CONTRACT:
+        assert printed[name] == pytest.approx(trained[name], rel=1e-5), name
+
+
+def test_evaluate_on_another_corpus(finished, place, tmp_path):
+    folder, _, _ = finished
+    other = tmp_path / "other.txt"
+    other.write_text("".join(f"number {i}\n" for i in range(40)))
+    files = [f"corpus.files=[{other}]", f"corpus.test_files=[{other.with_name('test.txt')}]"]
+    other.with_name("test.txt").write_text("one line\nand another one\n")
+    arguments = [f"run={folder}", "corpus=text", *files, f"data_dir={place / 'data'}"]
+    code, out, err = run("evaluate", *arguments, cwd=tmp_path)
+    assert code == 0, err
+    metrics = json.loads(out)
+    assert metrics["documents"] == 2
+    assert metrics["tokens"] == len("one line") + len("and another one") + 2
+
+
+def test_awkward_lines_keep_their_count_and_order(finished, tmp_path):
+    folder, _, _ = finished
+    text = "\n".join(AWKWARD).encode()  # no line end after the last one
+    (tmp_path / "in.txt").write_bytes(text)
+
+    code, reconstructed, err = run("reconstruct", f"run={folder}", cwd=tmp_path, input=text)
+    assert (code, err) == (0, "")
+    assert reconstructed.count(b"\n") == len(AWKWARD)
+    assert reconstructed.endswith(b"\n")
+
+    code, out, err = run("encode", f"run={folder}", "input=in.txt", "output=z.npz", cwd=tmp_path)
+    assert (code, out, err) == (0, b"", "")
+    with np.load(tmp_path / "z.npz") as latents:
+        assert len(latents["offsets"]) == len(AWKWARD) + 1
+        assert latents["latents"].dtype == np.float32
+        # a byte is a token, the end is one more, and four of them make a latent of 16 numbers
+        pieces = [len(line.encode()) + 1 for line in AWKWARD]
+        assert np.diff(latents["offsets"]).tolist() == [math.ceil(size / 4) for size in pieces]
+        assert latents["latents"].shape[1] == 16
+
+    code, decoded, err = run("decode", f"run={folder}", "input=z.npz", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert decoded == reconstructed
+
+
+def test_files_and_single_lines_give_what_the_stream_gives(finished, tmp_path):
+    """Each line's answer depends on the line alone, so order is kept if single lines agree."""
+    folder, _, _ = finished
+    lines = ["the red house", "", "a river runs often", "naïve 日本"]
+    (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "back.txt").write_text("\n".join(reversed(lines)) + "\n")
+    answers = []
+    for name in ("in", "back"):
+        arguments = [f"run={folder}", f"input={name}.txt", f"output={name}.out"]
+        code, out, err = run("reconstruct", *arguments, cwd=tmp_path)
+        assert (code, out, err) == (0, b"", "")
+        answers.append((tmp_path / f"{name}.out").read_bytes().split(b"\n")[:-1])
+    assert len(answers[0]) == len(lines)
+    assert answers[0] == answers[1][::-1]
+    assert len(set(answers[0])) > 1
+
+
+def test_an_empty_input_gives_an_empty_answer(finished, tmp_path):
+    folder, _, _ = finished
+    assert run("reconstruct", f"run={folder}", cwd=tmp_path) == (0, b"", "")
+    assert run("encode", f"run={folder}", "output=z.parquet", cwd=tmp_path) == (0, b"", "")
+    assert run("decode", f"run={folder}", "input=z.parquet", cwd=tmp_path) == (0, b"", "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(finished, tmp_path):
+    folder, _, _ = finished
+    (tmp_path / "in.txt").write_text("a line of words\n" * 20_000)
+    command = f"'{sys.executable}' -m textae.reconstruct 'run={folder}' input=in.txt | head -n 1"
+    made = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, timeout=300, env=environment())
+    assert made.stdout.count(b"\n") == 1
+    assert made.stderr == b""
+
+
+def test_a_sweep_gives_what_single_runs_give(finished, place, settings):
+    """Three jobs, of which the second cannot be: the others finish, and the sweep says so by its exit code."""
+    folder, _, _ = finished
+    code, _, err = run("train", "-m", *settings, "training.seed=0,-1,1", "hydra.sweep.dir=sweep", cwd=place)
+    assert code == 2
+    said = [line for line in err.splitlines() if line.startswith("textae:")]
+    assert len(said) == 1
+    assert "job 1 (" in said[0]
+    assert "training.seed in [0, 2**31), received -1" in said[0]
+    assert not (place / "sweep" / "1").exists()
+
+    first = json.loads((place / "sweep" / "0" / "metrics.json").read_text())
+    assert of_quality(first) == of_quality(json.loads((folder / "metrics.json").read_text()))
+    code, _out, shown = run_on_terminal("train", *settings, "training.seed=1", "hydra.run.dir=single", cwd=place)
+    assert code == 0, shown
+    third = json.loads((place / "sweep" / "2" / "metrics.json").read_text())
+    single = json.loads((place / "single" / "metrics.json").read_text())
+    assert of_quality(third) == of_quality(single)
+    assert third["loss"] != first["loss"]
+    assert re.search(r"\r.*100%\|", shown), shown
+    assert "validation at step 5" in shown
+
+
+def run_on_terminal(command, *arguments, cwd):
+    """Run a command whose standard error is a terminal."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"textae.{command}", *map(str, arguments)],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment(),
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while block := os.read(ours, 1 << 16):
+            shown += block
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    os.close(ours)
+    return process.wait(timeout=60), process.stdout.read(), shown.decode(errors="replace")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_goes_on_with_the_same_command(number, finished, place, settings):
+    """In the end the figures are those of a run that nobody stopped."""
+    arguments = [*settings, "training.max_steps=400", "training.log_every=1", "training.validate_every=400"]
+    name = f"stopped_by_{number.name}"
+    command = [sys.executable, "-m", "textae.train", *arguments, f"hydra.run.dir={name}"]
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    for line in process.stderr:
+        if line.startswith(b"step 10 "):
+            break
+    process.send_signal(number)
+    sent = time.monotonic()
+    err = process.stderr.read().decode()
+    assert process.wait(timeout=60) == 128 + number, err
+    assert time.monotonic() - sent < 10
+    assert err.splitlines()[-1].startswith(f"textae: stopped by {number.name}")
+    assert "Traceback" not in err
+    assert (place / name / "checkpoint.safetensors").is_file()
+    assert not (place / name / "metrics.json").exists()
+
+    code, _, err = run(*["train", *arguments, f"hydra.run.dir={name}"], cwd=place)
+    assert code == 0, err
+    assert "continuing after step" in err
+    metrics = json.loads((place / name / "metrics.json").read_text())
+    assert metrics["steps"] == 400
+    whole = place / "whole"
+    if not whole.exists():
+        assert run("train", *arguments, "hydra.run.dir=whole", cwd=place)[0] == 0
+    assert of_quality(metrics) == of_quality(json.loads((whole / "metrics.json").read_text()))
+
+
+@pytest.mark.slow
+def test_jax_needs_no_tensorflow(finished, place, settings, tmp_path):
+    """Training, evaluating and reconstructing, where importing TensorFlow fails."""
+    pytest.importorskip("jax")
+    blocked = tmp_path / "blocked" / "tensorflow"
+    blocked.mkdir(parents=True)
+    (blocked / "__init__.py").write_text("raise ImportError('TensorFlow is not installed')\n")
+    path = os.pathsep.join(filter(None, [str(blocked.parent), os.environ.get("PYTHONPATH")]))
+    env = environment() | {"KERAS_BACKEND": "jax", "PYTHONPATH": path}
+
+    def succeed(command, *arguments, input=b""):
+        made = subprocess.run(
+            [sys.executable, "-m", f"textae.{command}", *arguments],
+            cwd=place,
+            input=input,
+            capture_output=True,
+            timeout=300,
+            env=env,
+        )
+        assert made.returncode == 0, made.stderr.decode()
+        return made.stdout
+
+    # a data folder of its own, so that the corpus is prepared without TensorFlow too
+    settings = [*settings, f"data_dir={tmp_path / 'data'}"]
+    succeed("train", *settings, "hydra.run.dir=jax")
+    trained = json.loads((place / "jax" / "metrics.json").read_text())
+    printed = json.loads(succeed("evaluate", "run=jax", f"data_dir={tmp_path / 'data'}"))
+    assert printed["loss"] == pytest.approx(trained["loss"], rel=1e-4)
+    assert succeed("reconstruct", "run=jax", input=b"a\nb\n").count(b"\n") == 2
+
+
+def test_vectors_are_rows_and_come_back(place, settings, tmp_path):
+    """One vector per text: .npy with a row per line; parquet holds the same."""
+    code, _, err = run(
+        "train", *settings, "model=vector", "model.widths=[16,16,16]", "hydra.run.dir=vectors", cwd=place
+    )
+    assert code == 0, err
+    run_folder = f"run={place / 'vectors'}"
+    text = b"one\n\nthree\n" + b"long " * 100
+    code, _, err = run("encode", run_folder, "output=z.npy", cwd=tmp_path, input=text)
+    assert (code, err) == (0, "")
+    rows = np.load(tmp_path / "z.npy")
+    assert (rows.shape, rows.dtype) == ((4, 16), np.float32)
+    code, decoded, err = run("decode", run_folder, "input=z.npy", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert decoded == run("reconstruct", run_folder, cwd=tmp_path, input=text)[1]
+    assert decoded.count(b"\n") == 4
