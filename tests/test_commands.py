@@ -332,6 +332,7 @@ def test_jax_needs_no_tensorflow(finished, place, settings, tmp_path):
     assert succeed("reconstruct", "run=jax", input=b"a\nb\n").count(b"\n") == 2
 
 
+@pytest.mark.slow
 def test_vectors_are_rows_and_come_back(place, settings, tmp_path):
     """One vector per text: .npy with a row per line; parquet holds the same."""
     code, _, err = run(
