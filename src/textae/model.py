@@ -143,10 +143,11 @@ class Encoder(keras.layers.Layer):
             shape = (*ops.shape(tokens), 1)
             kept = keras.random.uniform(shape, seed=self.seed) >= self.token_dropout
             values = values * ops.cast(kept, values.dtype)
-        for i, level in enumerate(self.levels):
-            if i:
-                values = self.downsamplers[i - 1](values)
-                lengths = blocks_of(lengths, self.downsamplers[i - 1].stride)
+        real = real_positions(lengths, ops.shape(values)[1], values.dtype)
+        values = self.levels[0](values * real, real, training=training)
+        for downsampler, level in zip(self.downsamplers, self.levels[1:], strict=True):
+            values = downsampler(values)
+            lengths = blocks_of(lengths, downsampler.stride)
             real = real_positions(lengths, ops.shape(values)[1], values.dtype)
             values = level(values * real, real, training=training)
         return self.bottleneck(values, training=training)
@@ -175,13 +176,13 @@ class Decoder(keras.layers.Layer):
         """
         latents = ops.cast(latents, self.compute_dtype)
         values = self.project(latents) if self.block_counter is None else self.project(latents, blocks=blocks)
+        real = real_positions(counts, ops.shape(values)[1], values.dtype)
+        values = self.levels[0](values * real, real, training=training)
         lengths = counts
-        for i, level in enumerate(self.levels):
-            if i:
-                upsampler = self.upsamplers[i - 1]
-                mask = real[:, :, 0] > 0 if upsampler.kind == "resize_linear" else None  # no line into the padding
-                values = upsampler(values, mask=mask)
-                lengths = lengths * upsampler.stride
+        for upsampler, level in zip(self.upsamplers, self.levels[1:], strict=True):
+            mask = real[:, :, 0] > 0 if upsampler.kind == "resize_linear" else None  # no line into the padding
+            values = upsampler(values, mask=mask)
+            lengths = lengths * upsampler.stride
             real = real_positions(lengths, ops.shape(values)[1], values.dtype)
             values = level(values * real, real, training=training)
         return values
