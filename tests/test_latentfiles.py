@@ -102,6 +102,9 @@ class Unpickled:
     def __reduce__(self):
         return (pytest.fail, ("a pickle was opened",))
 
+    def __repr__(self):  # part of a test's name, which must be the same in every process
+        return "Unpickled"
+
 
 ROWS = np.zeros((4, SIZE), np.float32)
 
