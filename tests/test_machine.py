@@ -1,0 +1,35 @@
+"""What `auto` means on this machine."""
+
+import keras
+import pytest
+
+from textae import machine
+
+
+def test_what_is_asked_for_is_taken():
+    assert machine.choose_precision("float32") == "float32"
+    assert machine.choose_precision("bfloat16") == "bfloat16"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX knows only XLA")
+def test_tensorflow_takes_graphs_unless_xla_is_asked_for():
+    assert [machine.choose_compile(asked) for asked in ("auto", "graph", "xla")] == ["graph", "graph", "xla"]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the device decides")
+@pytest.mark.parametrize(
+    ("flags", "expected"), [({"avx2"}, "float32"), ({"avx2", "avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16")]
+)
+def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, flags, expected):
+    monkeypatch.setattr(machine, "processor_flags", lambda: flags)
+    assert machine.choose_precision("auto") == expected
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone")
+def test_jax_compiles_always_and_takes_float32_on_a_processor():
+    assert machine.choose_compile("graph") == "xla"
+    assert machine.choose_precision("auto") == "float32"
+
+
+def test_the_processor_is_named_with_its_cores():
+    assert machine.processor().endswith("cores")
