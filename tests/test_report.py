@@ -34,7 +34,7 @@ def test_only_finished_runs_and_only_what_differs_between_them(runs):
 
 
 def test_a_glob_names_runs_too(runs):
-    rows, differing = collect(str(runs / "[ab]"))
+    rows, _ = collect(str(runs / "[ab]"))
     assert len(rows) == 2
     assert collect(str(runs / "b"))[0][0]["loss"] == 0.25
 
