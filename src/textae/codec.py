@@ -65,8 +65,10 @@ class Codec:
     def encode(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return each document's latents: float32 (blocks, size), or (size,) from a model with one vector per text."""
         stride, size = self.model.stride, self.model.latent_size
-        batches = self._batches(documents, "cut" if self._vector else "split")
-        totals = [-(-(len(ids) + 1) // stride) for ids in documents]
+        cuts = self._vector or self.long_documents == "cut"
+        batches = self._batches(documents, "cut" if cuts else "split")
+        longest = self.model.max_length if cuts else None
+        totals = [-(-min(len(ids) + 1, longest or len(ids) + 1) // stride) for ids in documents]
         out = [np.zeros((1 if self._vector else total, size), np.float32) for total in totals]
         for batch in batches.epoch(0):
             latents = self._encode(batch.tokens, batch.lengths)

@@ -138,7 +138,7 @@ class TensorFlowStep(_Step):
             tf.TensorSpec((None, None), tf.int32),
             tf.TensorSpec((None,), tf.int32),
             tf.TensorSpec((), tf.float32),
-            tf.TensorSpec((), tf.float32),
+            tf.TensorSpec((2,), tf.float32),  # tokens and total of the batches before
         ]
         if self.xla:  # XLA wants shapes: one graph per bucket
             self._step = tf.function(self._one_step, jit_compile=True)
@@ -156,7 +156,7 @@ class TensorFlowStep(_Step):
         for tokens, lengths in batches[:-1]:
             _add(totals, self._accumulate(tf.constant(tokens), tf.constant(lengths)))
         tokens, lengths = batches[-1]
-        before = tf.constant(float(totals.get("tokens", 0.0)))
+        before = tf.constant([float(totals.get(name, 0.0)) for name in ("tokens", "total")])
         sums = self._step(tf.constant(tokens), tf.constant(lengths), tf.constant(learning_rate), before)
         norm = sums.pop("gradient_norm")
         return _add(totals, sums) | {"gradient_norm": norm}
@@ -178,9 +178,9 @@ class TensorFlowStep(_Step):
             total.assign_add(gradient)
         return sums
 
-    def _one_step(self, tokens: Any, lengths: Any, learning_rate: Any, tokens_before: Any) -> dict[str, Any]:
+    def _one_step(self, tokens: Any, lengths: Any, learning_rate: Any, before: Any) -> dict[str, Any]:
         sums, gradients = self._gradients(tokens, lengths)
-        norm = self._update(gradients, sums["tokens"] + tokens_before, sums["total"], learning_rate)
+        norm = self._update(gradients, sums["tokens"] + before[0], sums["total"] + before[1], learning_rate)
         return sums | {"gradient_norm": norm}
 
     def _one_update(self, gradients: list[Any], tokens: Any, total: Any, learning_rate: Any) -> Any:
@@ -224,7 +224,8 @@ class JaxStep(_Step):
             self._state, sums = self._accumulate(self._state, tokens, lengths)
             _add(totals, sums)
         tokens, lengths = batches[-1]
-        rate, before = np.float32(learning_rate), np.float32(totals.get("tokens", 0.0))
+        rate = np.float32(learning_rate)
+        before = np.array([totals.get(name, 0.0) for name in ("tokens", "total")], np.float32)
         self._state, sums = self._step(self._state, tokens, lengths, rate, before)
         norm = sums.pop("gradient_norm")
         return _add(totals, sums) | {"gradient_norm": norm}
@@ -247,13 +248,13 @@ class JaxStep(_Step):
         added = [total + g for total, g in zip(state["sums"], gradients, strict=True)]
         return state | {"rest": rest, "sums": added}, sums
 
-    def _one_step(self, state: Any, tokens: Any, lengths: Any, learning_rate: Any, tokens_before: Any) -> Any:
+    def _one_step(self, state: Any, tokens: Any, lengths: Any, learning_rate: Any, before: Any) -> Any:
         import jax
 
         sums, rest, gradients = self._gradients(state["weights"], state["rest"], tokens, lengths)
         if self.sums:
             gradients = [total + g for total, g in zip(state["sums"], gradients, strict=True)]
-        gradients, norm = self.update(gradients, sums["tokens"] + tokens_before)
+        gradients, norm = self.update(gradients, sums["tokens"] + before[0])
         slots = list(state["optimizer"])
         slots[self._rate_at] = learning_rate
         weights, slots = self.optimizer.stateless_apply(slots, gradients, state["weights"])
@@ -261,7 +262,7 @@ class JaxStep(_Step):
         if self.averages:
             decay = ema_decay(self.ema, ops.cast(slots[0], "float32"))
             new["averages"] = [decay * a + (1 - decay) * w for a, w in zip(state["averages"], weights, strict=True)]
-        finite = ops.isfinite(norm) & ops.isfinite(sums["total"])
+        finite = ops.isfinite(norm) & ops.isfinite(sums["total"] + before[1])
         old = {key: state[key] for key in new}
         new = jax.tree.map(lambda n, o: ops.where(finite, n, o), new, old)
         new |= {"rest": rest, "sums": [ops.zeros_like(total) for total in state["sums"]]}

@@ -303,7 +303,7 @@ def _validate(
     set_weights(judge.model, weights, "the training step")
     evaluation = evaluate(judge, validation, keep=samples)
     loss = evaluation.metrics["loss"]
-    if state.best_loss is None or loss < state.best_loss:
+    if state.best_loss is None or loss < state.best_loss or not np.isfinite(state.best_loss):
         state.best_loss, state.best_step, state.validations_since_best = loss, state.step, 0
         rundir.write_arrays(run / rundir.WEIGHTS, weights, {"step": state.step, "validation_loss": loss})
     else:
