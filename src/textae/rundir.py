@@ -60,7 +60,8 @@ class RunDir:
         """Make the folder with its configuration and environment."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self / ENVIRONMENT, {"format": FORMAT} | dict(environment))
-        write_text(self / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))  # last: it is a run
+        # The configuration comes last: with it the folder is a run's.
+        write_text(self / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def config(self) -> dict[str, Any]:
         """Return the plain values of the run's configuration.
