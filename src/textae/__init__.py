@@ -1,19 +1,23 @@
 """One-dimensional convolutional autoencoders for text."""
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textae.autoencoder import load
 
-__all__ = ["load"]
-__version__ = version("textae")
+    __version__: str
+
+__all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `load` when it is asked for, so that `textae.layers` alone stays light."""
+    """Find `load` and the version when they are asked for, so that `textae.layers` alone stays light."""
     if name == "load":
         from textae.autoencoder import load
 
         return load
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("textae")
     raise AttributeError(f"module 'textae' has no attribute {name!r}")
