@@ -130,9 +130,14 @@ class Reporter:
         )
 
     def _pictures(self, judge: Any, evaluation: Evaluation, step: int, split: str) -> None:
+        worst = len(evaluation.samples) // 2
         rows = [
-            TextRow("", _tokens(judge.tokenizer, original), _tokens(judge.tokenizer, answer))
-            for original, answer in evaluation.samples
+            TextRow(
+                "worst" if i < worst else "example",
+                _tokens(judge.tokenizer, original),
+                _tokens(judge.tokenizer, answer),
+            )
+            for i, (original, answer) in enumerate(evaluation.samples)
         ]
         if rows:
             self.board.texts("reconstructions", rows, step, split)
