@@ -2,12 +2,18 @@
 
 import os
 import random
+import signal
+import threading
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them the commands that they start.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WORDS = "the a small large red blue house tree river runs sleeps sings under over near and never often".split()
 

@@ -218,19 +218,31 @@ def test_help_and_configuration(run):
     assert list(run.place.iterdir()) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_while_waiting_for_input(run, trained, number):
     """One line and the exit code that shells expect."""
+    os.mkfifo(run.place / "pipe")
     process = subprocess.Popen(
-        [sys.executable, "-m", "textae.reconstruct", f"run={trained[0]}"],
+        [sys.executable, "-m", "textae.reconstruct", f"run={trained[0]}", "input=pipe"],
         cwd=run.place,
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(4)
+    writer = open_for_writing(run.place / "pipe", 60)
     process.send_signal(number)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=20)
+    os.close(writer)
     assert process.returncode == 128 + number
     assert len(err.splitlines()) == 1
     assert err.startswith(b"textae: stopped by ")
+
+
+def open_for_writing(pipe, seconds):
+    """Open a pipe as soon as there is a process that reads it."""
+    for _ in range(10 * seconds):
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail("nobody reads the pipe")

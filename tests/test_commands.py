@@ -5,6 +5,7 @@ import math
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -249,7 +250,9 @@ def test_a_sweep_gives_what_single_runs_give(finished, place, settings):
 def run_on_terminal(command, *arguments, cwd):
     """Run a command whose standard error is a terminal."""
     pty = pytest.importorskip("pty")
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
     process = subprocess.Popen(
         [sys.executable, "-m", f"textae.{command}", *map(str, arguments)],
         cwd=cwd,

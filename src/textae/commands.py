@@ -339,11 +339,11 @@ def begun(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def open_input(name: str | None) -> BinaryIO:
-    """Return the named file, or standard input."""
+    """Return the named file, which may be a pipe, or standard input."""
     if name is None or name == "-":
         return sys.stdin.buffer
     path = Path(name)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"input: expected a file, found none at {path}")
     return path.open("rb")
 
