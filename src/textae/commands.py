@@ -60,6 +60,7 @@ def start_keras() -> None:
 
 def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     """Run `task` with the composed config, or with each of a sweep's; then exit."""
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))  # settings together
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     signal.signal(signal.SIGTERM, _terminate)
     codes: list[Any] = []
