@@ -103,15 +103,11 @@ def show(title: str, figures: dict[str, float]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*")
     parser.add_argument("--field")
     parser.add_argument("--megabytes", type=int, default=200, help="of made-up lines, without files")
-    parser.add_argument(
-        "--tfds-documents", type=int, default=20_000, help="for TFDS's own way; 0 leaves it out"
-    )
+    parser.add_argument("--tfds-documents", type=int, default=20_000, help="for TFDS's own way; 0 leaves it out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         files = arguments.files

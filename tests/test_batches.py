@@ -43,9 +43,7 @@ def rows_of(batch):
 @pytest.mark.parametrize("source", ["sequence", "disk"])
 def test_every_piece_once_and_exact(long_documents, fixed_rows, shuffle, source, tmp_path):
     store = write_store(tmp_path / "s", [DOCUMENTS], 250) if source == "disk" else DOCUMENTS
-    batches = Batches(
-        store, **SETTINGS, long_documents=long_documents, fixed_rows=fixed_rows, shuffle=shuffle
-    )
+    batches = Batches(store, **SETTINGS, long_documents=long_documents, fixed_rows=fixed_rows, shuffle=shuffle)
     expected = [
         (number, 24 * part, tokens)
         for number, document in enumerate(DOCUMENTS)
@@ -124,9 +122,7 @@ def test_choosing_buckets_is_fast():
 
 def test_order_is_a_function_of_seed_and_epoch():
     def order(epoch, start=0, **changes):
-        return [
-            rows_of(batch) for batch in Batches(DOCUMENTS, **SETTINGS | changes).epoch(epoch, start=start)
-        ]
+        return [rows_of(batch) for batch in Batches(DOCUMENTS, **SETTINGS | changes).epoch(epoch, start=start)]
 
     first = order(0)
     assert first == order(0)

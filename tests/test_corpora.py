@@ -251,9 +251,7 @@ def test_memory_is_bounded(tmp_path, kind):
         for n in range(300_000):
             text = f"{n} " + "some words that repeat themselves " * 30
             file.write(text + "\n" if kind == "txt" else json.dumps({"t": text}) + "\n")
-    code = OPEN.replace(
-        "files=sys.argv[1]", "files=sys.argv[1], field='t'" if kind == "jsonl" else "files=sys.argv[1]"
-    )
+    code = OPEN.replace("files=sys.argv[1]", "files=sys.argv[1], field='t'" if kind == "jsonl" else "files=sys.argv[1]")
     process = run(code, path, tmp_path / "data", stdout=subprocess.PIPE)
     peak, watched = 0, psutil.Process(process.pid)
     while process.poll() is None:

@@ -106,9 +106,7 @@ def test_tensorflow_need_not_be_installed(tmp_path, tfds_dir):
 
     assert read(tfds_dir).stdout == "test 00"
     Reviews(data_dir=tmp_path, file_format="tfrecord").download_and_prepare()
-    message = (
-        "reviews: expected a format that is read without TensorFlow, which is not installed, found tfrecord"
-    )
+    message = "reviews: expected a format that is read without TensorFlow, which is not installed, found tfrecord"
     assert message in read(tmp_path).stderr
 
 

@@ -60,9 +60,7 @@ def test_sources_that_do_not_parse_are_passed_over(tmp_path, source):
 
 def test_help_topics(tmp_path):
     path = tmp_path / "topics.py"
-    path.write_text(
-        "# generated\ntopics = {'assert': 'The assert statement.\\n\\nIt is convenient for debugging.'}\n"
-    )
+    path.write_text("# generated\ntopics = {'assert': 'The assert statement.\\n\\nIt is convenient for debugging.'}\n")
     expected = ["The assert statement.", "It is convenient for debugging."]
     assert list(pydocs.paragraphs([("pydoc_data/topics.py", path, 9)])) == expected
 

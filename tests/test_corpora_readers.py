@@ -181,9 +181,7 @@ def test_broken_json_lines(tmp_path, row, found):
 
 def test_fields_of_the_wrong_format(tmp_path):
     fails("expected field=NAME, which jsonl needs", write(tmp_path / "a.jsonl", "{}"))
-    fails(
-        "expected no field for txt, where a line is a document, found t", write(tmp_path / "a.txt", "x"), "t"
-    )
+    fails("expected no field for txt, where a line is a document, found t", write(tmp_path / "a.txt", "x"), "t")
 
 
 @pytest.mark.parametrize(

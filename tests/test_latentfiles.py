@@ -85,7 +85,7 @@ def test_suffixes(tmp_path):
         check("a.npy", "chunk")
     with pytest.raises(ValueError, match=r"for vector latents to end in \.npy or \.parquet, received a\.npz"):
         LatentWriter(tmp_path / "a.npz", "vector", SIZE)
-    with pytest.raises(ValueError, match="expected the folder .* to exist"):
+    with pytest.raises(ValueError, match=r"expected the folder .* to exist"):
         LatentWriter(tmp_path / "nowhere" / "a.npy", "vector", SIZE)
     with pytest.raises(FileNotFoundError, match="found none at"):
         list(read(tmp_path / "a.npy", "vector", SIZE))

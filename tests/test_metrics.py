@@ -50,9 +50,7 @@ def test_error_rates_divide_by_the_length_of_all_originals():
 
 
 def test_shorter_reconstructions_pay_the_brevity_penalty():
-    assert sentence_bleu(["a", "b", "c", "d", "e", "f"], ["a", "b", "c"], 2) == pytest.approx(
-        np.exp(1 - 6 / 3)
-    )
+    assert sentence_bleu(["a", "b", "c", "d", "e", "f"], ["a", "b", "c"], 2) == pytest.approx(np.exp(1 - 6 / 3))
 
 
 @pytest.mark.parametrize("copy", ["", "one", "one two", "日本語です", "...", "a\tb\n", " "])

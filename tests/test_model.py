@@ -117,9 +117,7 @@ def test_normalizations_have_their_values(small_model):
     )
 
 
-@pytest.mark.parametrize(
-    "setting", ["latent_noise", "latent_dropout", "token_dropout", "unit_dropout", "variational"]
-)
+@pytest.mark.parametrize("setting", ["latent_noise", "latent_dropout", "token_dropout", "unit_dropout", "variational"])
 @pytest.mark.parametrize("latent", ["chunk", "vector"])
 def test_noise_is_there_in_training_alone(small_model, setting, latent):
     model = small_model(latent=latent, **{setting: True if setting == "variational" else 0.4})

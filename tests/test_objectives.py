@@ -88,9 +88,7 @@ def test_bfloat16_is_near(bias):
     arrays = [hidden, embedding] + ([offset] if bias else [])
 
     def loss(hidden, embedding, offset=None):
-        found = vocabulary_loss(
-            hidden, embedding, targets, weights, bias=offset, precision="bfloat16", block_rows=16
-        )
+        found = vocabulary_loss(hidden, embedding, targets, weights, bias=offset, precision="bfloat16", block_rows=16)
         return found.loss, (found.weight,)
 
     value, _, found = gradients(loss, *arrays)

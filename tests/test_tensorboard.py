@@ -161,9 +161,7 @@ def test_hparams_of_a_run(tmp_path):
         writer.hparams(settings, {"loss": 0.25, "bleu": 90}, 1000)
     content = read(tmp_path / "test").PluginTagToContent("hparams")
     assert set(content) == {hparams_metadata.SESSION_START_INFO_TAG, hparams_metadata.SESSION_END_INFO_TAG}
-    start = hparams_metadata.parse_session_start_info_plugin_data(
-        content[hparams_metadata.SESSION_START_INFO_TAG]
-    )
+    start = hparams_metadata.parse_session_start_info_plugin_data(content[hparams_metadata.SESSION_START_INFO_TAG])
     written = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
     assert written == {
         "learning_rate": 0.5,

@@ -13,8 +13,7 @@ WORDS = [
     "while", "others", "sing", "loudly", "at", "night",
 ]  # fmt: skip
 TEXTS = [
-    " ".join(WORDS[(i * k + k) % len(WORDS)] for k in range(1, 12))
-    + (".\n    Indented é\n" if i % 3 else " €5 😀")
+    " ".join(WORDS[(i * k + k) % len(WORDS)] for k in range(1, 12)) + (".\n    Indented é\n" if i % 3 else " €5 😀")
     for i in range(200)
 ]
 LOSSLESS = ("unigram", "bpe", "bytes", "characters")
@@ -113,9 +112,7 @@ def test_lone_surrogates_are_refused(trained, kind):
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "characters", "words"])
 def test_vocabulary_too_large_for_the_texts(kind, capfd):
-    with pytest.raises(
-        ValueError, match=r"^vocabulary_size 9000 is more .* largest possible is \d+$"
-    ) as error:
+    with pytest.raises(ValueError, match=r"^vocabulary_size 9000 is more .* largest possible is \d+$") as error:
         train_tokenizer(kind, TEXTS, 9000)
     largest = int(str(error.value).split()[-1])
     assert train_tokenizer(kind, TEXTS, largest).vocabulary_size == largest

@@ -83,10 +83,7 @@ def test_a_finished_store_is_taken_and_another_refused(tmp_path):
 
 @pytest.mark.parametrize("store", ["mapped", "memory"])
 def test_gather(tmp_path, store):
-    if store == "mapped":
-        store = write_store(tmp_path / "s", batches(), 300)
-    else:
-        store = TokenStore.from_arrays(DOCUMENTS, 300)
+    store = write_store(tmp_path / "s", batches(), 300) if store == "mapped" else TokenStore.from_arrays(DOCUMENTS, 300)
     flat = np.concatenate(DOCUMENTS)
     starts, lengths = np.array([9, 0, 50, 7]), np.array([3, 0, 20, 1])
     expected = np.concatenate([flat[9:12], flat[50:70], flat[7:8]])

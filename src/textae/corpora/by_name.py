@@ -103,17 +103,11 @@ def _prepared_builder(name: str, folder: Path) -> Any:
             raise ValueError(
                 f"tfds: expected a config of {base} (such as {_like(config, known)}), found {config}"
             ) from None
-        raise ValueError(
-            f"tfds: expected a data set that TFDS can build, found {name}: {_line(error)}"
-        ) from error
+        raise ValueError(f"tfds: expected a data set that TFDS can build, found {name}: {_line(error)}") from error
     full_name = builder.info.full_name
-    remedy = (
-        f"run tfds build {name} --file_format=array_record where there is one, or name its folder in tfds_dir"
-    )
+    remedy = f"run tfds build {name} --file_format=array_record where there is one, or name its folder in tfds_dir"
     if not _reachable(builder):
-        raise ValueError(
-            f"tfds: expected {full_name} prepared in {folder}, found neither it nor a network: {remedy}"
-        )
+        raise ValueError(f"tfds: expected {full_name} prepared in {folder}, found neither it nor a network: {remedy}")
     say(f"downloading {full_name} into {folder}")
     from tensorflow_datasets.core.download import downloader
 
@@ -152,9 +146,7 @@ def _reachable(builder: Any) -> bool:
     """Whether one of the hosts that a data set is downloaded from answers, within seconds."""
     import requests
 
-    urls = {
-        f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, builder.url_infos or ()) if parts.netloc
-    }
+    urls = {f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, builder.url_infos or ()) if parts.netloc}
     hosts = [url for url in sorted(urls) if url.startswith("http")][:4] or [_DEFAULT_HOST]
     answered = threading.Event()
     finished = threading.Event()
@@ -214,14 +206,10 @@ def _mapping(builder: Any, title: str, splits: Mapping[str, str] | None) -> dict
         try:
             builder.info.splits[source]  # a split or a slice of one, such as train[:10%]
         except (KeyError, ValueError, AssertionError):
-            raise ValueError(
-                f"{title}: expected splits out of {', '.join(available)}, found {source}"
-            ) from None
+            raise ValueError(f"{title}: expected splits out of {', '.join(available)}, found {source}") from None
         mapping[split] = source
     if "train" not in mapping:
-        raise ValueError(
-            f"{title}: expected a split train or splits.train=NAME, found {', '.join(available)}"
-        )
+        raise ValueError(f"{title}: expected a split train or splits.train=NAME, found {', '.join(available)}")
     return mapping
 
 

@@ -53,9 +53,7 @@ def shares(*, validation: float | None, test: float | None) -> dict[str, float]:
     carved = {split: share for split, share in named.items() if share is not None}
     for split, share in carved.items():
         if not 0 < share < 1:
-            raise ValueError(
-                f"{split}_share: expected a number between 0 and 1, both excluded, found {share}"
-            )
+            raise ValueError(f"{split}_share: expected a number between 0 and 1, both excluded, found {share}")
     if sum(carved.values()) >= 1:
         raise ValueError(f"validation_share + test_share: expected less than 1, found {sum(carved.values())}")
     return carved

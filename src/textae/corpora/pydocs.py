@@ -89,9 +89,7 @@ def packages(max_bytes: int) -> list[Source]:
             continue
         for file in package.files or []:
             if _wanted(file) and file.size:
-                found.setdefault(
-                    file.as_posix(), (file.as_posix(), Path(package.locate_file(file)), file.size)
-                )
+                found.setdefault(file.as_posix(), (file.as_posix(), Path(package.locate_file(file)), file.size))
     drawn, total = [], 0
     for source in sorted(found.values(), key=lambda source: hashlib.blake2b(source[0].encode()).digest()):
         total += source[2]

@@ -55,9 +55,7 @@ def find(files: str | Path | Sequence[str | Path], setting: str = "files") -> li
         if path.is_file():
             matches = [path]
         elif path.is_dir():
-            raise ValueError(
-                f"{setting}: expected a file, found the folder {path} (a glob takes its files: {path}/*)"
-            )
+            raise ValueError(f"{setting}: expected a file, found the folder {path} (a glob takes its files: {path}/*)")
         else:
             names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207, takes absolute patterns too
             matches = [Path(name) for name in names if Path(name).is_file()]
@@ -174,15 +172,11 @@ def _csv(source: Input, field: str, label: str | None, advance: Advance) -> Iter
                 columns = [_column(source, header, name) for name in (field, label) if name is not None]
                 continue
             if len(row) != len(header):
-                raise ValueError(
-                    f"{where}: expected {len(header)} columns as in the header, found {len(row)}"
-                )
+                raise ValueError(f"{where}: expected {len(header)} columns as in the header, found {len(row)}")
             values = [_checked_text(row[column], header[column], where) for column in columns]
             yield values[0], values[1] if label is not None else None
     except csv.Error as error:
-        raise ValueError(
-            f"{source.path}, line {rows.line_num}: expected {source.format}, found {error}"
-        ) from error
+        raise ValueError(f"{source.path}, line {rows.line_num}: expected {source.format}, found {error}") from error
     if header is None:
         raise ValueError(f"{source.path}: expected a header with a column {field}, found an empty file")
 
@@ -214,17 +208,13 @@ def _parquet(source: Input, field: str, label: str | None, advance: Advance) -> 
         raise ValueError(f"{source.path}: expected UTF-8 in column {field}, found {error.reason}") from error
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{source.path}: expected a whole parquet file, found a broken one ({reason})"
-        ) from error
+        raise ValueError(f"{source.path}: expected a whole parquet file, found a broken one ({reason})") from error
 
 
 def _column(source: Input, header: Sequence[str], name: str) -> int:
     """Position of a named column; every name must be there and be the only one."""
     if repeated := sorted({column for column in header if header.count(column) > 1}):
-        raise ValueError(
-            f"{source.path}: expected a header of different names, found {repeated[0]} more than once"
-        )
+        raise ValueError(f"{source.path}: expected a header of different names, found {repeated[0]} more than once")
     if name not in header:
         raise ValueError(f"{source.path}: expected a column {name}, found {_listed(header)}")
     return list(header).index(name)
@@ -238,9 +228,7 @@ def _checked_text(value: object, field: str, where: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         code = f"U+{ord(value[error.start]):04X}"
-        raise ValueError(
-            f"{where}: expected Unicode text in field {field}, found a lone surrogate {code}"
-        ) from error
+        raise ValueError(f"{where}: expected Unicode text in field {field}, found a lone surrogate {code}") from error
     return value
 
 

@@ -29,9 +29,7 @@ def recipe(
     `files` and in `test_files` is in both splits. `max_characters` is applied before the split is chosen.
     """
     given = {"validation": validation_files, "test": test_files}
-    carved = shares(
-        validation=None if validation_files else validation_share, test=None if test_files else test_share
-    )
+    carved = shares(validation=None if validation_files else validation_share, test=None if test_files else test_share)
     paths: dict[str | None, list[Path]] = {}
     taken: dict[Path, str] = {}
     for split, patterns in given.items():
@@ -39,9 +37,7 @@ def recipe(
             paths[split] = find(patterns, f"{split}_files")
             for path in paths[split]:
                 if taken.setdefault(path.resolve(), split) != split:
-                    raise ValueError(
-                        f"test_files: expected files of their own, found {path} in validation_files too"
-                    )
+                    raise ValueError(f"test_files: expected files of their own, found {path} in validation_files too")
     rest = find(files)
     source = None if carved else "train"
     paths[source] = [path for path in rest if path.resolve() not in taken]
@@ -53,8 +49,7 @@ def recipe(
         for item in group:
             check_fields(item, field, label)
     contents = {
-        split: [(item.format, item.compression, _digest(item)) for item in group]
-        for split, group in inputs.items()
+        split: [(item.format, item.compression, _digest(item)) for item in group] for split, group in inputs.items()
     }
 
     def examples(advance: Advance) -> Iterator[Example]:
@@ -65,9 +60,7 @@ def recipe(
     return Recipe(
         kind="text",
         name="text",
-        fingerprint=fingerprint(
-            "text", sorted(contents.items(), key=str), field, label, max_characters, carved
-        ),
+        fingerprint=fingerprint("text", sorted(contents.items(), key=str), field, label, max_characters, carved),
         examples=examples,
         total=sum(item.size for group in inputs.values() for item in group),
         shares=carved,
