@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import random
 import subprocess
 import sys
 import time
@@ -101,7 +102,7 @@ def continues(config: Config, run: RunDir) -> bool:
 def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     training = config.training
     keras.backend.clear_session()
-    keras.utils.set_random_seed(training.seed)
+    random.seed(training.seed)  # initializers draw theirs from it; Keras's own function imports TensorFlow on JAX
     precision = choose_precision(training.precision.name)
     xla = choose_compile(training.compile.name) == "xla"
 
