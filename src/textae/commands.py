@@ -52,11 +52,6 @@ def start_keras() -> None:
         import keras
 
         keras.ops.zeros(())
-        if keras.backend.backend() != "tensorflow" and "tensorflow" not in sys.modules:
-            # Keras's seeds load TensorFlow where it is installed, which takes seconds; here it takes it for absent.
-            sys.modules["tensorflow"] = None
-            keras.utils.set_random_seed(0)
-            del sys.modules["tensorflow"]
     finally:
         os.dup2(kept, 2)
         os.close(kept)
