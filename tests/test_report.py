@@ -6,8 +6,8 @@ import json
 import pytest
 
 from textae.config import TextConfig, to_mapping
-from textae.report import collect, sorted_rows, table, write_csv
-from textae.rundir import METRICS, RunDir, write_json
+from textae.report import collect, sorted_rows, table
+from textae.rundir import METRICS, RunDir, write_csv, write_json
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_sorting_by_what_no_run_has_is_refused(runs):
 
 def test_csv_has_every_column(runs, tmp_path):
     rows, _ = collect(str(runs))
-    write_csv(rows, tmp_path / "report.csv")
+    write_csv(tmp_path / "report.csv", rows)
     read = list(csv.DictReader((tmp_path / "report.csv").open(encoding="utf-8")))
     assert [row["steps"] for row in read] == ["12345", "12345"]
     assert float(read[0]["token_accuracy"]) == json.loads((runs / "a" / METRICS).read_text())["token_accuracy"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,18 +86,6 @@ def _cell(value: Any, name: str) -> str:
     return "" if value is None else str(value)
 
 
-def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write every column of the rows."""
-    from textae.rundir import write_text
-
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
 class SweepTable(Callback):
     """Prints the table of a sweep's runs at its end, and writes it as report.csv into the sweep's folder."""
 
@@ -110,7 +96,9 @@ class SweepTable(Callback):
             rows, differing = collect(glob.escape(str(folder)))
         except ValueError:
             return  # every job failed, and each has said why
-        write_csv(rows, folder / CSV)
+        from textae.rundir import write_csv
+
+        write_csv(folder / CSV, rows)
         print(table(rows, differing, "token_accuracy"), file=sys.stderr, flush=True)
 
 
@@ -119,7 +107,9 @@ def main(composed: Any) -> None:
     rows, differing = collect(composed.runs)
     print(table(rows, differing, composed.sort), flush=True)
     if composed.csv is not None:
-        write_csv(rows, Path(composed.csv))
+        from textae.rundir import write_csv
+
+        write_csv(Path(composed.csv), rows)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Reporter:
         if sys.stderr.isatty():
             self._bar = tqdm(total=1000, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
         self._sums: dict[str, float] = {}
-        self._seconds = self._norms = 0.0
+        self._seconds = 0.0
         self._steps = 0
         self._share = 0.0
 

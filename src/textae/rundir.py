@@ -21,7 +21,7 @@ import json
 import os
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,7 @@ class RunDir:
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write metrics.csv, one row a validation."""
-        rows = list(rows)
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, names)
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self / HISTORY, text.getvalue())
+        write_csv(self / HISTORY, list(rows))
 
     def remove(self, name: str) -> None:
         """Delete one of the folder's files, if it is there."""
@@ -142,6 +136,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"expected {path} to hold an object, found {type(values).__name__}")
     return values
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows with every column that any of them has."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_text(path: Path, text: str) -> None:

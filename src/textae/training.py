@@ -90,8 +90,8 @@ def continues(config: Config, run: RunDir) -> bool:
     if config.training.resume.name == "never":
         raise ValueError(f"expected a new run folder with training.resume=never, found a run in {run.folder}")
     before, now = flat(run.config()), flat(to_mapping(config))
-    for key in sorted(set(before) | set(now) - MAY_CHANGE):
-        if key not in MAY_CHANGE and before.get(key) != now.get(key):
+    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
+        if before.get(key) != now.get(key):
             raise ValueError(
                 f"expected the configuration of the run in {run.folder}: {key}={before.get(key)!r}, "
                 f"found {now.get(key)!r}"
@@ -150,7 +150,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         xla=xla,
     )
 
-    run.create(to_mapping(config), environment(config, prepared, precision, xla))
+    run.create(to_mapping(config), environment(prepared, precision, xla))
     tokenizer.save(run / rundir.TOKENIZER)
     state = TrainingState()
     if (run / rundir.CHECKPOINT).is_file():
@@ -321,7 +321,7 @@ def _save(run: RunDir, step: Any, state: TrainingState) -> None:
     rundir.write_arrays(run / rundir.CHECKPOINT, step.state(), asdict(state))
 
 
-def environment(config: Config, prepared: Prepared, precision: str, xla: bool) -> dict[str, Any]:
+def environment(prepared: Prepared, precision: str, xla: bool) -> dict[str, Any]:
     """Return what a run ran on and with."""
     packages = ("textae", "keras", "tensorflow", "jax", "numpy", "sentencepiece", "tensorflow-datasets")
     return {
