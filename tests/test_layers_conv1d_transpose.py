@@ -403,16 +403,16 @@ def test_right_values_for_same_padding_odd_kernels_and_strides(implementation):
 
 
 def test_speed_on_cpu_no_shape_is_chosen_a_way_known_to_be_slow():
-    assert choose(1, 1024, 8, 6, xla=True) == "matmul"  # 60 times slower natively
-    assert choose(6, 384, 8, 4, xla=True) == "matmul"
-    assert choose(None, 384, 8, 4, xla=True) == "matmul"
-    assert choose(128, 256, 5, 2, xla=True) == "native"
-    assert choose(16, 1024, 16, 16) == "matmul"  # twice
-    assert choose(6, 384, 8, 4) == "matmul"
-    assert choose(128, 256, 5, 2) == choose(None, 256, 5, 2) == "native"
-    assert choose(128, 256, 5, 2, dtype="bfloat16") == "native"
-    assert choose(128, 512, 5, 2, dtype="bfloat16") == "matmul"
-    assert choose(128, 256, 5, 2, dilation_rate=2) == "matmul"
+    assert choose(16, 16, 16) == choose(16, 16, 16, compiler="xla") == choose(16, 16, 16, compiler="jax") == "matmul"
+    assert choose(1, 8, 6) == choose(6, 8, 4) == choose(128, 5, 2) == choose(None, 5, 2) == "polyphase"
+    assert choose(256, 3, 2) == choose(None, 5, 4) == "matmul"
+    assert choose(1, 8, 6, compiler="xla") == "polyphase"  # native: 75 times slower
+    assert choose(6, 8, 4, compiler="xla") == choose(None, 8, 4, compiler="xla") == "polyphase"
+    assert choose(128, 5, 2, compiler="xla") == "native"
+    assert choose(1, 8, 6, compiler="jax") == choose(None, 8, 6, compiler="jax") == "polyphase"
+    assert choose(128, 5, 2, compiler="jax") == "matmul"  # native: 40 times slower
+    for compiler in ("graph", "xla"):
+        assert choose(128, 5, 2, dilation_rate=2, compiler=compiler) == "polyphase"
 
 
 @needs_tensorflow
@@ -427,12 +427,12 @@ def test_auto_knows_xla_when_it_is_traced(monkeypatch):
     model = keras.Sequential([keras.Input((None, 3)), layer])
     layer(tf.zeros((1, 4, 3)))
     tf.function(layer, jit_compile=False, autograph=False)(tf.zeros((1, 4, 3)))
-    assert seen == [False, False]
+    assert seen == ["graph", "graph"]
     tf.function(layer, jit_compile=True, autograph=False)(tf.zeros((1, 4, 3)))
-    assert seen[2:] == [True]
+    assert seen[2:] == ["xla"]
     model.compile("sgd", "mse", jit_compile=True)
     model.predict(np.zeros((1, 4, 3)), verbose=0)
-    assert seen[-1] is True
+    assert seen[-1] == "xla"
 
 
 @needs_tensorflow

@@ -1,7 +1,6 @@
 """What the model is built of between its strides: products, normalization, residual units, and one vector for all.
 
-Shapes are (batch, length, channels). Products go over (batch * length, channels): of a product of three axes
-TensorFlow computes the gradient of the kernel for each text apart, at two to three times the cost.
+Shapes are (batch, length, channels).
 """
 
 from __future__ import annotations
@@ -12,12 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-
-def product(values: Any, kernel: Any) -> Any:
-    """Return (..., outputs): the last axis of `values` times `kernel` (inputs, outputs)."""
-    shape = ops.shape(values)
-    flat = ops.matmul(ops.reshape(values, (-1, shape[-1])), kernel)
-    return ops.reshape(flat, (*shape[:-1], kernel.shape[-1]))
+from textae.layers.convolution import convolve, product
 
 
 @keras.saving.register_keras_serializable(package="textae")
@@ -47,43 +41,30 @@ class Linear(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="textae")
 class SameConv1D(keras.layers.Layer):
-    """`Conv1D(filters, kernel_size, padding="same")`, as one product of each position's neighbourhood on TensorFlow.
+    """`Conv1D(filters, kernel_size, padding="same")`, in the way that is fast on the backend."""
 
-    There the gradient of a convolution's kernel over short sequences takes twice as long as its arithmetic;
-    docs/speed.md has the measurement.
-    """
-
-    def __init__(self, filters: int, kernel_size: int, **kwargs: Any) -> None:
+    def __init__(self, filters: int, kernel_size: int, use_bias: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters, self.kernel_size = filters, kernel_size
+        self.filters, self.kernel_size, self.use_bias = filters, kernel_size, use_bias
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Add kernel (kernel_size, channels, filters) and bias."""
         self.kernel = self.add_weight(shape=(self.kernel_size, shape[-1], self.filters), name="kernel")
-        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
     def call(self, inputs: Any) -> Any:
         """Return (batch, length, filters)."""
-        kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
-        if keras.backend.backend() == "tensorflow":
-            values = product(self._neighbourhoods(inputs), ops.reshape(kernel, (-1, self.filters)))
-        else:
-            values = ops.conv(inputs, kernel, padding="same")
+        values = convolve(inputs, ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype))
+        if self.bias is None:
+            return values
         return values + ops.convert_to_tensor(self.bias, dtype=self.compute_dtype)
-
-    def _neighbourhoods(self, inputs: Any) -> Any:
-        """Return (batch, length, kernel_size * channels)."""
-        if self.kernel_size == 1:
-            return inputs
-        before = (self.kernel_size - 1) // 2
-        padded = ops.pad(inputs, ((0, 0), (before, self.kernel_size - 1 - before), (0, 0)))
-        batch, length, channels = ops.shape(inputs)
-        taps = [ops.slice(padded, (0, tap, 0), (batch, length, channels)) for tap in range(self.kernel_size)]
-        return ops.concatenate(taps, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""
-        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
+        own = {"filters": self.filters, "kernel_size": self.kernel_size, "use_bias": self.use_bias}
+        return {**super().get_config(), **own}
 
 
 class Normalize(keras.layers.Layer):

@@ -3,7 +3,7 @@
 import keras
 from keras import activations, constraints, initializers, ops, regularizers
 
-from textae.layers.choice import choose, under_xla
+from textae.layers.choice import choose, compiler
 from textae.layers.implementations import IMPLEMENTATIONS
 from textae.layers.lengths import PADDINGS, steps_for
 from textae.layers.masks import Stretch, masked
@@ -139,9 +139,7 @@ class Conv1DTranspose(keras.layers.Layer):
         kernel_size, stride, _, dilation_rate, _ = self._geometry
         way = self.implementation
         if way == "auto":
-            dtype = keras.backend.standardize_dtype(inputs.dtype)
-            _, length, channels = inputs.shape
-            way = choose(length, channels, kernel_size, stride, dilation_rate, dtype, under_xla())
+            way = choose(inputs.shape[1], kernel_size, stride, dilation_rate, compiler())
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
         outputs = IMPLEMENTATIONS[way](inputs, kernel, stride, dilation_rate, start, tail)
         if self.bias is not None:

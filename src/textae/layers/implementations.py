@@ -68,17 +68,71 @@ def _runs(taps, stride, dilation_rate, origin):
 
 
 def polyphase(inputs, kernel, stride, dilation_rate, start, tail):
-    """A plain convolution that makes the `stride` phases of the output as channels, then an interleave."""
-    kernel = _spread(kernel, dilation_rate)
+    """A plain convolution that makes the `stride` phases of the output as channels, then an interleave.
+
+    Output position row*stride + phase has the taps that lead there from some step, row - shift for each. Phases
+    with the same shifts are made together: one matrix product of each row's neighbouring steps. The arithmetic
+    is that of the overlap-add and nothing is added up outside the products.
+    """
     batch, length, channels = ops.shape(inputs)
     taps, filters, _ = kernel.shape
-    blocks = -(-taps // stride)
-    kernel = ops.pad(kernel, ((0, blocks * stride - taps), (0, 0), (0, 0)))
-    kernel = ops.flip(ops.reshape(kernel, (blocks, stride * filters, channels)), axis=0)
-    padded = ops.pad(inputs, ((0, 0), (blocks - 1, blocks - 1), (0, 0)))
-    phases = ops.conv(padded, ops.transpose(kernel, (0, 2, 1)), strides=1, padding="valid")
-    full = ops.reshape(phases, (batch, (length + blocks - 1) * stride, filters))
-    return _cut(full, length, stride, start, tail, blocks * stride)
+    static = isinstance(start, int) and isinstance(tail, int)
+    # As in `matmul`: rows begin with the window where it is known, else it is cut out of the whole.
+    extra = -(-(tail if static else max(reach(taps, dilation_rate), stride)) // stride)
+    rows = length - 1 + extra
+    groups = _phases(taps, stride, dilation_rate, start if static else 0, length, extra)
+
+    every = [shift for shifts, _ in groups for shift in shifts] or [0]
+    before, after = max(max(every), 0), max(extra - 1 - min(every), 0)
+    padded = ops.pad(inputs, ((0, 0), (before, after), (0, 0))) if before or after else inputs
+    parts = []
+    for shifts, columns in groups:
+        if not shifts:  # strides beyond the kernel: nothing leads there
+            parts.append(ops.zeros((batch * rows, len(columns) * filters), dtype=inputs.dtype))
+            continue
+        steps = [piece(padded, (0, before - shift, 0), (batch, rows, channels)) for shift in shifts]
+        steps = ops.reshape(_joined(steps, axis=-1), (-1, len(shifts) * channels))
+        weights = [
+            ops.reshape(_taken(kernel, [column[i] for column in columns]), (len(columns) * filters, channels))
+            for i in range(len(shifts))
+        ]
+        parts.append(ops.matmul(steps, ops.transpose(_joined(weights, axis=1))))
+    full = ops.reshape(_joined(parts, axis=-1), (batch, rows * stride, filters))
+    if not static:
+        return _cut(full, length, stride, start, tail, extra * stride)
+    return piece(full, (0, 0, 0), (batch, (length - 1) * stride + tail, filters))
+
+
+def _phases(taps, stride, dilation_rate, origin, length, extra):
+    """Neighbouring phases with the same shifts: (shifts, the taps of each phase in the order of the shifts).
+
+    Kernel 5, stride 2, origin 1: phase 0 is ((0, 1), [(1, 3)]), phase 1 is ((-1, 0, 1), [(0, 2, 4)]). Shifts that
+    lead out of a known `length` from every row are left out.
+    """
+    groups = []
+    for phase in range(stride):
+        found = []
+        for tap in range(taps):
+            shift, rest = divmod(tap * dilation_rate - origin - phase, stride)
+            if rest == 0 and (not isinstance(length, int) or -length < shift < length - 1 + extra):
+                found.append((shift, tap))
+        shifts, column = tuple(shift for shift, _ in found), tuple(tap for _, tap in found)
+        if groups and groups[-1][0] == shifts:
+            groups[-1][1].append(column)
+        else:
+            groups.append((shifts, [column]))
+    return groups
+
+
+def _taken(kernel, chosen):
+    """The chosen taps of a kernel, in their order."""
+    if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
+        return piece(kernel, (chosen[0], 0, 0), (len(chosen), *kernel.shape[1:]))
+    return ops.stack([kernel[tap] for tap in chosen])
+
+
+def _joined(parts, axis):
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
 def _by_backend(inputs, kernel, stride, dilation_rate, start, tail, conv_transpose):

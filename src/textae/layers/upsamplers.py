@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
+from textae.layers.blocks import SameConv1D
 from textae.layers.conv1d_transpose import Conv1DTranspose
+from textae.layers.convolution import convolve
 from textae.layers.implementations import piece
 from textae.layers.lengths import convolved_length
 from textae.layers.masks import Stretch, masked, shrink
@@ -41,23 +43,10 @@ class Downsample(keras.layers.Layer):
         if mask is not None:
             inputs = masked(inputs, mask)
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
-        if self.kernel_size == self.stride:
-            outputs = self._by_product(inputs, kernel)
-        else:
-            outputs = ops.conv(inputs, kernel, strides=self.stride, padding="same")
+        outputs = convolve(inputs, kernel, self.stride)
         if self.bias is not None:
             outputs = outputs + ops.convert_to_tensor(self.bias, dtype=outputs.dtype)
         return outputs if self.activation is None else self.activation(outputs)
-
-    def _by_product(self, inputs, kernel):
-        # Windows that neither overlap nor leave gaps: a convolution is a reshape and a product.
-        missing = -ops.shape(inputs)[1] % self.stride
-        if not isinstance(missing, int) or missing:
-            inputs = ops.pad(inputs, ((0, 0), (missing // 2, missing - missing // 2), (0, 0)))
-        batch, length, channels = ops.shape(inputs)
-        rows = ops.reshape(inputs, (-1, self.stride * channels))
-        products = ops.matmul(rows, ops.reshape(kernel, (self.stride * channels, self.filters)))
-        return ops.reshape(products, (batch, length // self.stride, self.filters))
 
     def compute_mask(self, inputs, previous_mask=None):
         """Mask `(batch, ceil(length/stride))`: a step counts where any of its positions does."""
@@ -110,14 +99,13 @@ class Upsample(keras.layers.Layer):
         self.use_bias = use_bias
         self.supports_masking = True
         self._asked_in_call = None
-        common = {"padding": "same", "use_bias": use_bias, "dtype": self.dtype_policy, "name": kind}
+        common = {"use_bias": use_bias, "dtype": self.dtype_policy, "name": kind}
         if kind == "transpose":
-            self.layer = Conv1DTranspose(self.filters, self.kernel_size, self.stride, **common)
+            self.layer = Conv1DTranspose(self.filters, self.kernel_size, self.stride, padding="same", **common)
         elif kind == "subpixel":
-            steps = -(-self.kernel_size // self.stride)
-            self.layer = keras.layers.Conv1D(self.filters * self.stride, steps, **common)
+            self.layer = SameConv1D(self.filters * self.stride, -(-self.kernel_size // self.stride), **common)
         else:
-            self.layer = keras.layers.Conv1D(self.filters, self.kernel_size, **common)
+            self.layer = SameConv1D(self.filters, self.kernel_size, **common)
 
     def build(self, input_shape):
         """Make the weights."""
