@@ -167,15 +167,3 @@ def test_a_state_that_does_not_fit(small_model):
         step.load_state(state | {"average/0": np.zeros(1)})
     with pytest.raises(ValueError, match=r"expected model/0 of shape .*, received \(1,\)"):
         step.load_state(state | {"model/0": np.zeros(1, np.float32)})
-
-
-def test_an_unknown_optimizer():
-    with pytest.raises(ValueError, match="among adamw, muon, received 'sgd'"):
-        optimizer("sgd")
-
-
-def test_the_optimizers_read_their_settings():
-    made = optimizer("adamw", weight_decay=0.3, beta_1=0.7, beta_2=0.8)
-    assert (made.weight_decay, made.beta_1, made.beta_2) == (0.3, 0.7, 0.8)
-    made = optimizer("muon", weight_decay=0.3, beta_1=0.7, beta_2=0.8)
-    assert (made.weight_decay, made.adam_weight_decay, made.adam_beta_1, made.adam_beta_2) == (0.3, 0.3, 0.7, 0.8)
