@@ -163,6 +163,21 @@ def test_commands_on_what_is_no_run(run, command):
     refused(run, command, *arguments, "run=empty", says="expected a run folder with config.yaml, found none")
 
 
+@pytest.mark.parametrize("command", ["score", "interpolate", "arithmetic", "neighbours", "sample", "export"])
+def test_other_commands_on_what_is_no_run(run, command):
+    arguments = ["run=nowhere", *(["output=served"] if command == "export" else [])]
+    refused(run, command, *arguments, says="expected a run folder, found no folder nowhere")
+
+
+def test_settings_of_commands_that_cannot_be(run, trained):
+    folder = f"run={trained[0]}"
+    refused(run, "export", folder, "output=x", "format=tflite", says="format: expected one of saved_model, onnx, found")
+    refused(
+        run, "interpolate", folder, says="input: expected 2 lines (the first text, the last text), found 1", input=b"a"
+    )
+    refused(run, "sample", folder, says="expected a run of a variational model (model.variational=true)")
+
+
 def test_a_run_without_weights(run, trained):
     shutil.copytree(trained[0], run.place / "early")
     (run.place / "early" / "weights.safetensors").unlink()

@@ -85,7 +85,7 @@ def test_an_experiment_says_how_it_is_run(name):
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_commands_compose(name):
-    needed = {"encode": ["output=z.npy"], "decode": ["input=z.npy"]}.get(name, [])
+    needed = {"encode": ["output=z.npy"], "decode": ["input=z.npy"], "export": ["output=served"]}.get(name, [])
     which = "runs" if name == "report" else "run"
     assert getattr(composed(f"{which}=somewhere", *needed, name=name), which) == "somewhere"
     with pytest.raises(OmegaConfBaseException, match=which):

@@ -63,6 +63,8 @@ def test_every_format_and_compression_gives_the_same_documents(tmp_path, kind, s
         content = (tmp_path / "rows").read_bytes().decode()
     path = write(tmp_path / f"a.{kind}{suffix}", COMPRESS[suffix](content.encode()))
     assert list(documents([path], None if kind == "txt" else "t")) == TEXTS
+    if kind == "txt":
+        assert list(documents([path.rename(path.with_name(f"system.log{suffix}"))])) == TEXTS
 
 
 @pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()])

@@ -51,7 +51,7 @@ def test_what_a_run_leaves(trained):
     names = {entry.name for entry in folder.iterdir()}
     assert names - {rundir.LOCK} == {
         rundir.CONFIG, rundir.ENVIRONMENT, rundir.TOKENIZER, rundir.WEIGHTS, rundir.LAST, rundir.METRICS,
-        rundir.HISTORY, "train", "validation", "test",
+        rundir.HISTORY, rundir.CARD, "train", "validation", "test",
     }  # fmt: skip
     assert json.loads((folder / rundir.METRICS).read_text()) == metrics
     assert set(metrics) >= METRICS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,10 @@ import numpy as np
 from textae import rundir
 from textae.codec import Codec
 from textae.config import Config, from_mapping
+from textae.exporting import export
+from textae.latents import Nearest, Neighbour, check_variational, combined, drawn, interpolated, pooled
 from textae.model import Autoencoder, build
+from textae.prepared import in_portions
 from textae.rundir import RunDir
 from textae.tokenizers import Tokenizer, load_tokenizer
 
@@ -60,6 +63,61 @@ class TextAutoencoder:
         """Return each text's reconstruction error: mean cross-entropy of its tokens, in nats, float64 (texts,)."""
         found = self._answering.reconstruct(self.tokenizer.encode(list(texts)))
         return np.array([document.nats.mean(dtype=np.float64) for document in found])
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return float32 (texts, size): one vector for each text, the mean of its latents where it has several."""
+        return pooled(self.encode(texts), self.model.latent_size)
+
+    def interpolate(self, first: str, last: str, steps: int = 7) -> list[str]:
+        """Return what `steps` points on the line between two texts' latents decode to, both ends among them.
+
+        Texts of another number of blocks are stretched to that of the point, which goes from one to the other.
+
+        Raises:
+            ValueError: fewer than two steps.
+        """
+        one, other = self.encode([first, last])
+        return self.decode(interpolated(one, other, steps))
+
+    def arithmetic(self, first: str, less: str, plus: str) -> str:
+        """Return what z(first) - z(less) + z(plus) decodes to; the number of blocks is reckoned alike."""
+        return self.decode([combined(*self.encode([first, less, plus]))])[0]
+
+    def neighbours(self, texts: Sequence[str], documents: Iterable[str], count: int = 10) -> list[list[Neighbour]]:
+        """Return the documents nearest to each text, by the cosine of what `embed` gives, the nearest first.
+
+        Documents are read and encoded a portion at a time; only the nearest are held.
+
+        Raises:
+            ValueError: a count below one.
+        """
+        nearest = Nearest(self.embed(texts), count)
+        for portion in in_portions(documents):
+            nearest.add(self.embed(portion), portion)
+        return nearest.found()
+
+    def sample(self, count: int, seed: int = 0, blocks: int = 8) -> list[str]:
+        """Return texts decoded from latents drawn from N(0, 1), of a variational model.
+
+        `blocks` is how many latents a text has, where the model has several for one; a vector tells its own length.
+
+        Raises:
+            ValueError: the model is not variational, or there is nothing to draw.
+        """
+        check_variational(self.model.variational)
+        if count < 0 or blocks < 1:
+            raise ValueError(f"expected a count of at least 0 and blocks of at least 1, received {count} and {blocks}")
+        vector = self.model.latent == "vector"
+        return self.decode(drawn(count, seed, self.model.latent_size, None if vector else blocks))
+
+    def export(self, output: Path | str, format: str = "saved_model") -> Path:
+        """Write encoder and decoder as "saved_model" or "onnx" into a new folder, for programs without textae.
+
+        Raises:
+            ValueError: the folder exists, a library is missing, or Keras does not run on TensorFlow.
+            textae.exporting.ExportError: what was written does not give what this gives.
+        """
+        return export(self.codec, self.tokenizer, output, format)
 
 
 def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:

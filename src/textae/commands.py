@@ -1,4 +1,4 @@
-"""What the entry points share: Hydra without surprises, one line for what went wrong, exit codes, reading lines.
+"""What the entry points share: running a task under Hydra, one line for what went wrong, exit codes, reading lines.
 
 Exit codes: 0 the answer was given, 1 the work failed, 2 the configuration or the input will not do, 130 and 143
 stopped by Ctrl-C and SIGTERM. `TEXTAE_TRACEBACK=1` shows where an error comes from.
@@ -6,31 +6,22 @@ stopped by Ctrl-C and SIGTERM. `TEXTAE_TRACEBACK=1` shows where an error comes f
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import itertools
 import os
-import re
 import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from textae.explanations import cause, check_settings, explain, options_of
+
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 _STARTED = time.time()
 _LINES_CHARACTERS = 1 << 20
-_TYPES = {  # OmegaConf's words for what a value should have been, and ours
-    r"is not a ListConfig": "a list, as in {key}=[{value}]",
-    r"is not a (DictConfig|.*Mapping)": "several settings, as in {key}.name=value",
-    r"converted to Integer": "a whole number",
-    r"converted to Float": "a number",
-    r"not a valid bool": "true or false",
-    r"not Optional": "a value",
-}
 
 
 class _Terminated(KeyboardInterrupt):
@@ -96,7 +87,7 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any]) -> int:
     from textae.interrupts import Interrupted
 
     register()
-    OmegaConf.register_new_resolver("textae.options", _options, replace=True)
+    OmegaConf.register_new_resolver("textae.options", options_of, replace=True)
     codes = [SUCCESS]
 
     def run(config: Any) -> Any:
@@ -104,7 +95,7 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any]) -> int:
         settings = HydraConfig.get()
         fresh = _new_and_empty(Path(settings.runtime.output_dir))
         try:
-            _check(config)
+            check_settings(config)
             return task(config)
         except Exception as error:
             swept = settings.mode == RunMode.MULTIRUN
@@ -122,7 +113,7 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any]) -> int:
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)()
     except (HydraException, OmegaConfBaseException) as error:
-        return fail(_explain(error, config_name), USAGE, error)
+        return fail(explain(error, config_name), USAGE, error)
     finally:
         GlobalHydra.instance().clear()
     return next((code for code in codes if code), SUCCESS)
@@ -136,12 +127,12 @@ def failure(error: Exception, where: str = "") -> int:
         return 128 + 13
     if isinstance(error, Interrupted):
         return fail(f"{error}; the same command goes on from the checkpoint", error.exit_code, error)
-    line = where + _cause(error)
+    line = where + cause(error)
     if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
         return fail(line, USAGE, error)
     if isinstance(error, (FloatingPointError, OSError, MemoryError)):
         return fail(line or type(error).__name__, FAILURE, error)
-    return fail(f"{where}{type(error).__name__}: {_cause(error)} (TEXTAE_TRACEBACK=1 shows where)", FAILURE, error)
+    return fail(f"{where}{type(error).__name__}: {cause(error)} (TEXTAE_TRACEBACK=1 shows where)", FAILURE, error)
 
 
 def fail(line: str, code: int, error: BaseException | None = None) -> int:
@@ -156,125 +147,6 @@ def fail(line: str, code: int, error: BaseException | None = None) -> int:
 
 def _terminate(number: int, frame: Any) -> NoReturn:
     raise _Terminated
-
-
-def _cause(error: BaseException) -> str:
-    """Return an error's message as one line, with that of its cause where it adds something."""
-    lead = _shorten(str(error))
-    detail = _shorten(str(error.__cause__)) if error.__cause__ is not None else ""
-    return lead if detail in lead else f"{lead}: {detail}"
-
-
-def _shorten(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines()]
-    dropped = r"(full_key|object_type|reference_type|Config search path|provider=|See https)\b"
-    return " ".join(line for line in lines if line and not re.match(dropped, line))[:600]
-
-
-def _check(config: Any) -> None:
-    """Refuse a config with a mandatory value that is missing, or a key added that nothing reads.
-
-    Raises:
-        ValueError: names the first such key.
-    """
-    from omegaconf import DictConfig, ListConfig, OmegaConf
-
-    for key in sorted(OmegaConf.missing_keys(config)):
-        *parents, name = key.split(".")
-        parent = OmegaConf.select(config, ".".join(parents)) if parents else config
-        node = parent._get_node(name, throw_on_missing_value=False)
-        example = "[...]" if isinstance(node, ListConfig) else "..."
-        raise ValueError(f"expected {key}={example}, found none")
-
-    def unknown(node: DictConfig, prefix: str) -> None:
-        schema = OmegaConf.get_type(node)
-        if not dataclasses.is_dataclass(schema):
-            return
-        names = [field.name for field in dataclasses.fields(schema)]
-        for name in node:
-            if name not in names:
-                known = [prefix + known for known in names]
-                raise ValueError(
-                    f"expected a setting that there is ({_like(prefix + name, known)}), found {prefix}{name}"
-                )
-            child = node._get_node(name)
-            if isinstance(child, DictConfig) and not child._is_none():
-                unknown(child, f"{prefix}{name}.")
-
-    unknown(config, "")
-
-
-def _explain(error: BaseException, config_name: str) -> str:
-    """Return what Hydra or OmegaConf found wrong with the command line, as one line of expected and found."""
-    message = str(error)
-    if found := re.search(r"Could not override '([^'@]+)", message):
-        return _explain_key(found[1], config_name)
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
-        group, option = found.groups()
-        listed = re.search(r"Available options in '[^']*':\n((?:\t.*\n?)*)", message)
-        options = [name for name in (listed[1].split() if listed else []) if not name.endswith("_schema")]
-        options = [name for name in options if (group, name, config_name) != ("corpus", "run", "config")]
-        return f"{group}: expected one of {', '.join(options)}, found {option}"
-    if found := re.search(r"Could not load '([^']+)'", message):
-        return f"expected a configuration file that there is, found {found[1]}"
-    if found := re.search(r"Error merging override \+*([^=]+)=(.*)", message):
-        key, value = found[1], found[2].strip()
-        why = str(error.__cause__ or error)
-        if found := re.search(r"expected one of \[(.*?)\]", why):
-            return f"{key}: expected one of {found[1]}, found {value}"
-        for pattern, expected in _TYPES.items():
-            if re.search(pattern, why):
-                return f"{key}: expected {expected.format(key=key, value=value)}, found {value}"
-    for argument in sys.argv[1:]:
-        if _unparsable(argument):
-            return f"expected key=value, with quotes around what is neither list nor plain word, found {argument}"
-    return _cause(error)
-
-
-def _explain_key(key: str, config_name: str) -> str:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from textae.config import CORPORA, config_dir, flat
-
-    key = key.lstrip("+~")
-    if (config_dir() / key).is_dir():
-        return f"expected +{key}=NAME, where NAME is one of {_options(key)}, found it without +"
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        plain = OmegaConf.to_container(compose(config_name))
-    owners = [kind for kind, schema in CORPORA.items() if key.removeprefix("corpus.") in schema.__dataclass_fields__]
-    if key.startswith("corpus.") and owners:
-        return f"expected corpus={' or '.join(owners)} in front of {key}, found neither"
-    known = [*flat(plain), *plain]
-    return f"expected a setting that there is ({_like(key, known)}), found {key}"
-
-
-def _unparsable(argument: str) -> bool:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    if argument.startswith("-"):
-        return False
-    try:
-        OverridesParser.create().parse_override(argument)
-    except HydraException:
-        return True
-    return False
-
-
-def _like(name: str, known: Iterable[str]) -> str:
-    """Return what of the known names is most like the one given: the whole name, or its last part."""
-    known = list(dict.fromkeys(known))
-    last = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = [*last, *difflib.get_close_matches(name, known, n=3, cutoff=0.6)] or known
-    return ("such as " if len(close) > 3 else "") + ", ".join(dict.fromkeys(close[:3]))
-
-
-def _options(group: str) -> str:
-    """Return the names of a config group's options, for messages and help; "none" if there are none."""
-    from textae.config import config_dir
-
-    return ", ".join(sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))) or "none"
 
 
 def _new_and_empty(folder: Path) -> bool:
@@ -327,6 +199,19 @@ def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
             raise ValueError(f"{name}: expected UTF-8, found byte {line[error.start]:#04x} in line {number}") from None
 
 
+def read_texts(name: str | None, wanted: list[str]) -> list[str]:
+    """Return the lines of the named file, or of standard input, of which there must be one for each that is wanted.
+
+    Raises:
+        ValueError: there are more or fewer.
+    """
+    lines = list(itertools.islice(read_lines(open_input(name), name or "standard input"), len(wanted) + 1))
+    if len(lines) != len(wanted):
+        found = "more" if len(lines) > len(wanted) else len(lines)
+        raise ValueError(f"input: expected {len(wanted)} lines ({', '.join(wanted)}), found {found}")
+    return lines
+
+
 def portions(lines: Iterator[str], characters: int = _LINES_CHARACTERS) -> Iterator[list[str]]:
     """Yield consecutive lines, about so many characters together."""
     from textae.prepared import in_portions
@@ -339,13 +224,13 @@ def begun(items: Iterator[Any]) -> Iterator[Any]:
     return itertools.chain(list(itertools.islice(items, 1)), items)
 
 
-def open_input(name: str | None) -> BinaryIO:
-    """Return the named file, which may be a pipe, or standard input."""
+def open_input(name: str | None, key: str = "input") -> BinaryIO:
+    """Return the file that the setting `key` names, which may be a pipe, or standard input."""
     if name is None or name == "-":
         return sys.stdin.buffer
     path = Path(name)
     if not path.exists() or path.is_dir():
-        raise FileNotFoundError(f"input: expected a file, found none at {path}")
+        raise FileNotFoundError(f"{key}: expected a file, found none at {path}")
     return path.open("rb")
 
 

@@ -134,13 +134,17 @@ def _at_least(name: str, value: float | None, least: float) -> None:
         _require(value >= least and math.isfinite(value), f"{name} of at least {least}", value)
 
 
+def _split(name: str) -> None:
+    _require(name in ("train", "validation", "test"), "split as train, validation or test", name)
+
+
 @dataclass(slots=True, kw_only=True)
 class CorpusConfig:
     """What every corpus has."""
 
-    kind: str = MISSING
-    validation_share: float = 0.02
-    test_share: float = 0.02
+    kind: str = MISSING  # which corpus; the group's option sets it
+    validation_share: float = 0.02  # share of the documents that go to the validation split, chosen by content
+    test_share: float = 0.02  # share of the documents that go to the test split, chosen by content
 
     def __post_init__(self) -> None:
         _share("corpus.validation_share", self.validation_share)
@@ -155,43 +159,43 @@ class CorpusConfig:
 class PydocsConfig(CorpusConfig):
     """Docstrings and help topics of the running Python."""
 
-    kind: str = "pydocs"
+    kind: str = "pydocs"  # which corpus; the group's option sets it
 
 
 @dataclass(slots=True, kw_only=True)
 class TextConfig(CorpusConfig):
     """The user's own files."""
 
-    kind: str = "text"
-    files: list[str] = MISSING
-    test_files: list[str] = field(default_factory=list)
-    validation_files: list[str] = field(default_factory=list)
-    field: str | None = None
-    label: str | None = None
-    max_characters: int | None = None
+    kind: str = "text"  # which corpus; the group's option sets it
+    files: list[str] = MISSING  # paths and globs: txt, log, jsonl, csv, tsv, parquet; plain, gz, bz2, xz, zst
+    test_files: list[str] = field(default_factory=list)  # of the test split; without them it is part of `files`
+    validation_files: list[str] = field(default_factory=list)  # of the validation split, likewise
+    field: str | None = None  # the text's column or key: jsonl, csv, tsv and parquet need it
+    label: str | None = None  # a column or key that is kept as each document's label
+    max_characters: int | None = None  # documents are cut to so many characters
 
 
 @dataclass(slots=True, kw_only=True)
 class TfdsConfig(CorpusConfig):
     """A data set of TensorFlow Datasets, by its name."""
 
-    kind: str = "tfds"
-    name: str = MISSING
-    config: str | None = None
-    field: str | None = None
-    label: str | None = None
-    splits: dict[str, str] | None = None
-    tfds_dir: str | None = None
-    max_characters: int | None = None
+    kind: str = "tfds"  # which corpus; the group's option sets it
+    name: str = MISSING  # the data set's name, as in ag_news_subset
+    config: str | None = None  # the data set's own configuration, where it has several
+    field: str | None = None  # the text's feature; needed where there are several of text
+    label: str | None = None  # a feature that is kept as each document's label
+    splits: dict[str, str] | None = None  # the data set's splits to take as train, validation and test
+    tfds_dir: str | None = None  # where data sets are prepared, TFDS's own place by default
+    max_characters: int | None = None  # documents are cut to so many characters
 
 
 @dataclass(slots=True, kw_only=True)
 class TokenizerConfig:
     """Text to ids."""
 
-    kind: TokenizerKind = TokenizerKind.unigram
-    vocabulary_size: int | None = None  # what suits the corpus: 8192, or as many as it fills
-    sample_megabytes: float = 5.0
+    kind: TokenizerKind = TokenizerKind.unigram  # how text becomes ids
+    vocabulary_size: int | None = None  # ids; null: what suits the corpus, 8192 or as many as it fills
+    sample_megabytes: float = 5.0  # how much text unigram and bpe learn from, in millions of characters
 
     def __post_init__(self) -> None:
         _at_least("tokenizer.vocabulary_size", self.vocabulary_size, 4)
@@ -202,8 +206,8 @@ class TokenizerConfig:
 class UpsamplerConfig:
     """How the decoder makes a sequence longer; `kernel_factor` times the stride is the kernel's size, both ways."""
 
-    kind: UpsamplerKind = UpsamplerKind.transpose
-    kernel_factor: int = 1
+    kind: UpsamplerKind = UpsamplerKind.transpose  # the way up
+    kernel_factor: int = 1  # kernel size of the strided convolutions, in strides
 
     def __post_init__(self) -> None:
         _at_least("model.upsampler.kernel_factor", self.kernel_factor, 1)
@@ -213,29 +217,29 @@ class UpsamplerConfig:
 class ModelConfig:
     """Embedding, encoder, latent, decoder. Level 0 is the tokens; stride i leads from level i to level i + 1."""
 
-    strides: list[int] = field(default_factory=lambda: [4])
-    widths: list[int] = field(default_factory=lambda: [256, 512])
-    units: list[int] = field(default_factory=lambda: [0, 1])
-    kernel_size: int = 3
-    expansion: float = 2.0
-    normalization: Normalization = Normalization.rms
-    upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)
-    latent: LatentKind = LatentKind.chunk
-    latent_size: int = 128
-    latent_normalization: LatentNormalization = LatentNormalization.none
-    latent_noise: float = 0.0
-    latent_dropout: float = 0.0
-    variational: bool = False
-    kl_weight: float = 0.001
-    free_bits: float = 0.5
-    token_dropout: float = 0.0
-    unit_dropout: float = 0.0
-    tie_embeddings: bool = True
-    output: OutputKind = OutputKind.dot
-    logit_scale: float = 100.0
-    output_bias: bool = False
-    max_length: int = 256
-    long_documents: LongDocuments = LongDocuments.split
+    strides: list[int] = field(default_factory=lambda: [4])  # by what each level is shorter than the one below
+    widths: list[int] = field(default_factory=lambda: [256, 512])  # channels of each level
+    units: list[int] = field(default_factory=lambda: [0, 1])  # residual units of each level, in either half
+    kernel_size: int = 3  # of the residual units
+    expansion: float = 2.0  # inner channels of a residual unit, in times its width
+    normalization: Normalization = Normalization.rms  # what stands in front of each residual unit
+    upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)  # how the decoder makes a sequence longer
+    latent: LatentKind = LatentKind.chunk  # one latent per prod(strides) tokens, or one per text
+    latent_size: int = 128  # numbers of a latent
+    latent_normalization: LatentNormalization = LatentNormalization.none  # how the latent is bounded
+    latent_noise: float = 0.0  # standard deviation of noise on the latent, in training
+    latent_dropout: float = 0.0  # share of the latent's numbers left out, in training
+    variational: bool = False  # a variational autoencoder: the latent is drawn, in training
+    kl_weight: float = 0.001  # weight of the KL divergence from N(0, 1), if variational
+    free_bits: float = 0.5  # nats of KL divergence per number that cost nothing
+    token_dropout: float = 0.0  # share of the tokens that the encoder does not see, in training
+    unit_dropout: float = 0.0  # dropout within residual units, in training
+    tie_embeddings: bool = True  # one table for the ids that go in and those that come out
+    output: OutputKind = OutputKind.dot  # logits as a dot product, or as a cosine times `logit_scale`
+    logit_scale: float = 100.0  # what cosines are multiplied by
+    output_bias: bool = False  # a bias for each id of the output
+    max_length: int = 256  # tokens that are encoded together, a multiple of prod(strides)
+    long_documents: LongDocuments = LongDocuments.split  # what happens to a document of more tokens
 
     def __post_init__(self) -> None:
         _require(
@@ -272,35 +276,35 @@ class ModelConfig:
 class TrainingConfig:
     """How long, how fast, and what is kept."""
 
-    seed: int = 0
-    max_steps: int | None = 300
-    max_epochs: float | None = None
-    max_minutes: float | None = None
-    batch_tokens: int = 4096
-    buckets: int = 32
-    optimizer: OptimizerKind = OptimizerKind.adamw
-    learning_rate: float = 0.002
-    schedule: Schedule = Schedule.cosine
-    warmup_steps: int = 50
-    final_learning_rate: float = 0.02
-    weight_decay: float = 0.0
-    beta_1: float = 0.9
-    beta_2: float = 0.98
-    clip_norm: float | None = 1.0
-    accumulate: int = 1
-    ema: float = 0.0
-    label_smoothing: float = 0.0
-    short_first: float = 0.0
-    precision: Precision = Precision.auto
-    compile: Compile = Compile.auto
-    log_every: int = 20
-    validate_every: int = 100
-    validation_documents: int | None = 500
-    patience: int | None = None
-    checkpoint_minutes: float = 5.0
-    samples: int = 8
-    resume: Resume = Resume.auto
-    on_nonfinite: OnNonfinite = OnNonfinite.stop
+    seed: int = 0  # of weights, order and noise
+    max_steps: int | None = 300  # updates after which training ends; null: no limit, here and in the next two
+    max_epochs: float | None = None  # passes over the train split after which it ends
+    max_minutes: float | None = None  # minutes after which it ends
+    batch_tokens: int = 4096  # positions of a batch, padding included
+    buckets: int = 32  # how many padded lengths there are at most
+    optimizer: OptimizerKind = OptimizerKind.adamw  # how weights are updated
+    learning_rate: float = 0.002  # the highest one
+    schedule: Schedule = Schedule.cosine  # how the learning rate falls after the warm-up
+    warmup_steps: int = 50  # updates over which the learning rate rises
+    final_learning_rate: float = 0.02  # share of the learning rate that is left at the end
+    weight_decay: float = 0.0  # what weights lose in an update, in learning rates
+    beta_1: float = 0.9  # memory of the gradients' mean
+    beta_2: float = 0.98  # memory of the gradients' squares
+    clip_norm: float | None = 1.0  # longest gradient; null: any
+    accumulate: int = 1  # batches of an update
+    ema: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
+    label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
+    short_first: float = 0.0  # share of the first epoch during which texts grow longer
+    precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
+    compile: Compile = Compile.auto  # how a step is compiled; auto: what is faster
+    log_every: int = 20  # updates from one line and point in TensorBoard to the next
+    validate_every: int = 100  # updates from one validation to the next
+    validation_documents: int | None = 500  # of the validation split; null: all
+    patience: int | None = None  # validations without a better one after which training ends; null: any
+    checkpoint_minutes: float = 5.0  # minutes from one checkpoint to the next
+    samples: int = 8  # texts that are shown with their reconstructions
+    resume: Resume = Resume.auto  # what happens when the folder holds a run: go on, or refuse
+    on_nonfinite: OnNonfinite = OnNonfinite.stop  # what a loss or gradient that is not finite does
 
     def __post_init__(self) -> None:
         _require(
@@ -336,12 +340,12 @@ class TrainingConfig:
 class Config:
     """A whole run."""
 
-    corpus: CorpusConfig = MISSING
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    name: str = "default"
-    data_dir: str = "data"
+    corpus: CorpusConfig = MISSING  # what is trained on
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)  # text to ids
+    model: ModelConfig = field(default_factory=ModelConfig)  # the autoencoder
+    training: TrainingConfig = field(default_factory=TrainingConfig)  # how it is trained
+    name: str = "default"  # the folder under outputs/
+    data_dir: str = "data"  # prepared corpora, tokenizers and token stores
 
     def __post_init__(self) -> None:
         _require(
@@ -355,21 +359,21 @@ class Config:
 class RunCorpusConfig(CorpusConfig):
     """The corpus of the run that a command works on."""
 
-    kind: str = "run"
+    kind: str = "run"  # that of the run
 
 
 @dataclass(slots=True, kw_only=True)
 class EvaluateConfig:
     """What `textae.evaluate` takes."""
 
-    run: str = MISSING
-    corpus: CorpusConfig = MISSING
-    split: str = "test"
-    latent_noise: float = 0.0
-    data_dir: str = "data"
+    run: str = MISSING  # the run's folder
+    corpus: CorpusConfig = MISSING  # that of the run, or another
+    split: str = "test"  # train, validation or test
+    latent_noise: float = 0.0  # standard deviation of noise on the latents
+    data_dir: str = "data"  # prepared corpora
 
     def __post_init__(self) -> None:
-        _require(self.split in ("train", "validation", "test"), "split as train, validation or test", self.split)
+        _split(self.split)
         _at_least("latent_noise", self.latent_noise, 0)
 
 
@@ -377,36 +381,120 @@ class EvaluateConfig:
 class ReconstructConfig:
     """What `textae.reconstruct` takes; input and output None: standard input and output."""
 
-    run: str = MISSING
-    input: str | None = None
-    output: str | None = None
+    run: str = MISSING  # the run's folder
+    input: str | None = None  # a file; null: standard input
+    output: str | None = None  # a file; null: standard output
 
 
 @dataclass(slots=True, kw_only=True)
 class EncodeConfig:
     """What `textae.encode` takes."""
 
-    run: str = MISSING
-    input: str | None = None
-    output: str = MISSING
+    run: str = MISSING  # the run's folder
+    input: str | None = None  # a file; null: standard input
+    output: str = MISSING  # a file: .npy, .npz or .parquet
 
 
 @dataclass(slots=True, kw_only=True)
 class DecodeConfig:
     """What `textae.decode` takes."""
 
-    run: str = MISSING
-    input: str = MISSING
-    output: str | None = None
+    run: str = MISSING  # the run's folder
+    input: str = MISSING  # a file by textae.encode
+    output: str | None = None  # a file; null: standard output
+
+
+@dataclass(slots=True, kw_only=True)
+class ScoreConfig:
+    """What `textae.score` takes."""
+
+    run: str = MISSING  # the run's folder
+    input: str | None = None  # a file; null: standard input
+    output: str | None = None  # a file; null: standard output
+    sort: bool = False  # the highest scores first
+
+
+@dataclass(slots=True, kw_only=True)
+class InterpolateConfig:
+    """What `textae.interpolate` takes."""
+
+    run: str = MISSING  # the run's folder
+    input: str | None = None  # a file of two lines; null: standard input
+    output: str | None = None  # a file; null: standard output
+    steps: int = 7  # how many texts, the two themselves among them
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 2)
+
+
+@dataclass(slots=True, kw_only=True)
+class ArithmeticConfig:
+    """What `textae.arithmetic` takes."""
+
+    run: str = MISSING  # the run's folder
+    input: str | None = None  # a file of three lines; null: standard input
+    output: str | None = None  # a file; null: standard output
+
+
+@dataclass(slots=True, kw_only=True)
+class NeighboursConfig:
+    """What `textae.neighbours` takes."""
+
+    run: str = MISSING  # the run's folder
+    input: str | None = None  # a file of texts; null: standard input
+    output: str | None = None  # a file; null: standard output
+    documents: str | None = None  # a file of documents, a line each; null: those of the corpus
+    corpus: CorpusConfig = MISSING  # that of the run, or another
+    split: str = "train"  # train, validation or test
+    count: int = 10  # documents for each text
+    data_dir: str = "data"  # prepared corpora
+
+    def __post_init__(self) -> None:
+        _split(self.split)
+        _at_least("count", self.count, 1)
+        both = self.documents is not None and self.corpus.kind != "run"
+        _require(not both, "documents=FILE or corpus=..., and not both of them", self.documents)
+
+
+@dataclass(slots=True, kw_only=True)
+class SampleConfig:
+    """What `textae.sample` takes."""
+
+    run: str = MISSING  # the run's folder
+    output: str | None = None  # a file; null: standard output
+    count: int = 10  # how many texts
+    seed: int = 0  # of the draws
+    blocks: int = 8  # latents of a text, where a model has several for one
+
+    def __post_init__(self) -> None:
+        _at_least("count", self.count, 0)
+        _at_least("seed", self.seed, 0)
+        _at_least("blocks", self.blocks, 1)
+
+
+class ExportFormat(Enum):
+    """The formats that a run can be exported to."""
+
+    saved_model = "saved_model"
+    onnx = "onnx"
+
+
+@dataclass(slots=True, kw_only=True)
+class ExportConfig:
+    """What `textae.export` takes."""
+
+    run: str = MISSING  # the run's folder
+    output: str = MISSING  # the folder to write, a new one
+    format: ExportFormat = ExportFormat.saved_model  # SavedModel or ONNX
 
 
 @dataclass(slots=True, kw_only=True)
 class ReportConfig:
     """What `textae.report` takes."""
 
-    runs: str = MISSING
-    sort: str = "token_accuracy"
-    csv: str | None = None
+    runs: str = MISSING  # a folder, or a glob of folders, with runs
+    sort: str = "token_accuracy"  # the metric that orders the table
+    csv: str | None = None  # a file that every column is written to; null: none
 
 
 CORPORA = {"pydocs": PydocsConfig, "text": TextConfig, "tfds": TfdsConfig}
@@ -415,6 +503,12 @@ COMMANDS = {
     "reconstruct": ReconstructConfig,
     "encode": EncodeConfig,
     "decode": DecodeConfig,
+    "score": ScoreConfig,
+    "interpolate": InterpolateConfig,
+    "arithmetic": ArithmeticConfig,
+    "neighbours": NeighboursConfig,
+    "sample": SampleConfig,
+    "export": ExportConfig,
     "report": ReportConfig,
 }
 

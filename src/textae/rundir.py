@@ -10,6 +10,7 @@
 | checkpoint.safetensors | what training continues from; gone once the run is finished |
 | metrics.json | the figures of the test split; there only when the run finished |
 | metrics.csv | the validation split's figures over the run |
+| README.md | the model card: what it was trained on, its figures, how to load it |
 | train/ validation/ test/ | TensorBoard's events |
 """
 
@@ -39,6 +40,7 @@ LAST = "last.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.json"
 HISTORY = "metrics.csv"
+CARD = "README.md"
 LOCK = ".lock"
 
 

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from textae import rundir, schedule
 from textae.autoencoder import TextAutoencoder, load, set_weights
 from textae.batches import Batch, Batches
+from textae.card import model_card
 from textae.config import Config, flat, to_mapping
 from textae.evaluation import evaluate
 from textae.interrupts import Interrupted, Interrupts
@@ -174,6 +175,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             "peak_memory_mb": peak_memory_mb(),
         }
         reporter.ends(kept, evaluation, metrics, state)
+    rundir.write_text(run / rundir.CARD, model_card(run.config(), rundir.read_json(run / rundir.ENVIRONMENT), metrics))
     rundir.write_json(run / rundir.METRICS, metrics)
     run.remove(rundir.CHECKPOINT)
     return metrics

@@ -22,7 +22,7 @@ Label = int | str
 Record = tuple[str, Label | None]
 Advance = Callable[[int], None]
 
-FORMATS = ("txt", "jsonl", "csv", "tsv", "parquet")
+FORMATS = {"txt": "txt", "log": "txt", "jsonl": "jsonl", "csv": "csv", "tsv": "tsv", "parquet": "parquet"}
 COMPRESSIONS = ("gz", "xz", "zst", "bz2")
 _BLOCK = 1 << 20
 _ZSTD_INPUT = 1 << 15  # zstd gives back all that its input holds, so bounded input bounds the output
@@ -35,7 +35,7 @@ def documents(
 ) -> Iterator[str]:
     """Documents of files and globs, in order, without those that are empty.
 
-    A document is a line of a txt file, split at "\\n" alone (a "\\r" before it or at the end of the file
+    A document is a line of a txt or log file, split at "\\n" alone (a "\\r" before it or at the end of the file
     belongs to the line end), or the value of `field` in the other formats, cut to `max_characters`.
     Raises ValueError or FileNotFoundError for what cannot be read.
     """
@@ -90,7 +90,7 @@ class Input:
                 f" .{', .'.join(COMPRESSIONS)} behind it), found {path.name}"
             )
         state = path.stat()
-        return cls(path, kind, compression, state.st_size, state.st_mtime_ns)
+        return cls(path, FORMATS[kind], compression, state.st_size, state.st_mtime_ns)
 
     def check_unchanged(self) -> None:
         """Raise ValueError if the file is not what it was when first seen."""

@@ -1,0 +1,22 @@
+"""`python -m textae.arithmetic run=DIR < three_lines.txt`: the text at z(first) - z(second) + z(third)."""
+
+from typing import Any
+
+from textae.commands import answers, check_output, hydra_main, read_texts, run_config, start_keras
+
+
+def main(options: Any) -> None:
+    """Write one line."""
+    run_config(options.run)
+    check_output(options.output)
+    texts = read_texts(options.input, ["a text", "one to take away", "one to add"])
+    start_keras()
+    from textae.autoencoder import load
+
+    autoencoder = load(options.run)
+    with answers(options.output) as write:
+        write(autoencoder.arithmetic(*texts))
+
+
+if __name__ == "__main__":
+    hydra_main("arithmetic", main)

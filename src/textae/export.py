@@ -1,0 +1,23 @@
+"""`python -m textae.export run=DIR output=FOLDER [format=onnx]`: encoder and decoder for programs without textae."""
+
+import os
+from typing import Any
+
+from textae.commands import hydra_main, run_config, start_keras
+
+
+def main(options: Any) -> None:
+    """Write the folder, and print its name when what it holds has been tried."""
+    from textae.exporting import check_possible
+
+    run_config(options.run)
+    check_possible(options.output, options.format.name)
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # both formats are written from its graphs, whatever trained the run
+    start_keras()
+    from textae.autoencoder import load
+
+    print(load(options.run).export(options.output, options.format.name), flush=True)
+
+
+if __name__ == "__main__":
+    hydra_main("export", main)

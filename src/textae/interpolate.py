@@ -1,0 +1,26 @@
+"""`python -m textae.interpolate run=DIR steps=7 < two_lines.txt`: texts on the way from one line to the other."""
+
+from typing import Any
+
+from textae.commands import answers, check_output, hydra_main, read_texts, run_config, start_keras
+
+
+def main(composed: Any) -> None:
+    """Write a line for each step, both ends among them."""
+    from textae.config import resolve
+
+    options = resolve(composed)
+    run_config(options.run)
+    check_output(options.output)
+    first, last = read_texts(options.input, ["the first text", "the last text"])
+    start_keras()
+    from textae.autoencoder import load
+
+    autoencoder = load(options.run)
+    with answers(options.output) as write:
+        for text in autoencoder.interpolate(first, last, options.steps):
+            write(text)
+
+
+if __name__ == "__main__":
+    hydra_main("interpolate", main)

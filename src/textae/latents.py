@@ -1,0 +1,117 @@
+"""Arithmetic in latent space, on plain arrays: (size,) for a vector, (blocks, size) for a text of several blocks.
+
+Texts of several blocks may differ in their number. Where two are combined, each is stretched along the text to the
+number that the result has: by straight lines between its blocks, first on first and last on last.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Neighbour(NamedTuple):
+    """A document that is near in latent space: cosine similarity, its number from 0 on, and its text."""
+
+    similarity: float
+    number: int
+    text: str
+
+
+def stretched(latents: np.ndarray, blocks: int) -> np.ndarray:
+    """Return (blocks, size) latents of a text as if it had so many blocks."""
+    if len(latents) == blocks:
+        return latents
+    places = np.linspace(0, len(latents) - 1, blocks)
+    before = np.floor(places).astype(int)
+    after = np.minimum(before + 1, len(latents) - 1)
+    share = (places - before)[:, None].astype(latents.dtype)
+    return (1 - share) * latents[before] + share * latents[after]
+
+
+def interpolated(first: np.ndarray, last: np.ndarray, steps: int) -> list[np.ndarray]:
+    """Return latents at equal distances on the line from `first` to `last`, both of them included.
+
+    Their number of blocks goes from that of the one to that of the other in the same way.
+
+    Raises:
+        ValueError: fewer than two steps.
+    """
+    if steps < 2:
+        raise ValueError(f"expected steps of at least 2, the two texts themselves, received {steps}")
+    made = []
+    for share in np.linspace(0, 1, steps, dtype=np.float32):
+        one, other = first, last
+        if first.ndim == 2:
+            blocks = round((1 - share) * len(first) + share * len(last))
+            one, other = stretched(first, blocks), stretched(last, blocks)
+        made.append((1 - share) * one + share * other)
+    return made
+
+
+def combined(first: np.ndarray, less: np.ndarray, plus: np.ndarray) -> np.ndarray:
+    """Return `first - less + plus`; the number of blocks is reckoned in the same way, and is at least one."""
+    if first.ndim == 2:
+        blocks = max(len(first) - len(less) + len(plus), 1)
+        first, less, plus = (stretched(latents, blocks) for latents in (first, less, plus))
+    return first - less + plus
+
+
+def pooled(latents: np.ndarray | Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Return float32 (texts, size): one vector for each text, the mean of its blocks where it has several."""
+    rows = [array.mean(axis=0, dtype=np.float64) if array.ndim == 2 else array for array in latents]
+    return np.array(rows, np.float32).reshape(-1, size)
+
+
+def drawn(count: int, seed: int, size: int, blocks: int | None) -> list[np.ndarray]:
+    """Return `count` latents from N(0, 1), each (size,) or with `blocks` (blocks, size); the same for a seed."""
+    random = np.random.default_rng(seed)
+    shape = (size,) if blocks is None else (blocks, size)
+    return [random.standard_normal(shape, np.float32) for _ in range(count)]
+
+
+def check_variational(variational: bool) -> None:
+    """Raise a ValueError for a model whose latents follow no distribution that one could draw from."""
+    if not variational:
+        raise ValueError(
+            "sample: expected a run of a variational model (model.variational=true), whose latents training holds to "
+            "N(0, 1), found one whose latents follow no known distribution"
+        )
+
+
+class Nearest:
+    """The nearest documents to some queries, by the cosine of the angle between their vectors.
+
+    Documents are given in portions, and only the best of each query are held.
+    """
+
+    def __init__(self, queries: np.ndarray, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"expected count of at least 1, received {count}")
+        self.queries, self.count = _unit(queries), count
+        self._seen = 0
+        self._best: list[list[tuple[float, int, str]]] = [[] for _ in queries]  # heaps, the least near first
+
+    def add(self, vectors: np.ndarray, texts: Sequence[str]) -> None:
+        """Take note of documents (documents, size) and their texts."""
+        similarities = self.queries @ _unit(vectors).T
+        for best, row in zip(self._best, similarities, strict=True):
+            for i in np.argsort(-row, kind="stable")[: self.count].tolist():
+                entry = (float(row[i]), -(self._seen + i), texts[i])  # of equal ones the first stays
+                if len(best) < self.count:
+                    heapq.heappush(best, entry)
+                elif entry > best[0]:
+                    heapq.heapreplace(best, entry)
+        self._seen += len(texts)
+
+    def found(self) -> list[list[Neighbour]]:
+        """Return each query's neighbours, the nearest first."""
+        ordered = (sorted(best, reverse=True) for best in self._best)
+        return [[Neighbour(similarity, -number, text) for similarity, number, text in best] for best in ordered]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)

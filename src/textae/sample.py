@@ -1,0 +1,26 @@
+"""`python -m textae.sample run=DIR count=10 seed=0`: texts from latents drawn from N(0, 1), of a variational model."""
+
+from typing import Any
+
+from textae.commands import answers, check_output, hydra_main, run_config, start_keras
+
+
+def main(composed: Any) -> None:
+    """Write a line for each text drawn."""
+    from textae.config import resolve
+    from textae.latents import check_variational
+
+    options = resolve(composed)
+    check_variational(run_config(options.run).model.variational)
+    check_output(options.output)
+    start_keras()
+    from textae.autoencoder import load
+
+    autoencoder = load(options.run)
+    with answers(options.output) as write:
+        for text in autoencoder.sample(options.count, options.seed, options.blocks):
+            write(text)
+
+
+if __name__ == "__main__":
+    hydra_main("sample", main)

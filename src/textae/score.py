@@ -1,0 +1,46 @@
+"""`python -m textae.score run=DIR input=FILE`: each line's reconstruction error; with sort=true the oddest lines first.
+
+A line of the answer is `score<TAB>line number<TAB>line`; the score is nats per token, and numbers begin with 1.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from textae.commands import (
+    answers,
+    begun,
+    check_output,
+    hydra_main,
+    open_input,
+    portions,
+    read_lines,
+    run_config,
+    start_keras,
+)
+
+
+def main(options: Any) -> None:
+    """Write a row for each line of the input; sorted, they are all held in memory first."""
+    run_config(options.run)
+    check_output(options.output)
+    source = open_input(options.input)
+    texts = begun(portions(read_lines(source, options.input or "standard input")))
+    start_keras()
+    from textae.autoencoder import load
+
+    autoencoder = load(options.run)
+
+    def rows() -> Iterator[tuple[float, int, str]]:
+        number = 0
+        for lines in texts:
+            for score, line in zip(autoencoder.score(lines), lines, strict=True):
+                number += 1
+                yield score, number, line
+
+    with answers(options.output) as write:
+        for score, number, line in sorted(rows(), key=lambda row: -row[0]) if options.sort else rows():
+            write(f"{score:.4f}\t{number}\t{line}")
+
+
+if __name__ == "__main__":
+    hydra_main("score", main)
