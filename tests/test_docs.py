@@ -137,11 +137,12 @@ def test_log_anomaly(follow):
 
 @pytest.mark.slow
 def test_latents(follow, tiny_config):
-    """A property of texts that the classifier of the page finds in their latents: which of two words they have."""
+    """What the classifier of the page finds in the latents of texts: which of two words they end with."""
     from textae.training import fit
 
     place = follow.place
-    lines = list(dict.fromkeys(f"{line} {'yesterday' if i % 2 else 'tomorrow'}" for i, line in enumerate(make_lines(600))))
+    when = ("yesterday", "tomorrow")
+    lines = list(dict.fromkeys(f"{line} {when[i % 2]}" for i, line in enumerate(make_lines(600))))
     write(place / "lines.txt", lines[:20])
     write(place / "corpus.txt", lines)
     (place / "labelled.jsonl").write_text(
