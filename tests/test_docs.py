@@ -156,6 +156,7 @@ def test_latents(follow, tiny_config):
     assert printed[2] == "20 lines, 16 numbers a block\n"
 
 
+@pytest.mark.slow
 def test_layer_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ((_, text),) = blocks("layer-alone.md")
