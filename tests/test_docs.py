@@ -90,7 +90,7 @@ def test_your_corpus(follow):
     write(place / "train.txt", make_lines(300, seed=1))
     write(place / "test.txt", make_lines(40, seed=2))
     printed = follow("your-corpus.md", [*SMALL, "corpus.validation_share=0.1"])
-    assert printed[0] == "reviews/metrics.json\n"
+    assert printed[0] == f"{place / 'reviews' / 'metrics.json'}\n"
     metrics = json.loads((place / "lines" / "metrics.json").read_text())
     assert metrics["documents"] == 40
     assert "| documents |" in (place / "reviews" / "README.md").read_text()
@@ -137,24 +137,31 @@ def test_log_anomaly(follow):
 
 @pytest.mark.slow
 def test_latents(follow, tiny_config):
-    """A property of texts that the classifier of the page finds in their latents: which of two words they have."""
+    """What the classifier of the page finds in the latents of texts: which of two words they begin with."""
     from textae.training import fit
 
     place = follow.place
-    lines = list(dict.fromkeys(f"{line} {'yesterday' if i % 2 else 'tomorrow'}" for i, line in enumerate(make_lines(600))))
+    when = ("yesterday", "tomorrow")
+    lines = list(dict.fromkeys(f"{when[i % 2]} {line}" for i, line in enumerate(make_lines(600))))
     write(place / "lines.txt", lines[:20])
     write(place / "corpus.txt", lines)
     (place / "labelled.jsonl").write_text(
-        "".join(json.dumps({"text": line, "label": int(line.endswith("yesterday"))}) + "\n" for line in lines)
+        "".join(json.dumps({"text": line, "label": int(line.startswith("yesterday"))}) + "\n" for line in lines)
     )
-    changes = {"corpus.files": [str(place / "corpus.txt")], "training.max_steps": 60, "model.widths": [32, 64]}
+    changes = {
+        "corpus.files": [str(place / "corpus.txt")],
+        "training.max_steps": 60,
+        "model.widths": [32, 64],
+        "model.latent_size": 32,
+    }
     fit(tiny_config(**changes, data_dir=str(place / "data")), place / "reviews")
     printed = follow("latents.md", SMALL)
     assert float(printed[0].removeprefix("accuracy ")) > 0.8
     assert (place / "lines.out").read_bytes().count(b"\n") == 20
-    assert printed[2] == "20 lines, 16 numbers a block\n"
+    assert printed[2] == "20 lines, 32 numbers a block\n"
 
 
+@pytest.mark.slow
 def test_layer_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ((_, text),) = blocks("layer-alone.md")

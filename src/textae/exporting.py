@@ -222,7 +222,7 @@ def _readme(model: Any, tokenizer: Any, format: str, cuts: bool) -> str:
     vector, size, longest = model.latent == "vector", model.latent_size, model.max_length
     code = _ONNX_CODE if format == "onnx" else _SAVED_MODEL_CODE + (_TEXTS_CODE if tokenizer.kind == "bytes" else "")
     if vector:
-        code = code.replace(', encoded["counts"]', "")
+        code = code.replace(', encoded["counts"]', "").replace(', "counts"', "")
         latents = f"`latents` float32 (batch, {size})"
     else:
         latents = (
@@ -270,8 +270,9 @@ import onnxruntime
 encoder = onnxruntime.InferenceSession("encoder.onnx")
 decoder = onnxruntime.InferenceSession("decoder.onnx")
 ids, lengths = np.array([[5, 6, 7], [8, 9, 0]], np.int32), np.array([3, 2], np.int32)
-encoded = encoder.run(None, {"ids": ids, "lengths": lengths})
-decoded = decoder.run(None, dict(zip([place.name for place in decoder.get_inputs()], encoded)))
+names = ["latents", "counts"]
+encoded = encoder.run(names, {"ids": ids, "lengths": lengths})
+decoded = decoder.run(["ids", "lengths"], dict(zip(names, encoded)))
 """
 _SAVED_MODEL_CODE = """\
 import tensorflow as tf
