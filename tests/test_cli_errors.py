@@ -89,7 +89,11 @@ def test_a_configuration_that_cannot_be(run, argument, says):
 def test_every_job_of_a_sweep_that_cannot_be_is_named(run):
     code, lines, _ = run("train", "-m", "model.max_length=30,3", "hydra.sweep.dir=sweep")
     assert code == 2
-    assert [line.partition(":")[2][:7] for line in lines] == [" job 0 ", " job 1 "]
+    assert [line[:14] for line in lines if line.startswith("textae:")] == ["textae: job 0 ", "textae: job 1 "]
+    assert [line for line in lines if not line.startswith("textae:")] == [
+        "job 0: model.max_length=30",
+        "job 1: model.max_length=3",
+    ]
     assert [path.name for path in (run.place / "sweep").iterdir()] == ["multirun.yaml"]
 
 
@@ -220,7 +224,7 @@ def test_help_and_configuration(run):
     assert made.returncode == 0
     for part in ("+experiment", "debug", "corpus=text", "resize_linear", "validate_every: "):
         assert part in made.stdout
-    assert "_schema" not in made.stdout
+    assert "schema" not in made.stdout
     made = subprocess.run(
         [sys.executable, "-m", "textae.train", "--cfg", "job", "training.seed=7"],
         cwd=run.place,

@@ -46,12 +46,13 @@ def test_decoding_what_was_encoded_is_reconstructing(chunk, amount):
     assert [len(array) for array in latents] == [-(-(len(ids) + 1) // 4) for ids in given]
     decoded = found.decode(latents)
     reconstructed = found.reconstruct(given)
-    for ids, own, other in zip(given, decoded, reconstructed, strict=True):
+    for ids, encoded, own, other in zip(given, latents, decoded, reconstructed, strict=True):
         np.testing.assert_array_equal(own, other.ids)
         assert -(-(len(ids) + 1) // 4) * 4 - 4 <= len(own) <= -(-(len(ids) + 1) // 4) * 4
         assert len(own) == 0 or own.min() >= 2
         assert len(other.correct) == len(other.nats) == len(ids) + 1
-        assert other.latents == 5 * -(-(len(ids) + 1) // 4)
+        np.testing.assert_array_equal(other.latents, encoded)
+        assert other.kl is None
         full = np.concatenate([own, [1]])[: len(ids) + 1]
         full = np.pad(full, (0, len(ids) + 1 - len(full)))
         if amount == 50:
@@ -64,9 +65,18 @@ def test_vectors_decoded_are_reconstructed(vector):
     found = Codec(vector, "cut")
     latents = found.encode(given)
     assert {array.shape for array in latents} == {(12,)}
-    for own, other in zip(found.decode(latents), found.reconstruct(given), strict=True):
+    for encoded, own, other in zip(latents, found.decode(latents), found.reconstruct(given), strict=True):
         np.testing.assert_array_equal(own, other.ids)
-        assert other.latents == 12
+        np.testing.assert_array_equal(other.latents, encoded[None])
+
+
+def test_a_variational_model_s_divergence_goes_with_its_latents(small_model):
+    model = small_model(variational=True)
+    (document,) = Codec(model).reconstruct(documents([30]))
+    assert document.latents.shape == document.kl.shape == (8, 5)
+    _, kl = model.encoder(np.pad(documents([30])[0], (0, 2))[None, :24], np.array([24], np.int32))
+    np.testing.assert_allclose(document.kl[:6], np.asarray(kl)[0], rtol=1e-5)
+    assert (document.kl > 0).all()
 
 
 def test_a_vector_tells_its_own_length(vector):

@@ -139,6 +139,7 @@ TRAINING = [
     ({"clip_norm": 0.0}, "training.clip_norm above 0", 0.0),
     *(({n: 0}, f"training.{n} of at least 1", 0) for n in ("batch_tokens", "buckets", "accumulate", "log_every")),
     *(({n: 0}, f"training.{n} of at least 1", 0) for n in ("validate_every", "validation_documents", "patience")),
+    ({"overfit_documents": 0}, "training.overfit_documents of at least 1", 0),
     *(({n: -1}, f"training.{n} of at least 0", -1) for n in ("warmup_steps", "samples")),
     *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("weight_decay", "checkpoint_minutes")),
     *(({n: 1.0}, f"training.{n} in [0, 1)", 1.0) for n in ("beta_1", "beta_2", "ema", "label_smoothing")),
@@ -151,6 +152,8 @@ OTHERS = [
     (TextConfig, {"test_share": -0.1}, "corpus.test_share in [0, 1)", -0.1),
     (settings.EvaluateConfig, {"split": "dev"}, "split as train, validation or test", "dev"),
     (settings.EvaluateConfig, {"latent_noise": -1.0}, "latent_noise of at least 0", -1.0),
+    (settings.Config, {"objective": "accuracy"}, "objective as one of loss, token_accuracy, exact_match,", "accuracy"),
+    (settings.ReportConfig, {"sort": "accuracy"}, "sort as one of loss, token_accuracy, exact_match,", "accuracy"),
 ]
 CHECKS = [(ModelConfig, *check) for check in MODEL] + [(TrainingConfig, *check) for check in TRAINING] + OTHERS
 

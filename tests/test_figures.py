@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from textae.figures import accuracy_by_position, curve, latent_dimensions, quality_by_length
+from textae.figures import accuracy_by_position, latent_dimensions, quality_by_length, runs_compared
 
 
 def row(low, high, documents, token_accuracy, exact_match, sentence_bleu4):
@@ -45,10 +45,19 @@ def test_quality_by_length_without_tokens():
 def test_accuracy_by_position_and_phase():
     # positions 0..5, the second of every pair is bad, nothing was counted at position 4
     first, second = drawn(accuracy_by_position([8, 4, 6, 3, 0, 1], [8, 8, 6, 6, 0, 2], stride=2))
-    np.testing.assert_array_equal(next(iter(first.values())), [1, 0.5, 1, 0.5, 0.5])
+    np.testing.assert_array_equal(next(iter(first.values())), [1, 0.5, 10 / 14])  # the last of 6 + 6 + 0 + 2 tokens
     by_phase = next(values for label, values in second.items() if label != "all positions")
     np.testing.assert_array_equal(by_phase, [14 / 14, 8 / 16])
     np.testing.assert_allclose(second["all positions"], 22 / 30)
+
+
+def test_positions_that_few_documents_reach_become_one_point():
+    total = np.array([500] * 3 + [100] * 2 + [10] * 25)
+    correct = np.array([500, 250, 250, 100, 50] + [10, 0] * 12 + [0])
+    figure = accuracy_by_position(correct, total, stride=1)
+    (line,) = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_xdata(), [0, 1, 2, 3, 4, 9.5, 22])
+    np.testing.assert_allclose(line.get_ydata(), [1, 0.5, 0.5, 1, 0.5, 0.5, 7 / 15])
 
 
 def test_accuracy_by_position_with_fewer_positions_than_phases():
@@ -63,15 +72,32 @@ def test_latent_dimensions_counts_those_alive():
     assert figure.axes[0].get_title() == "2 of 4 dimensions alive (variance > 0.01)"
 
 
-def test_curve():
-    figure = curve([0, 10], [1.0, 0.5], "learning rate")
-    (lines,) = drawn(figure)
-    np.testing.assert_array_equal(next(iter(lines.values())), [1.0, 0.5])
-    assert figure.axes[0].get_ylabel() == "learning rate"
+def test_runs_compared_over_each_setting_and_over_speed():
+    settings = {"size": [32, 64, 64, 512], "way": ["b", "a", "a", None]}
+    figure = runs_compared([0.1, 0.2, 0.4, 0.5], "loss", settings, [100.0, 200.0, None, 50.0])
+    FigureCanvasAgg(figure).draw()
+    size, way, speed = figure.axes
+    assert size.get_xscale() == "log"
+    np.testing.assert_array_equal(size.lines[0].get_xydata(), [[32, 0.1], [64, 0.2], [64, 0.4], [512, 0.5]])
+    means = [line.get_xydata()[0].tolist() for line in size.lines[1:]]
+    assert means == [[32, 0.1], [64, pytest.approx(0.3)], [512, 0.5]]
+    assert [label.get_text() for label in way.get_xticklabels()] == ["None", "a", "b"]
+    np.testing.assert_array_equal(way.lines[0].get_xydata(), [[2, 0.1], [1, 0.2], [1, 0.4], [0, 0.5]])
+    assert [text.get_text() for text in speed.texts] == ["32, b", "64, a", "512, None"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["size", "way", "tokens per second"]
+    assert {axes.get_ylabel() for axes in figure.axes} == {"loss"}
+
+
+def test_of_many_settings_some_are_drawn():
+    figure = runs_compared([1.0], "bleu", {f"setting {i}": [True] for i in range(10)}, [None])
+    assert len(figure.axes) == 7
+    FigureCanvasAgg(figure).draw()
+    with pytest.raises(ValueError, match="at least one finished run with bleu"):
+        runs_compared([], "bleu", {}, [])
 
 
 def test_no_figure_is_left_in_global_state():
-    drawn(curve([0], [1], "x"))
+    drawn(latent_dimensions([1.0], 0.1, "x"))
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         assert pyplot.get_fignums() == []
 
@@ -87,5 +113,3 @@ def test_nonsense_is_refused():
         accuracy_by_position([1], [1], 0)
     with pytest.raises(ValueError, match=r"received shape \(2, 2\)"):
         latent_dimensions([[1, 2], [3, 4]], 0.1, "KL")
-    with pytest.raises(ValueError, match="one shape"):
-        curve([1, 2], [1], "loss")

@@ -15,7 +15,7 @@ MODULES = {
 }
 LEAVES = {
     "config", "tokenizers", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
-    "steps", "progress", "rundir", "latentfiles", "tensorboard", "latents", "card",
+    "steps", "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {
@@ -24,8 +24,9 @@ ALLOWED = {
     "figures": {"metrics"},
     "codec": {"batches", "model", "objectives"},
     "corpora": {"progress"},
+    "sweeps": {"progress"},
 }
-SHARED = {"commands", "explanations", "report"}  # what entry points import of each other
+SHARED = {"commands", "explanations", "options", "report"}  # what entry points import of each other
 ENTRY_POINTS = SHARED | {
     "train", "evaluate", "reconstruct", "encode", "decode", "score", "interpolate", "arithmetic", "neighbours",
     "sample", "export",

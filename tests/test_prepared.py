@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from textae import prepared, tokenstore
-from textae.prepared import fingerprint, in_portions, prepare
+from textae.prepared import fingerprint, first_documents, in_portions, prepare
 
 BYTES = {"kind": "bytes", "vocabulary_size": None, "sample_megabytes": 1.0}
 UNIGRAM = {"kind": "unigram", "vocabulary_size": 300, "sample_megabytes": 1.0}
@@ -31,6 +31,15 @@ def test_the_ids_are_those_of_the_texts(tmp_path, corpus):
     assert made.validation == list(made.corpus.texts("validation"))
     assert len(made.validation) > 5
     assert prepare(tmp_path, corpus, UNIGRAM, 3).validation == made.validation[:3]
+
+
+def test_the_first_documents_are_both_splits(tmp_path, corpus):
+    made = prepare(tmp_path, corpus, BYTES)
+    few = first_documents(made, 3)
+    assert few.validation == list(made.corpus.texts("train"))[:3]
+    assert few.train.tokens == sum(len(text.encode()) for text in few.validation)
+    np.testing.assert_array_equal(few.train[2], made.train[2])
+    assert len(first_documents(made, 10**6).train) == len(made.train)
 
 
 def test_it_is_made_once(tmp_path, corpus, monkeypatch):

@@ -1,5 +1,7 @@
 """TensorBoard data, read back with TensorBoard's own readers."""
 
+import html
+import re
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from tensorboard.util import tensor_util
 
-from textae.tensorboard import LABEL_CHARACTERS, TensorBoardWriter, TextRow, text_table, typical_and_worst
+from textae.tensorboard import LABEL_CHARACTERS, LINE_COLUMNS, ComparedText, TensorBoardWriter, comparison
 
 
 def read(folder):
@@ -95,40 +97,53 @@ def test_writers_opened_in_one_second_do_not_overwrite_each_other(tmp_path):
     assert [step for step, _ in points(tmp_path / "train", "loss")] == [0, 1, 2]
 
 
+def lines_of(shown):
+    """The lines of HTML's pre elements, without tags, each element's line break at its end left out."""
+    blocks = re.findall(r"<pre>(.*?)\n</pre>", shown, re.DOTALL)
+    return [html.unescape(re.sub("<.*?>", "", block)).split("\n") for block in blocks]
+
+
 def test_texts_survive_the_sanitiser(tmp_path):
     original = ["The", " cat", " <b>&amp;", " *x*", "|`y`", "\n", "\x02", "好"]
-    row = TextRow("worst", original, ["The", " dog", *original[2:7]])
+    text = ComparedText("worst: 2 of 8", original, ["The", " horse", *original[2:7]])
     with TensorBoardWriter(tmp_path) as writer:
-        writer.texts("reconstructions", [row], 7)
+        writer.texts("reconstructions", [text, text], 7)
     (event,) = read(tmp_path / "validation").Tensors("reconstructions/text_summary")
     assert event.step == 7
     (written,) = tensor_util.make_ndarray(event.tensor_proto).ravel().tolist()
     shown = plugin_util.markdown_to_safe_html(written)
-    assert "<th>worst: 2 of 8 tokens wrong (original, then reconstruction)</th>" in shown
+    assert shown.count("<h4>worst: 2 of 8</h4>") == 2
     same = " &lt;b&gt;&amp;amp; *x*|`y`⏎␂"
-    assert f"<td>The<strong>[␣cat]</strong>{same}<strong>[好]</strong></td>" in shown
-    assert f"<td>The<strong>[␣dog]</strong>{same}<strong>[∅]</strong></td>" in shown
+    assert f"The<strong>[␣cat]</strong>  {same}<strong>[好]</strong>\n" in shown
+    assert f"The<strong>[␣horse]</strong>{same}<strong>[∅]</strong> \n" in shown
+    first, second = lines_of(shown)
+    assert first == second
+    assert first[0].index(" <b>") == first[1].index(" <b>") == len("The[␣horse]")
 
 
 def test_lone_surrogates_can_be_written(tmp_path):
     with TensorBoardWriter(tmp_path) as writer:
-        writer.texts("reconstructions", [TextRow("typical", ["\ud800"], ["a"])], 0)
+        writer.texts("reconstructions", [ComparedText("typical", ["\ud800"], ["a"])], 0)
         writer.embeddings(np.eye(1), ["\ud800"], 0)
     assert len(read(tmp_path / "validation").Tensors("reconstructions/text_summary")) == 1
 
 
-def test_long_documents_are_cut_and_the_rest_is_counted():
-    table = text_table([TextRow("worst", ["a"] * 1000, ["a"] * 990 + ["b"] * 10)])
-    assert "worst: 10 of 1,000 tokens wrong" in table
-    assert "a <em>700 more, 10 wrong</em></td>" in table
-    assert table.count("a" * 300 + " ") == 2
+def test_both_sides_break_their_lines_at_the_same_pieces():
+    pieces = [f" word{number}" for number in range(60)]
+    shown = comparison([ComparedText("typical", pieces, [*pieces[:30], " other", *pieces[31:], " more"])])
+    (lines,) = lines_of(shown)
+    assert len(lines) > 8
+    assert lines[2::3] == [" "] * (len(lines) // 3)
+    assert max(map(len, lines)) <= LINE_COLUMNS
+    assert [len(line) for line in lines[0::3]] == [len(line) for line in lines[1::3]]
+    assert "".join(lines[0::3]).replace("[␣word30]", " word30").replace("[∅]    ", "") == "".join(pieces)
 
 
-def test_typical_and_worst():
-    scores = [0.9, 0.1, 0.8, 1.0, 0.7, 0.2]  # median 0.75
-    assert typical_and_worst(scores, 2) == [("typical", 2), ("typical", 4), ("worst", 1), ("worst", 5)]
-    assert typical_and_worst([0.4, 0.7, 0.5], 2) == [("typical", 2), ("typical", 0), ("worst", 1)]
-    assert typical_and_worst([], 2) == []
+def test_wide_characters_take_two_columns():
+    ((first, second),) = lines_of(comparison([ComparedText("worst", ["好好", "x"], ["ab", "x"])]))
+    assert (first, second) == ("[好好]x", "[ab]  x")
+    ((first, second),) = lines_of(comparison([ComparedText("worst", ["e\u0301", "x"], ["a", "x"])]))
+    assert (first, second) == ("[e\u0301]x", "[a]x")
 
 
 def test_figures_keep_their_size(tmp_path):
@@ -202,20 +217,18 @@ def test_nonsense_is_refused(tmp_path):
             writer.embeddings(np.eye(2), {}, 0)
         with pytest.raises(ValueError, match=r"received shape \(2,\)"):
             writer.embeddings(np.zeros(2), ["a", "b"], 0)
-        with pytest.raises(ValueError, match="one score per document"):
-            typical_and_worst([[1.0]], 1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_writes_without_tensorflow(tmp_path):
     script = (
         "import sys; sys.modules['tensorflow'] = None\n"
-        "from textae.tensorboard import TensorBoardWriter, TextRow\n"
-        "from textae.figures import curve\n"
+        "from textae.tensorboard import ComparedText, TensorBoardWriter\n"
+        "from textae.figures import latent_dimensions\n"
         "with TensorBoardWriter(sys.argv[1]) as writer:\n"
         "    writer.scalars({'loss': 1.0}, 1)\n"
-        "    writer.texts('texts', [TextRow('typical', ['a'], ['b'])], 1)\n"
-        "    writer.figures('curve', curve([0], [1], 'x'), 1)\n"
+        "    writer.texts('texts', [ComparedText('typical', ['a'], ['b'])], 1)\n"
+        "    writer.figures('variance', latent_dimensions([1.0], 0.1, 'x'), 1)\n"
         "    writer.histograms({'latents': [1.0, 2.0]}, 1)\n"
         "    writer.hparams({'size': 1}, {'loss': 1.0}, 1)\n"
         "    writer.embeddings([[1.0, 2.0]], ['a'], 1)\n"

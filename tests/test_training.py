@@ -1,5 +1,6 @@
 """Whole runs on a corpus of moments: what they leave, that they repeat, and that they go on where they stopped."""
 
+import csv
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from filelock import FileLock
 
 import textae
 from textae import rundir, training
-from textae.config import from_mapping
+from textae.config import DIRECTIONS, from_mapping
 from textae.evaluation import evaluate
 from textae.interrupts import Interrupted, Interrupts
 from textae.rundir import RunDir, read_arrays, read_json
@@ -54,7 +55,7 @@ def test_what_a_run_leaves(trained):
         rundir.HISTORY, rundir.CARD, "train", "validation", "test",
     }  # fmt: skip
     assert json.loads((folder / rundir.METRICS).read_text()) == metrics
-    assert set(metrics) >= METRICS
+    assert set(metrics) >= METRICS | set(DIRECTIONS)
     assert all(np.isfinite(value) for value in metrics.values())
     assert metrics["steps"] == 12
     assert metrics["examples_seen"] > 12
@@ -197,6 +198,17 @@ def test_other_settings(tiny_config, tmp_path, changes):
     metrics = fit(tiny_config(**changes), tmp_path)
     assert np.isfinite(metrics["loss"])
     assert metrics["steps"] >= 1
+
+
+@pytest.mark.slow
+def test_a_few_documents_are_learnt_by_heart(tiny_config, tmp_path):
+    changes = {"overfit_documents": 8, "max_steps": 150, "schedule": "constant", "validate_every": 50}
+    metrics = fit(tiny_config(**{f"training.{name}": value for name, value in changes.items()}), tmp_path)
+    history = list(csv.DictReader((tmp_path / "metrics.csv").open(encoding="utf-8")))
+    assert [row["documents"] for row in history] == ["8"] * 3
+    assert float(history[-1]["exact_match"]) == 1
+    assert metrics["documents"] > 8
+    assert metrics["exact_match"] < 0.5
 
 
 def test_no_documents_that_fit(tiny_config, tmp_path):

@@ -28,13 +28,16 @@ class Reconstructed:
     """What came back of a document, and how it compares with what went in.
 
     ids: without the end. correct: for each token of the document, its end last, whether it came back at its place.
-    nats: the cross-entropy of each token that was encoded. latents: how many numbers the document became.
+    nats: the cross-entropy of each token that was encoded. latents: float32 (blocks, size), what the document became,
+    without the noise that was added. kl: the same shape, each number's divergence in nats; None but from variational
+    models.
     """
 
     ids: np.ndarray
     correct: np.ndarray
     nats: np.ndarray
-    latents: int
+    latents: np.ndarray
+    kl: np.ndarray | None = None
 
 
 class Codec:
@@ -71,7 +74,7 @@ class Codec:
         totals = [-(-min(len(ids) + 1, longest or len(ids) + 1) // stride) for ids in documents]
         out = [np.zeros((1 if self._vector else total, size), np.float32) for total in totals]
         for batch in batches.epoch(0):
-            latents = self._encode(batch.tokens, batch.lengths)
+            latents = self._encode(batch.tokens, batch.lengths)[0]
             for row, document in self._rows(batch):
                 if self._vector:
                     out[document][0] = latents[row]
@@ -120,7 +123,8 @@ class Codec:
         batches = self._batches(documents, self.long_documents)
         found: list[list[tuple]] = [[] for _ in documents]
         for batch in batches.epoch(0):
-            latents = self._encode(batch.tokens, batch.lengths)
+            encoded = self._encode(batch.tokens, batch.lengths)
+            latents = encoded[0]
             if self.latent_noise:
                 latents = latents + np.float32(self.latent_noise) * self.random.standard_normal(
                     latents.shape, np.float32
@@ -136,18 +140,18 @@ class Codec:
                 right = np.zeros(length, bool)
                 shared = min(length, len(answered))
                 right[:shared] = tokens[:shared] == answered[:shared]
-                size = self.model.latent_size * (1 if self._vector else int(true[row]))
-                found[document].append((start, text, right, nats[row][:length].copy(), size))
+                own = [array[row][None] if self._vector else array[row, : true[row]] for array in encoded]
+                found[document].append((start, text, right, nats[row][:length], *own))
         return [self._joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     def _joined(self, document: np.ndarray, parts: list[tuple]) -> Reconstructed:
         parts.sort(key=lambda part: part[0])
-        _, texts, rights, nats, sizes = zip(*parts, strict=True)
-        right = np.concatenate(rights)
+        _, *columns = zip(*parts, strict=True)
+        texts, right, nats, *encoded = (np.concatenate(column) for column in columns)
         missing = np.zeros(len(document) + 1 - len(right), bool)
         if len(missing):  # cut: what stood there was not encoded, and the end was answered too early
             right[-1] = False
-        return Reconstructed(np.concatenate(texts), np.concatenate([right, missing]), np.concatenate(nats), sum(sizes))
+        return Reconstructed(texts, np.concatenate([right, missing]), nats, *encoded)
 
     def _batches(self, documents: Sequence[np.ndarray], long_documents: str) -> Batches:
         return Batches(
@@ -224,8 +228,10 @@ class Codec:
         """Yield the indices of rows of so many blocks, as many at a time as a batch may hold."""
         return _together([self._fitting(1, count)[1] for count in blocks], POSITIONS // self.model.stride)
 
-    def _encode_batch(self, tokens: Any, lengths: Any) -> Any:
-        return self.model.encoder(tokens, lengths)[0]
+    def _encode_batch(self, tokens: Any, lengths: Any) -> tuple:
+        """Return the latents and, from a variational model, their divergence."""
+        latents, kl = self.model.encoder(tokens, lengths)
+        return (latents,) if kl is None else (latents, kl)
 
     def _count_batch(self, latents: Any) -> Any:
         return ops.cast(ops.argmax(self.model.decoder.block_logits(latents), axis=-1), "int32") + 1

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from textae.explanations import cause, check_settings, explain, options_of
+from textae.options import arranged
+from textae.sweeps import Jobs
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 _STARTED = time.time()
@@ -51,12 +54,13 @@ def start_keras() -> None:
 
 def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     """Run `task` with the composed config, or with each of a sweep's; then exit."""
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))  # settings together
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     signal.signal(signal.SIGTERM, _terminate)
     codes: list[Any] = []
     try:
-        codes.append(_run_hydra(config_name, task))
+        sys.argv[1:] = arranged(sys.argv[1:])
+        with Jobs(sys.argv[1:]) as jobs:
+            codes.append(_run_hydra(config_name, task, jobs))
     except SystemExit as stop:
         codes.append(stop.code)
     except _Terminated:
@@ -73,7 +77,7 @@ def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     sys.exit(next((code for code in codes if code), SUCCESS))
 
 
-def _run_hydra(config_name: str, task: Callable[[Any], Any]) -> int:
+def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     """Compose and run, and return the exit code."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -88,21 +92,30 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any]) -> int:
 
     register()
     OmegaConf.register_new_resolver("textae.options", options_of, replace=True)
-    codes = [SUCCESS]
 
     def run(config: Any) -> Any:
         """Run one job; Hydra prints lines of its own about errors that reach it."""
         settings = HydraConfig.get()
         fresh = _new_and_empty(Path(settings.runtime.output_dir))
+        swept = settings.mode == RunMode.MULTIRUN
+        number, overrides = settings.job.num if swept else 0, list(settings.overrides.task)
+        at_once = OmegaConf.select(settings.launcher, "n_jobs", default=1)
         try:
-            check_settings(config)
-            return task(config)
+            if jobs.stopped:
+                return None
+            with jobs.running(number, overrides, at_once) if swept else nullcontext():
+                check_settings(config)
+                return task(config)
         except Exception as error:
-            swept = settings.mode == RunMode.MULTIRUN
-            where = f"job {settings.job.num} ({', '.join(settings.overrides.task)}): " if swept else ""
-            codes.append(failure(error, where))
-            if isinstance(error, Interrupted):
-                raise SystemExit(codes[-1]) from None
+            code = failure(error, f"job {number} ({jobs.title(overrides)}): " if swept else "")
+            jobs.failed(number, code)
+            if isinstance(error, Interrupted) and not jobs.elsewhere:
+                raise SystemExit(code) from None
+            return None
+        except KeyboardInterrupt:
+            if not jobs.elsewhere:
+                raise
+            jobs.failed(number, fail(f"job {number}: stopped before its first checkpoint", 130))
             return None
         finally:
             if fresh:
@@ -111,12 +124,17 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any]) -> int:
 
     run.__module__, run.__qualname__ = "__main__", config_name
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)()
+        with jobs.forwarding():
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)()
     except (HydraException, OmegaConfBaseException) as error:
         return fail(explain(error, config_name), USAGE, error)
+    except RuntimeError as error:
+        if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.(\w+)", str(error)):
+            return fail(f"expected the package {plugin[1]}, found none: pip install 'textae[sweep]'", USAGE, error)
+        raise
     finally:
         GlobalHydra.instance().clear()
-    return next((code for code in codes if code), SUCCESS)
+    return jobs.code()
 
 
 def failure(error: Exception, where: str = "") -> int:

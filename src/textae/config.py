@@ -13,8 +13,29 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+# The figures of metrics.json by which runs can be sorted and searched, and which way is better.
+DIRECTIONS = {
+    "loss": "minimize",
+    "token_accuracy": "maximize",
+    "exact_match": "maximize",
+    "bleu": "maximize",
+    "sentence_bleu2": "maximize",
+    "sentence_bleu3": "maximize",
+    "sentence_bleu4": "maximize",
+    "rouge1": "maximize",
+    "rouge2": "maximize",
+    "cer": "minimize",
+    "wer": "minimize",
+    "latent_floats_per_token": "minimize",
+    "train_seconds": "minimize",
+    "tokens_per_second": "maximize",
+    "parameters": "minimize",
+    "peak_memory_mb": "minimize",
+}
 
 
 class TokenizerKind(Enum):
@@ -136,6 +157,10 @@ def _at_least(name: str, value: float | None, least: float) -> None:
 
 def _split(name: str) -> None:
     _require(name in ("train", "validation", "test"), "split as train, validation or test", name)
+
+
+def _objective(name: str, value: str) -> None:
+    _require(value in DIRECTIONS, f"{name} as one of {', '.join(DIRECTIONS)}", value)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -300,6 +325,7 @@ class TrainingConfig:
     log_every: int = 20  # updates from one line and point in TensorBoard to the next
     validate_every: int = 100  # updates from one validation to the next
     validation_documents: int | None = 500  # of the validation split; null: all
+    overfit_documents: int | None = None  # train on so many documents only, and validate on them; null: no
     patience: int | None = None  # validations without a better one after which training ends; null: any
     checkpoint_minutes: float = 5.0  # minutes from one checkpoint to the next
     samples: int = 8  # texts that are shown with their reconstructions
@@ -324,6 +350,7 @@ class TrainingConfig:
             "log_every",
             "validate_every",
             "validation_documents",
+            "overfit_documents",
             "patience",
         ):
             _at_least(f"training.{name}", getattr(self, name), 1)
@@ -346,8 +373,10 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)  # how it is trained
     name: str = "default"  # the folder under outputs/
     data_dir: str = "data"  # prepared corpora, tokenizers and token stores
+    objective: str = "loss"  # the metric that a search makes better
 
     def __post_init__(self) -> None:
+        _objective("objective", self.objective)
         _require(
             self.training.batch_tokens >= self.model.max_length,
             f"training.batch_tokens of at least model.max_length ({self.model.max_length})",
@@ -493,8 +522,12 @@ class ReportConfig:
     """What `textae.report` takes."""
 
     runs: str = MISSING  # a folder, or a glob of folders, with runs
-    sort: str = "token_accuracy"  # the metric that orders the table
+    sort: str = "loss"  # the metric that orders the table
     csv: str | None = None  # a file that every column is written to; null: none
+    plot: str | None = None  # a file that a plot is written to; null: none
+
+    def __post_init__(self) -> None:
+        _objective("sort", self.sort)
 
 
 CORPORA = {"pydocs": PydocsConfig, "text": TextConfig, "tfds": TfdsConfig}
@@ -520,18 +553,29 @@ def config_dir() -> Path:
 
 
 def register() -> None:
-    """Store the schemas under the names that the YAML files' defaults lists use."""
+    """Store the schemas under the names that the YAML files' defaults lists use.
+
+    Those of groups have a group of their own, so that a sweep over `model=glob(*)` finds models only.
+    """
+    Plugins.instance()  # they store what the files of configs/hydra take the place of
     store = ConfigStore.instance()
+    for group, name in (("launcher", "joblib"), ("sweeper", "optuna")):
+        store.repo["hydra"].get(group, {}).pop(f"{name}.yaml", None)
     store.store(name="config_schema", node=Config)
-    for kind, schema in CORPORA.items():
-        store.store(group="corpus", name=f"{kind}_schema", node=schema)
-    store.store(group="corpus", name="run_schema", node=RunCorpusConfig)
+    for kind, schema in (CORPORA | {"run": RunCorpusConfig}).items():
+        store.store(group="schema", name=f"{kind}_corpus", node=schema)
     for name, schema in COMMANDS.items():
         store.store(name=f"{name}_schema", node=schema)
-    store.store(group="tokenizer", name="tokenizer_schema", node=TokenizerConfig)
-    store.store(group="model", name="model_schema", node=ModelConfig)
-    store.store(group="model/upsampler", name="upsampler_schema", node=UpsamplerConfig)
-    store.store(group="training", name="training_schema", node=TrainingConfig)
+    store.store(group="schema", name="tokenizer", node=TokenizerConfig)
+    store.store(group="schema", name="model", node=ModelConfig)
+    store.store(group="schema", name="upsampler", node=UpsamplerConfig)
+    store.store(group="schema", name="training", node=TrainingConfig)
+    OmegaConf.register_new_resolver("textae.direction", _direction, replace=True)
+
+
+def _direction(objective: str) -> str:
+    """Return "minimize" or "maximize"; a name that is none is refused later, with the whole configuration."""
+    return DIRECTIONS.get(objective, "minimize")
 
 
 def resolve(config: DictConfig) -> Any:

@@ -1,12 +1,17 @@
-"""Figures of a model's quality, drawn with Matplotlib's objects and without its global state."""
+"""Figures of the quality of models, drawn with Matplotlib's objects and without its global state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+
+TOKENS_OF_A_POINT = 100
+PANELS = 6
+LABELLED = 24  # runs
 
 
 class QualityRow(Protocol):
@@ -45,8 +50,9 @@ def quality_by_length(rows: Sequence[QualityRow]) -> Figure:
 def accuracy_by_position(correct: ArrayLike, total: ArrayLike, stride: int) -> Figure:
     """Draw token accuracy by position and by stride phase, the position modulo ``stride``.
 
-    ``correct`` and ``total`` are counts of shape (positions,). A decoder whose upsampling treats the outputs
-    of one latent unequally shows as a zigzag over the phases.
+    ``correct`` and ``total`` are counts of shape (positions,). Neighbouring positions that few documents reach
+    become one point. A decoder whose upsampling treats the outputs of one latent unequally shows as a zigzag
+    over the phases.
     """
     correct, total = np.asarray(correct, np.float64), np.asarray(total, np.float64)
     if correct.shape != total.shape or correct.ndim != 1 or not total.any():
@@ -57,8 +63,10 @@ def accuracy_by_position(correct: ArrayLike, total: ArrayLike, stride: int) -> F
     if stride < 1:
         raise ValueError(f"expected a stride of at least 1, received {stride}")
     figure, (by_position, by_phase) = _figure(2)
-    positions = np.flatnonzero(total)
-    by_position.plot(positions, correct[positions] / total[positions], linewidth=1)
+    groups = _groups(total)
+    counts = np.bincount(groups, total)
+    middle = np.bincount(groups, total * np.arange(len(total))) / counts
+    by_position.plot(middle, np.bincount(groups, correct) / counts, linewidth=1)
     by_position.set(xlabel="position (tokens)", ylabel="token accuracy")
     phases = np.arange(len(total)) % stride
     phase_total = np.bincount(phases, total, minlength=stride)
@@ -93,15 +101,56 @@ def latent_dimensions(values: ArrayLike, threshold: float, name: str) -> Figure:
     return figure
 
 
-def curve(steps: ArrayLike, values: ArrayLike, name: str) -> Figure:
-    """Draw ``values`` called ``name`` over ``steps``, both of shape (points,)."""
-    steps, values = np.asarray(steps), np.asarray(values)
-    if steps.shape != values.shape or steps.ndim != 1:
-        raise ValueError(f"expected steps and values of one shape (points,), received {steps.shape} and {values.shape}")
-    figure, (axes,) = _figure(1)
-    axes.plot(steps, values, marker="." if steps.size < 50 else None)
-    axes.set(xlabel="step", ylabel=name)
+def runs_compared(
+    reached: Sequence[float], name: str, settings: Mapping[str, Sequence[object]], speeds: Sequence[float | None]
+) -> Figure:
+    """Draw the figure called ``name`` that each run reached, over each setting and over its speed.
+
+    ``settings`` are the runs' values by the settings' names. Of many settings the first ``PANELS`` are drawn; a dash
+    is the mean of the runs of one value.
+    """
+    if not len(reached):
+        raise ValueError(f"expected at least one finished run with {name}, received none")
+    shown = dict(islice(settings.items(), PANELS))
+    figure, panels = _figure(len(shown) + 1)
+    values = np.asarray(reached, np.float64)
+    for axes, (setting, chosen) in zip(panels, shown.items(), strict=False):
+        texts = [str(value) for value in chosen]
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in chosen):
+            places = np.asarray(chosen, np.float64)
+            if places.min() > 0 and places.max() >= 8 * places.min():
+                axes.set_xscale("log")
+        else:
+            kinds = sorted(set(texts))
+            places = np.array([kinds.index(text) for text in texts], np.float64)
+            axes.set_xticks(range(len(kinds)), kinds, rotation=20 if max(map(len, kinds)) > 8 else 0)
+        axes.set_xlabel(setting)
+        axes.plot(places, values, "o", alpha=0.7)
+        for place in np.unique(places):
+            axes.plot(place, values[places == place].mean(), "_", color="black", markersize=16)
+    known = np.array([np.nan if speed is None else speed for speed in speeds], np.float64)
+    panels[-1].plot(known, values, "o", alpha=0.7)
+    labels = [", ".join(str(chosen[run]) for chosen in shown.values()) for run in range(len(values))]
+    for speed, value, label in zip(known, values, labels, strict=True):
+        if np.isfinite(speed) and len(values) <= LABELLED:
+            panels[-1].annotate(label, (speed, value), xytext=(4, 4), textcoords="offset points", fontsize=6)
+    panels[-1].set_xlabel("tokens per second")
+    for axes in panels:
+        axes.set_ylabel(name.replace("_", " "))
+        axes.margins(x=0.12, y=0.12)
     return figure
+
+
+def _groups(total: np.ndarray) -> np.ndarray:
+    """Return the number of each position's group: neighbours that hold ``TOKENS_OF_A_POINT`` or as many as any has."""
+    enough = min(TOKENS_OF_A_POINT, total.max())
+    groups, group, held = np.zeros(len(total), np.int64), 0, 0.0
+    for position, count in enumerate(total):
+        if held >= enough and total[position:].sum() >= enough:
+            group, held = group + 1, 0.0
+        groups[position] = group
+        held += count
+    return groups
 
 
 def _figure(panels: int, width: float = 4.5) -> tuple[Figure, list[Axes]]:

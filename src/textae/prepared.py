@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,13 @@ def prepare(
     store = open_store(folder / "train")
     store.verify()
     return Prepared(opened, trained, store, list(islice(opened.texts("validation"), validation_documents)))
+
+
+def first_documents(prepared: Prepared, count: int) -> Prepared:
+    """Return the same with the first documents of the train split as both splits: what is to be learnt by heart."""
+    ids = [prepared.train[number] for number in range(min(count, len(prepared.train)))]
+    store = TokenStore.from_arrays(ids, prepared.tokenizer.vocabulary_size)
+    return replace(prepared, train=store, validation=prepared.tokenizer.decode(ids))
 
 
 def fingerprint(*parts: object) -> str:

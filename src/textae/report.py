@@ -1,84 +1,136 @@
-"""`python -m textae.report runs=outputs/...`: a table of finished runs, what differs between them and their figures."""
+"""`python -m textae.report runs=outputs/...`: a table of runs, what differs between them and their figures."""
 
 from __future__ import annotations
 
+import csv
 import glob
-import sys
+import io
+import os
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 
-from textae.commands import hydra_main
+from textae.commands import check_output, hydra_main
 
 COLUMNS = (
+    "loss",
     "token_accuracy",
     "exact_match",
     "bleu",
     "cer",
-    "loss",
     "latent_floats_per_token",
     "parameters",
     "steps",
     "train_seconds",
     "tokens_per_second",
 )
-CSV = "report.csv"
+FINISHED = "finished"
+REPORT = "report"  # of a sweep: .txt, .csv, .png
+_NO_SETTING = {"data_dir", "objective"}  # they make no difference to what a run reaches
 
 
 def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a row for each finished run below a folder or glob, and the names of the settings that differ.
+    """Return a row for each run below a folder or glob, and the names of the settings that differ.
 
-    A row has the run's folder, those settings, and the run's metrics.
+    A row has the run's folder, how far it is, those settings, and, once it is finished, its metrics. A run that cannot
+    be read is named on standard error and left out.
 
     Raises:
-        ValueError: no finished run is there.
+        ValueError: no run is there.
     """
     from textae.config import flat
-    from textae.rundir import CONFIG, METRICS, RunDir, read_json
+    from textae.progress import say
+    from textae.rundir import CONFIG, ENVIRONMENT, METRICS, RunDir, read_json
 
     folders = [Path(found) for found in sorted(glob.glob(pattern))]  # noqa: PTH207, patterns may be absolute
-    runs = sorted(
-        {path.parent for folder in folders for path in folder.rglob(METRICS) if (path.parent / CONFIG).is_file()}
-    )
-    if not runs:
-        raise ValueError(f"runs: expected a folder with finished runs, found none in {pattern}")
-    settings = [flat(RunDir(run).config()) for run in runs]
-    names = list(dict.fromkeys(name for values in settings for name in values))
-    differing = [name for name in names if len({repr(values.get(name)) for values in settings}) > 1]
+    found = {path.parent for folder in folders for path in folder.rglob(CONFIG)}
+    read: list[tuple[Path, str, dict[str, Any], dict[str, Any]]] = []
+    for run in map(RunDir, sorted(found)):
+        if not (run / ENVIRONMENT).is_file():
+            continue  # of another program
+        try:
+            metrics = read_json(run / METRICS) if run.finished else {}
+            read.append((run.folder, _state(run), flat(run.config()), metrics))
+        except ValueError as error:
+            say(f"left out: {error}")
+    if not read:
+        raise ValueError(f"runs: expected a folder with runs, found none in {pattern}")
+    names = list(dict.fromkeys(name for _, _, settings, _ in read for name in settings if name not in _NO_SETTING))
+    differing = [name for name in names if len({repr(settings.get(name)) for _, _, settings, _ in read}) > 1]
     rows = [
-        {"run": str(run)} | {name: values.get(name) for name in differing} | read_json(run / METRICS)
-        for run, values in zip(runs, settings, strict=True)
+        {"run": str(folder), "state": state} | {name: settings.get(name) for name in differing} | metrics
+        for folder, state, settings, metrics in read
     ]
     return rows, differing
 
 
+def _state(run: Any) -> str:
+    """Return how far a run is, by its last validation."""
+    from textae.rundir import HISTORY
+
+    if run.finished:
+        return FINISHED
+    if not (run / HISTORY).is_file():
+        return "begun"
+    steps = [row["step"] for row in csv.DictReader(io.StringIO((run / HISTORY).read_text(encoding="utf-8")))]
+    return f"step {steps[-1]}" if steps else "begun"
+
+
 def table(rows: list[dict[str, Any]], differing: list[str], sort: str) -> str:
-    """Return rows as a Markdown table, best first: by falling `sort`, or rising where less is better."""
-    shown = ["run", *differing, *COLUMNS]
-    body = [[_cell(row.get(name), name) for name in shown] for row in sorted_rows(rows, sort)]
+    """Return rows as a Markdown table, best first: by falling `sort`, or rising where less is better.
+
+    How far runs are is shown if not all are finished.
+    """
+    rows = _named(sorted_rows(rows, sort))
+    state = [] if all(row["state"] == FINISHED for row in rows) else ["state"]
+    shown = ["run", *state, *differing, *dict.fromkeys([sort, *COLUMNS])]
+    body = [[_cell(row.get(name)) for name in shown] for row in rows]
     widths = [max(len(line[i]) for line in [shown, *body]) for i in range(len(shown))]
     lines = [shown, ["-" * width for width in widths], *body]
     return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
 
 
-def sorted_rows(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
-    """Return the rows, best first; a row without the figure comes last.
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows whose runs are named by what is below the folder that holds them all."""
+    common = os.path.commonpath([Path(row["run"]).parent for row in rows])
+    return [row | {"run": os.path.relpath(row["run"], common)} for row in rows]
+
+
+def plot(rows: list[dict[str, Any]], differing: list[str], sort: str, file: Path) -> None:
+    """Draw what finished runs reached over each setting that differs, and over their speed, into an image file.
 
     Raises:
-        ValueError: no row has it.
+        ValueError: no finished run has the figure, or the file is of no kind that can be drawn.
     """
+    from textae.figures import runs_compared
+    from textae.rundir import write_bytes
+
     having = [row for row in rows if isinstance(row.get(sort), (int, float))]
-    if not having:
-        raise ValueError(f"sort: expected a metric of the runs, found {sort!r}")
-    less_is_better = sort in {"loss", "cer", "wer", "train_seconds", "parameters", "latent_floats_per_token"}
-    having.sort(key=lambda row: row[sort], reverse=not less_is_better)
+    settings = {name: [row.get(name) for row in having] for name in differing}
+    speeds = [row.get("tokens_per_second") for row in having]
+    image = io.BytesIO()
+    runs_compared([row[sort] for row in having], sort, settings, speeds).savefig(image, format=_kind(file))
+    write_bytes(file, image.getvalue())
+
+
+def _kind(file: Path) -> str:
+    kind = file.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg", "pdf"):
+        raise ValueError(f"plot: expected a file of kind png, svg or pdf, found {file}")
+    return kind
+
+
+def sorted_rows(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Return the rows, best first; rows without the figure come last."""
+    from textae.config import DIRECTIONS
+
+    having = [row for row in rows if isinstance(row.get(sort), (int, float))]
+    having.sort(key=lambda row: row[sort], reverse=DIRECTIONS[sort] == "maximize")
     return having + [row for row in rows if row not in having]
 
 
-def _cell(value: Any, name: str) -> str:
-    if name == "run":
-        return Path(str(value)).name
+def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.5g}"
     if isinstance(value, int) and not isinstance(value, bool):
@@ -87,29 +139,53 @@ def _cell(value: Any, name: str) -> str:
 
 
 class SweepTable(Callback):
-    """Prints the table of a sweep's runs at its end, and writes it as report.csv into the sweep's folder."""
+    """At a sweep's end prints the table of its runs, and writes it as text, CSV and a plot into the sweep's folder."""
+
+    def on_multirun_start(self, config: Any, **_: Any) -> None:
+        """Keep Optuna's own lines to itself, where it is to search."""
+        if "optuna" in str(config.hydra.sweeper.get("_target_")):
+            import optuna
+
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
-        """Show what the sweep's finished jobs reached."""
-        folder = Path(config.hydra.sweep.dir)
+        """Show what the sweep's jobs reached."""
+        from textae.progress import say
+
+        folder, sort = Path(config.hydra.sweep.dir), config.objective
         try:
             rows, differing = collect(glob.escape(str(folder)))
         except ValueError:
             return  # every job failed, and each has said why
-        from textae.rundir import write_csv
+        from textae.rundir import write_csv, write_text
 
-        write_csv(folder / CSV, rows)
-        print(table(rows, differing, "token_accuracy"), file=sys.stderr, flush=True)
+        text = table(rows, differing, sort)
+        say(text)
+        write_text(folder / f"{REPORT}.txt", text + "\n")
+        write_csv(folder / f"{REPORT}.csv", sorted_rows(rows, sort))
+        if any(isinstance(row.get(sort), (int, float)) for row in rows):
+            plot(rows, differing, sort, folder / f"{REPORT}.png")
+        say(f"the table as text, CSV and plot: {folder / REPORT}.txt, .csv, .png")
+        say(f"to look at the runs: tensorboard --logdir {folder}")
 
 
 def main(composed: Any) -> None:
-    """Print the table; `csv=FILE` writes every column."""
-    rows, differing = collect(composed.runs)
-    print(table(rows, differing, composed.sort), flush=True)
-    if composed.csv is not None:
+    """Print the table; `csv=FILE` writes every column, `plot=FILE` draws it."""
+    from textae.config import resolve
+
+    config = resolve(composed)
+    if config.plot is not None:
+        _kind(Path(config.plot))
+    for name in (config.csv, config.plot):
+        check_output(name)
+    rows, differing = collect(config.runs)
+    if config.csv is not None:
         from textae.rundir import write_csv
 
-        write_csv(Path(composed.csv), rows)
+        write_csv(Path(config.csv), sorted_rows(rows, config.sort))
+    if config.plot is not None:
+        plot(rows, differing, config.sort, Path(config.plot))
+    print(table(rows, differing, config.sort), flush=True)
 
 
 if __name__ == "__main__":

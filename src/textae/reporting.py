@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,23 @@ from tqdm import tqdm
 
 from textae.batches import Batches
 from textae.config import Config, flat, to_mapping
-from textae.evaluation import Evaluation
-from textae.figures import accuracy_by_position, quality_by_length
+from textae.corpora import Corpus
+from textae.evaluation import Evaluation, Sample
+from textae.figures import accuracy_by_position, latent_dimensions, quality_by_length
+from textae.latentstats import ALIVE
 from textae.prepared import Prepared
 from textae.progress import say
 from textae.rundir import RunDir
-from textae.tensorboard import TensorBoardWriter, TextRow
+from textae.tensorboard import ComparedText, TensorBoardWriter
 
-# Metrics of a validation that go to TensorBoard's scalars.
-_CHARTED = ("loss", "token_accuracy", "exact_match", "bleu", "cer")
+# Figures of a run that say nothing of how well texts come back: together under one heading in TensorBoard.
+_OF_THE_RUN = {
+    "documents", "documents_cut", "documents_dropped", "tokens", "latent_floats_per_token", "examples_seen", "steps",
+    "train_seconds", "parameters", "peak_memory_mb",
+}  # fmt: skip
+POINTS = 2000  # documents in the projector
+SHOWN_TOKENS = 300  # of a document among the texts
+WEIGHTS_COUNTED = 100_000  # numbers of one weight in its histogram
 
 
 class Reporter:
@@ -59,6 +68,8 @@ class Reporter:
             f"{sizes['test']:,} test documents; {prepared.train.tokens:,} train tokens, "
             f"{100 * batches.tokens / max(batches.positions, 1):.1f} % of computed positions"
         )
+        if self.config.training.overfit_documents is not None:
+            self.says(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
         for what, how in (("split", "split into pieces"), ("cut", "cut"), ("dropped", "left out")):
             if count := getattr(batches.pieces, what):
                 self.says(f"{count:,} documents of more than {model.max_length} tokens are {how}")
@@ -115,41 +126,99 @@ class Reporter:
             f"{metrics['token_accuracy']:.4f}, exact match {metrics['exact_match']:.4f}, "
             f"BLEU {metrics['bleu']:.2f}{mark}"
         )
-        self.board.scalars({name: metrics[name] for name in _CHARTED}, state.step, "validation")
+        charted = {name: value for name, value in metrics.items() if name not in _OF_THE_RUN}
+        self.board.scalars(charted, state.step, "validation")
         self._pictures(judge, evaluation, state.step, "validation")
 
-    def ends(self, judge: Any, evaluation: Evaluation, metrics: dict[str, Any], state: Any) -> None:
-        """Write the test split's figures and this run's row of the HParams table."""
+    def ends(self, judge: Any, evaluation: Evaluation, metrics: dict[str, Any], state: Any, corpus: Corpus) -> None:
+        """Write the test split's figures, texts and points, and this run's row of the HParams table."""
         self._pictures(judge, evaluation, state.step, "test")
-        numbers = {name: float(value) for name, value in metrics.items() if value is not None}
+        self._points(evaluation, corpus, state.step)
+        numbers = {
+            f"run/{name}" if name in _OF_THE_RUN else name: float(value)
+            for name, value in metrics.items()
+            if value is not None
+        }
         self.board.hparams(flat(to_mapping(self.config)), numbers, state.step)
         self.says(
             f"test: loss {metrics['loss']:.4f}, token accuracy {metrics['token_accuracy']:.5f}, exact match "
             f"{metrics['exact_match']:.4f}, BLEU {metrics['bleu']:.2f}, character error rate {metrics['cer']:.4f}; "
             f"weights of step {state.best_step:,}"
         )
+        self.says(f"to look at the run: tensorboard --logdir {self.run.folder}")
 
     def _pictures(self, judge: Any, evaluation: Evaluation, step: int, split: str) -> None:
-        worst = len(evaluation.samples) // 2
-        rows = [
-            TextRow(
-                "worst" if i < worst else "example",
-                _tokens(judge.tokenizer, original),
-                _tokens(judge.tokenizer, answer),
-            )
-            for i, (original, answer) in enumerate(evaluation.samples)
-        ]
-        if rows:
-            self.board.texts("reconstructions", rows, step, split)
-        self.board.figures("quality_by_length", quality_by_length(evaluation.by_length), step, split)
-        shown = evaluation.total > 0
-        self.board.figures(
-            "accuracy_by_position",
-            accuracy_by_position(evaluation.correct[shown], evaluation.total[shown], judge.model.stride),
-            step,
-            split,
-        )
+        """Write texts, figures and histograms of the weights that are judged."""
+        if texts := [_compared(judge.tokenizer, sample) for sample in evaluation.samples]:
+            self.board.texts("reconstructions", texts, step, split)
+        shown, latents = evaluation.total > 0, evaluation.latents
+        figures = {
+            "quality_by_length": quality_by_length(evaluation.by_length),
+            "accuracy_by_position": accuracy_by_position(
+                evaluation.correct[shown], evaluation.total[shown], judge.model.stride
+            ),
+            "latent_variance": latent_dimensions(latents.variance, latents.alive_variance, "variance"),
+        }
+        if latents.kl is not None:
+            figures["latent_kl"] = latent_dimensions(latents.kl, ALIVE, "KL divergence in nats")
+        for tag, figure in figures.items():
+            self.board.figures(tag, figure, step, split)
+        weights = {f"weights/{name}": _some(weight.value) for name, weight in judge.model.named_weights().items()}
+        self.board.histograms({"latents": latents.values} | weights, step, split)
+
+    def _points(self, evaluation: Evaluation, corpus: Corpus, step: int) -> None:
+        """Write documents for the projector: the mean of each one's latents, its text, label, length and accuracy."""
+        points = evaluation.points
+        if not points.texts:
+            return
+        columns: dict[str, list[Any]] = {"text": points.texts}
+        if corpus.labelled:
+            labels = list(islice(corpus.labels("test"), points.numbers[-1] + 1))
+            columns["label"] = [labels[number] for number in points.numbers]
+        columns["tokens"] = points.tokens
+        columns["token_accuracy"] = [f"{score:.4f}" for score in points.scores]
+        self.board.embeddings(np.stack(points.latents), columns, step, "test")
 
 
-def _tokens(tokenizer: Any, ids: np.ndarray) -> list[str]:
-    return tokenizer.decode([[i] for i in ids[:400]])
+def _compared(tokenizer: Any, sample: Sample) -> ComparedText:
+    """Return a document and its reconstruction in pieces of one token, or as many as hold a whole character."""
+    length = max(len(sample.original), len(sample.answer))
+    shared = min(len(sample.original), len(sample.answer))
+    wrong = length - int((sample.original[:shared] == sample.answer[:shared]).sum())
+    heading = f"{sample.kind}: {wrong:,} of {length:,} tokens wrong (original, below it the reconstruction)"
+    if length > SHOWN_TOKENS:
+        heading += f", the first {SHOWN_TOKENS} shown"
+    original, answer = sample.original[:SHOWN_TOKENS], sample.answer[:SHOWN_TOKENS]
+    ends = _characters(tokenizer, original)
+    starts = [0, *ends[:-1]] if ends else []
+    ends += range(len(original) + 1, len(answer) + 1)
+    starts += range(len(original), len(answer))
+    between = "" if tokenizer.lossless else " "  # words
+    sides = []
+    for ids in (original, answer):
+        pieces = [ids[start:end] for start, end in zip(starts, ends, strict=True) if start < len(ids)]
+        sides.append([text + between for text in tokenizer.decode(pieces)])
+    return ComparedText(heading, *sides)
+
+
+def _characters(tokenizer: Any, ids: np.ndarray) -> list[int]:
+    """Return the places where pieces of ids end; ids that are bytes of one character stay together."""
+    ends: list[int] = []
+    single = tokenizer.decode([[i] for i in ids])
+    start = 0
+    while start < len(ids):
+        end = start + 1
+        if "\ufffd" in single[start]:
+            candidates = [ids[start : start + size] for size in range(2, 5) if start + size <= len(ids)]
+            texts = tokenizer.decode(candidates)
+            whole = [len(c) for c, text in zip(candidates, texts, strict=True) if len(text) == 1 and text != "\ufffd"]
+            end = start + whole[0] if whole else end
+        ends.append(end)
+        start = end
+    return ends
+
+
+def _some(weight: Any) -> np.ndarray:
+    """Return a weight's numbers; of a large one, evenly spaced ones."""
+    values = np.asarray(weight).ravel()
+    return values[:: -(-values.size // WEIGHTS_COUNTED)]

@@ -6,7 +6,8 @@ that TensorBoard draws the splits in one chart per tag.
 
 import html
 import time
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -20,7 +21,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 SPLITS = ("train", "validation", "test")
-SHOWN_TOKENS = 300  # of a document in a table of texts
+LINE_COLUMNS = 96  # of a text that is compared
 LABEL_CHARACTERS = 120  # of a label in the projector
 HISTOGRAM_BINS = 64
 FLUSH_SECONDS = 10.0  # at most this much is lost when the process is killed
@@ -31,8 +32,8 @@ _PICTURES |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 @dataclass(frozen=True)
-class TextRow:
-    """One document in a table of texts: a heading such as "worst", and its tokens as strings."""
+class ComparedText:
+    """One document among texts: a heading such as "worst", and the pieces of it that are compared, as strings."""
 
     heading: str
     original: Sequence[str]
@@ -57,9 +58,9 @@ class TensorBoardWriter:
         for tag, value in values.items():
             self._add(split, step, summary=summary.scalar(tag, float(value)))
 
-    def texts(self, tag: str, rows: Sequence[TextRow], step: int, split: str = "validation") -> None:
-        """Write a table of originals above their reconstructions, in which wrong tokens are marked."""
-        self._add(split, step, summary=summary.text(tag, text_table(rows)))
+    def texts(self, tag: str, texts: Sequence[ComparedText], step: int, split: str = "validation") -> None:
+        """Write originals above their reconstructions, wrong pieces marked."""
+        self._add(split, step, summary=summary.text(tag, comparison(texts)))
 
     def figures(self, tag: str, figure: Figure, step: int, split: str = "validation") -> None:
         """Write a Matplotlib figure as an image."""
@@ -197,54 +198,53 @@ class TensorBoardWriter:
             config.unlink(missing_ok=True)
 
 
-def typical_and_worst(scores: ArrayLike, count: int) -> list[tuple[str, int]]:
-    """Choose the ``count`` documents nearest the median score and the ``count`` lowest, as (heading, index).
+def comparison(texts: Sequence[ComparedText]) -> str:
+    """Return HTML that shows texts, piece below piece, for TensorBoard's text tab.
 
-    A document is chosen once; with fewer than ``2 * count`` of them there are fewer worst ones.
+    A piece that differs from the one at its place is bold, in brackets, and shows its spaces; a missing one
+    is shown as ∅. Lines are broken at the same pieces, and pieces are as wide as their counterparts. Plain HTML
+    instead of Markdown, so that signs in the texts keep their shape; TensorBoard lets through no style, class,
+    mark or del, and of what remains `pre` aligns and bold marks best.
     """
-    scores = np.asarray(scores, np.float64)
-    if scores.ndim != 1:
-        raise ValueError(f"expected one score per document, received shape {scores.shape}")
-    if not scores.size:
-        return []
-    typical = np.argsort(np.abs(scores - np.median(scores)), kind="stable")[:count].tolist()
-    worst = [index for index in np.argsort(scores, kind="stable").tolist() if index not in typical][:count]
-    return [("typical", index) for index in typical] + [("worst", index) for index in worst]
+    parts = []
+    for text in texts:
+        lines = ["\n".join("".join(side) for side in zip(*line, strict=True)) for line in _lines(text)]
+        heading = html.escape(_visible(text.heading), quote=False)
+        parts.append(f"<h4>{heading}</h4>\n<pre>" + "\n \n".join(lines) + "\n</pre>")
+    return "\n".join(parts)
 
 
-def text_table(rows: Sequence[TextRow]) -> str:
-    """Return an HTML table of documents, token below token, for TensorBoard's text tab.
-
-    A token that differs from the one at its place is bold, in brackets, and shows its spaces; a missing one
-    is shown as ∅. Plain HTML instead of Markdown, so that signs in the texts keep their shape; TensorBoard
-    lets through no style, class, mark or del, and of what remains bold shows best.
-    """
-    lines = ["<table>"]
-    for row in rows:
-        pairs = list(zip_longest(row.original, row.reconstruction))
-        wrong = [first != second for first, second in pairs]
-        heading = f"{_escape(row.heading)}: {sum(wrong):,} of {len(pairs):,} tokens wrong"
-        rest = ""
-        if len(pairs) > SHOWN_TOKENS:
-            rest = f" <em>{len(pairs) - SHOWN_TOKENS:,} more, {sum(wrong[SHOWN_TOKENS:]):,} wrong</em>"
-        lines.append(f"<tr><th>{heading} (original, then reconstruction)</th></tr>")
-        for side in (0, 1):
-            tokens = [
-                _marked(pair[side]) if different else _escape(pair[side])
-                for pair, different in zip(pairs[:SHOWN_TOKENS], wrong, strict=False)
-            ]
-            lines.append(f"<tr><td>{''.join(tokens)}{rest}</td></tr>")
-    lines.append("</table>")
-    return "\n".join(lines)
+def _lines(text: ComparedText) -> Iterator[list[tuple[str, str]]]:
+    """Yield lines of (original, reconstruction) pieces as HTML, padded to equal widths."""
+    line, width = [], 0
+    for pair in zip_longest(text.original, text.reconstruction):
+        marked = pair[0] != pair[1]
+        shown = [_marked(piece) if marked else _visible(piece) for piece in pair]
+        widths = [_width(piece) for piece in shown]
+        if line and width + max(widths) > LINE_COLUMNS:
+            yield line
+            line, width = [], 0
+        cells = [html.escape(piece, quote=False) for piece in shown]
+        if marked:
+            cells = [f"<strong>{cell}</strong>" for cell in cells]
+        line.append(tuple(cell + " " * (max(widths) - own) for cell, own in zip(cells, widths, strict=True)))
+        width += max(widths)
+    if line:
+        yield line
 
 
-def _escape(text: str) -> str:
-    return html.escape(text.translate(_PICTURES), quote=False)
+def _visible(text: str) -> str:
+    return text.translate(_PICTURES)
 
 
-def _marked(token: str | None) -> str:
-    shown = "∅" if token is None else _escape(token).replace(" ", "␣")
-    return f"<strong>[{shown}]</strong>"
+def _marked(piece: str | None) -> str:
+    return "[∅]" if piece is None else f"[{_visible(piece).replace(' ', '␣')}]"
+
+
+def _width(text: str) -> int:
+    """Return the columns that a text takes in a font of fixed width."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 def _label(value: object) -> str:

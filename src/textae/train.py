@@ -1,13 +1,14 @@
 """`python -m textae.train [+experiment=NAME] [key=value ...]`: train a model and evaluate it on the test split."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from textae.commands import hydra_main, start_keras
 
 
-def main(composed: Any) -> dict[str, Any]:
-    """Train in Hydra's run folder."""
+def main(composed: Any) -> float | None:
+    """Train in Hydra's run folder; return what a search judges the job by, None where that is no number."""
     from hydra.core.hydra_config import HydraConfig
 
     from textae.config import resolve
@@ -21,7 +22,8 @@ def main(composed: Any) -> dict[str, Any]:
 
     metrics = fit(config, Path(HydraConfig.get().runtime.output_dir))
     print(Path(HydraConfig.get().runtime.output_dir) / "metrics.json", flush=True)
-    return metrics
+    reached = metrics[config.objective]
+    return reached if reached is not None and math.isfinite(reached) else None
 
 
 if __name__ == "__main__":

@@ -30,13 +30,13 @@ from textae.machine import choose_compile, choose_precision, processor
 from textae.model import build
 from textae.objectives import reconstruction_sums
 from textae.optimizers import optimizer
-from textae.prepared import Prepared, prepare
-from textae.reporting import Reporter
+from textae.prepared import Prepared, first_documents, prepare
+from textae.reporting import POINTS, Reporter
 from textae.rundir import RunDir
 from textae.steps import training_step
 
 # What may differ between a run and its continuation: where things lie, and how often one looks.
-MAY_CHANGE = {"data_dir", "training.resume", "training.log_every", "training.checkpoint_minutes"}
+MAY_CHANGE = {"data_dir", "objective", "training.resume", "training.log_every", "training.checkpoint_minutes"}
 
 
 @dataclass
@@ -117,6 +117,8 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         },
         training.validation_documents,
     )
+    if training.overfit_documents is not None:
+        prepared = first_documents(prepared, training.overfit_documents)
     tokenizer = prepared.tokenizer
     batches = _batches(config, prepared, fixed_rows=xla)
 
@@ -165,7 +167,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             _train(config, run, batches, step, judge, prepared.validation, state, reporter, interrupts)
         reporter.says("evaluating on the test split")
         kept = load(run.folder)
-        evaluation = evaluate(kept, prepared.corpus.texts("test"), keep=training.samples)
+        evaluation = evaluate(kept, prepared.corpus.texts("test"), keep=training.samples, points=POINTS)
         metrics = evaluation.metrics | {
             "examples_seen": state.examples_seen,
             "steps": state.step,
@@ -174,7 +176,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             "parameters": model.count_params(),
             "peak_memory_mb": peak_memory_mb(),
         }
-        reporter.ends(kept, evaluation, metrics, state)
+        reporter.ends(kept, evaluation, metrics, state, prepared.corpus)
     rundir.write_text(run / rundir.CARD, model_card(run.config(), rundir.read_json(run / rundir.ENVIRONMENT), metrics))
     rundir.write_json(run / rundir.METRICS, metrics)
     run.remove(rundir.CHECKPOINT)

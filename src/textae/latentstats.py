@@ -1,0 +1,60 @@
+"""What latents are like over a corpus: how much each dimension varies, and its KL divergence where there is one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+KEPT = 100_000  # single numbers, for a histogram
+
+# A dimension is alive above this: variational ones by the variance of their means over documents (active units:
+# Burda et al., arXiv 1509.00519) and by their divergence in nats; others, which have no scale of their own, by their
+# share of the mean variance.
+ALIVE = 0.01
+
+
+class LatentStatistics:
+    """Statistics of latents, each a row of (dimensions,), fed in portions.
+
+    numbers: how many numbers there were. values: some of them, at most about `KEPT`.
+    """
+
+    def __init__(self) -> None:
+        self.count = self.numbers = 0
+        self.values = np.zeros(0, np.float32)
+        self._mean: np.ndarray | float = 0.0
+        self._squares: np.ndarray | float = 0.0  # of the distances from the mean, summed
+        self._kl: np.ndarray | None = None
+
+    def update(self, latents: np.ndarray, kl: np.ndarray | None = None) -> None:
+        """Add latents of shape (latents, dimensions), and their divergences of the same shape.
+
+        Portions are put together as Chan et al. (1979) do, which loses no digits where the mean is large.
+        """
+        rows = np.asarray(latents, np.float64)
+        count = self.count + len(rows)
+        mean = rows.mean(axis=0)
+        distance = mean - self._mean
+        self._squares = self._squares + ((rows - mean) ** 2).sum(axis=0)
+        self._squares = self._squares + distance**2 * (self.count * len(rows) / count)
+        self._mean = self._mean + distance * (len(rows) / count)
+        self.count, self.numbers = count, self.numbers + latents.size
+        if kl is not None:
+            self._kl = (0.0 if self._kl is None else self._kl) + np.asarray(kl, np.float64).sum(axis=0)
+        if room := KEPT - self.values.size:
+            flat = latents.ravel()
+            self.values = np.concatenate([self.values, flat[:: max(1, flat.size // room)][:room]])
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Each dimension's variance over all latents, (dimensions,)."""
+        return np.asarray(self._squares) / self.count
+
+    @property
+    def kl(self) -> np.ndarray | None:
+        """Each dimension's mean divergence in nats, (dimensions,); None but from variational models."""
+        return None if self._kl is None else self._kl / self.count
+
+    @property
+    def alive_variance(self) -> float:
+        """The variance above which a dimension counts as alive."""
+        return ALIVE if self._kl is not None else ALIVE * float(self.variance.mean())

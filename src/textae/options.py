@@ -1,0 +1,60 @@
+"""The options of a command line, which Hydra's parser knows: put in front of the settings, explained in one line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+# Hydra's own knows programs and files, but not `python -m MODULE`.
+_COMPLETION = r"""
+_textae() {
+    local line=${COMP_LINE:0:COMP_POINT} choices
+    COMPREPLY=()
+    [[ $line =~ ^([^ ]+)\ +-m\ +(textae\.[a-z]+)\ (.*)$ ]] || return
+    choices=$(COMP_LINE="textae ${BASH_REMATCH[3]}" "${BASH_REMATCH[1]}" -m "${BASH_REMATCH[2]}" -sc query=bash)
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "${line##* }")
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+complete -o nospace -o default -F _textae python python3
+"""
+_NO_COMPLETION = "complete -r python python3; unset -f _textae"
+
+
+def arranged(arguments: list[str]) -> list[str]:
+    """Return a command line's arguments, options first: then they may stand anywhere.
+
+    What is asked of the program and not of a command is answered here: its version, and shell completion.
+
+    Raises:
+        ValueError: an option that there is not, or one without its value.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    known = [action.option_strings[0] for action in parser._actions if action.option_strings]
+    parser.error = lambda message: _refuse(message, known)
+    for action in parser._actions:
+        if isinstance(action, argparse._VersionAction):
+            action.version = _version()
+    found = parser.parse_intermixed_args(arguments)
+    settings = list(found.overrides)
+    if found.shell_completion and settings in (["install=bash"], ["uninstall=bash"]):
+        print(_COMPLETION if settings == ["install=bash"] else _NO_COMPLETION)
+        raise SystemExit(0)
+    options = list(arguments)
+    for setting in settings:
+        options.remove(setting)
+    return [option for option in options if option != "--"] + settings
+
+
+def _refuse(message: str, known: list[str]) -> NoReturn:
+    unknown = message.removeprefix("unrecognized arguments: ")
+    if unknown != message:
+        raise ValueError(f"expected one of the options {', '.join(known)}, found {unknown.split()[0]}")
+    raise ValueError(message.removeprefix("argument "))
+
+
+def _version() -> str:
+    import textae
+
+    return f"textae {textae.__version__}"

@@ -1,0 +1,197 @@
+"""A sweep's jobs, in this process or in others: exit codes, shares of the machine, whose line is whose, Ctrl-C.
+
+A launcher may run jobs in processes of its own, and gives back only what they return. What the command and such
+processes have to tell each other goes through a temporary folder: a file NUMBER.code for a job that failed, a file
+PID.busy for a process that works, and a file `stop` once the sweep is to end.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TextIO
+
+from textae.progress import say
+
+_THREADS = (  # of NumPy's libraries, of TensorFlow, of JAX
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "PJRT_NPROC",
+    "NPROC",
+)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Jobs:
+    """Takes note of how jobs end. Made by the command; a copy goes to each process that runs jobs."""
+
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
+        self.command, self._arguments = os.getpid(), list(arguments)
+        self._codes: dict[int, int] = {}
+        self._folder: Path | None = None
+
+    def __enter__(self) -> Jobs:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy for another process holds; now there must be a folder."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="textae_jobs_"))
+        return self.__dict__
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether this process is another one than the command's."""
+        return os.getpid() != self.command
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no further job is to begin."""
+        return self._folder is not None and (self._folder / "stop").exists()
+
+    def title(self, overrides: Sequence[str]) -> str:
+        """Return what is a job's own of its settings: those that the command line does not hold as they are."""
+        return ", ".join([o for o in overrides if o not in self._arguments] or overrides)
+
+    def failed(self, number: int, code: int) -> None:
+        """Take note of a job's exit code."""
+        if self.elsewhere:
+            (self._folder / f"{number}.code").write_text(str(code))
+        else:
+            self._codes[number] = code
+
+    def code(self) -> int:
+        """Return the exit code of all jobs together: 0, or that of the signal, or that of the first that failed."""
+        if self.stopped:
+            return 128 + int((self._folder / "stop").read_text())
+        codes = dict(self._codes)
+        if self._folder is not None:
+            codes |= {int(path.stem): int(path.read_text()) for path in self._folder.glob("*.code")}
+        return codes[min(codes)] if codes else 0
+
+    @contextmanager
+    def running(self, number: int, overrides: Sequence[str], at_once: int) -> Iterator[None]:
+        """Do what a job of a sweep needs around it.
+
+        In a process of its own it gets its share of the cores, one of `at_once`, its lines begin with its number, and
+        the command's signals stop it: one that is training writes a checkpoint.
+        """
+        line = self.title(overrides)
+        if not self.elsewhere:
+            say(f"job {number}: {line}")
+            yield
+            return
+        limit_threads(at_once)
+        _leave_the_terminal(self.command)
+        busy = self._folder / f"{os.getpid()}.busy"
+        for each in _SIGNALS:
+            signal.signal(each, _interrupt)
+        busy.touch()
+        try:
+            with redirect_stderr(Labelled(sys.stderr, f"job {number}: ")):
+                say(line)
+                yield
+        finally:
+            busy.unlink(missing_ok=True)
+            for each in _SIGNALS:  # a process without a job would break the launcher's work by ending
+                signal.signal(each, signal.SIG_IGN)
+
+    @contextmanager
+    def forwarding(self) -> Iterator[None]:
+        """Hand a first SIGINT or SIGTERM on to the processes that run jobs; a second one acts as always.
+
+        So does the first where no process has a job.
+        """
+        before = {each: signal.getsignal(each) for each in _SIGNALS}
+
+        def restore() -> None:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+        def hand_on(number: int, frame: FrameType | None) -> None:
+            restore()
+            busy = [int(path.stem) for path in self._folder.glob("*.busy")] if self._folder is not None else []
+            if not busy:
+                os.kill(os.getpid(), number)
+                return
+            (self._folder / "stop").write_text(str(number))
+            say("stopping the jobs; once more to stop without waiting for them")
+            for process in busy:
+                with suppress(ProcessLookupError):
+                    os.kill(process, number)
+
+        for each in _SIGNALS:
+            signal.signal(each, hand_on)
+        try:
+            yield
+        finally:
+            restore()
+
+
+class Labelled(io.TextIOBase):
+    """A stream of lines, no terminal, that puts a label in front of each."""
+
+    def __init__(self, stream: TextIO, label: str) -> None:
+        self._stream, self._label = stream, label
+        self._lock = threading.RLock()
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        """Write the lines that are whole; the rest waits for its end."""
+        with self._lock:
+            *lines, self._begun = (self._begun + text).split("\n")
+            if lines:
+                self._stream.write("".join(f"{self._label}{line}\n" for line in lines))
+                self._stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is whole to the stream."""
+        self._stream.flush()
+
+
+def limit_threads(at_once: int, cores: int | None = None) -> None:
+    """Let libraries that are imported from now on use this process's share of the cores, unless the user says else.
+
+    `at_once` processes share them; a negative number stands for as many as there are cores.
+    """
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = max(1, cores // at_once) if at_once > 0 else 1
+    for name in _THREADS:
+        os.environ.setdefault(name, str(share))
+
+
+def _leave_the_terminal(command: int) -> None:
+    """Take Ctrl-C from the command alone, and end with it, however it ends."""
+    if not hasattr(os, "setpgrp") or os.getpgrp() == os.getpid():
+        return
+    os.setpgrp()
+
+    def watch() -> None:
+        while os.getppid() == command:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,161 @@
+"""TensorBoard in a browser: each dashboard shows a real run's data."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 120  # for a page to show something
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--window-size=1500,1100",
+]  # fmt: skip
+
+# What a page shows, through shadow roots and frames: its text without white space, and how many images are there.
+WALK = """
+let text = "", images = 0;
+function walk(node) {
+    for (const child of node.childNodes) {
+        if (child.nodeType === Node.TEXT_NODE) text += child.textContent;
+        if (child.nodeType !== Node.ELEMENT_NODE || ["SCRIPT", "STYLE"].includes(child.tagName)) continue;
+        if (child.tagName === "IMG" && child.naturalWidth > 100) images += 1;
+        if (child.tagName === "IFRAME" && child.contentDocument) walk(child.contentDocument);
+        if (child.shadowRoot) walk(child.shadowRoot);
+        walk(child);
+    }
+}
+walk(document.body);
+return {text: text.replace(/\\s/g, ""), images};
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium without a window."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        reason = "needs Chromium and its driver: Debian's packages chromium and chromium-driver"
+        if os.environ.get("TEXTAE_TEST_BROWSER") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture(scope="module")
+def runs(browser, corpus_file, tmp_path_factory):
+    """The folder of a sweep of two jobs, whose corpus has labels."""
+    folder = tmp_path_factory.mktemp("board")
+    labelled = folder / "labelled.jsonl"
+    lines = corpus_file.read_text(encoding="utf-8").splitlines()
+    labelled.write_text(
+        "".join(json.dumps({"text": line, "label": f"words {line.count(' ') + 1}"}) + "\n" for line in lines)
+    )
+    settings = [
+        "tokenizer=bytes", "model.widths=[16,32]", "model.max_length=32", "training=debug", "training.max_steps=6",
+        "training.batch_tokens=512", "training.buckets=2", "training.validate_every=3", "training.log_every=2",
+        "corpus=text", f"corpus.files=[{labelled}]", "corpus.field=text", "corpus.label=label",
+        "corpus.test_share=0.1", "corpus.validation_share=0.1", f"data_dir={folder / 'data'}",
+    ]  # fmt: skip
+    sweep = ["-m", *settings, "model.latent_size=8,12", f"hydra.sweep.dir={folder / 'sweep'}"]
+    made = subprocess.run(
+        [sys.executable, "-m", "textae.train", *sweep], cwd=folder, capture_output=True, text=True, timeout=400
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stderr.splitlines()[-1] == f"to look at the runs: tensorboard --logdir {folder / 'sweep'}"
+    return folder / "sweep"
+
+
+@pytest.fixture(scope="module")
+def address(runs, tmp_path_factory):
+    """Where TensorBoard shows these runs."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--host", "127.0.0.1", "--port", "0"]
+    log_file = tmp_path_factory.mktemp("log") / "tensorboard.log"
+    with log_file.open("w") as log:
+        process = subprocess.Popen(command, stderr=log)
+    found, deadline = None, time.monotonic() + SECONDS
+    while found is None and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+        found = re.search(r"TensorBoard \S+ at (http://\S+)", log_file.read_text())
+    assert found, log_file.read_text()
+    yield found[1]
+    process.terminate()
+    process.wait(timeout=30)
+
+
+@pytest.fixture
+def page(browser, address):
+    """A function: open a dashboard, wait until it shows some texts, and return what it shows."""
+
+    def opened(dashboard, *texts, images=0):
+        browser.get("about:blank")
+        browser.get(f"{address}#{dashboard}")
+        wanted = [re.sub(r"\s", "", text) for text in texts]
+        deadline = time.monotonic() + SECONDS
+        while True:
+            shown = browser.execute_script(WALK)
+            missing = [text for text in wanted if text not in shown["text"]]
+            if not missing and shown["images"] >= images:
+                return shown["text"]
+            if time.monotonic() > deadline:
+                pytest.fail(f"{dashboard} lacks {missing}, has {shown['images']} images and {shown['text'][-3000:]}")
+            time.sleep(0.3)
+
+    return opened
+
+
+def test_scalars(page):
+    titles = ["loss", "token_accuracy", "exact_match", "bleu", "gradient_norm", "learning_rate", "tokens_per_second"]
+    splits = [f"{run}/{split}" for run in ("0", "1") for split in ("train", "validation", "test")]
+    page("scalars", *titles, *splits)
+    page("scalars&tagFilter=gradient_norm", "tag: gradient_norm")
+    page("timeseries", "bleu", *splits)
+
+
+def test_text(page, runs):
+    events = EventAccumulator(str(runs / "1" / "test"))
+    events.Reload()
+    (written,) = tensor_util.make_ndarray(events.Tensors("reconstructions/text_summary")[0].tensor_proto).ravel()
+    heading = re.search("<h4>(.*?)</h4>", written.decode())[1]
+    assert heading.startswith("worst: ")
+    original, reconstruction = re.sub("<.*?>", "", re.search("<pre>(.*?\n.*?)\n", written.decode())[1]).split("\n")
+    assert original != reconstruction
+    page("text", heading, original + reconstruction, "typical: ")
+
+
+def test_images(page):
+    page("images", "latent_variance", "quality_by_length", "accuracy_by_position", images=3)
+
+
+def test_histograms(page):
+    page("histograms", "latents", "weights", "tag: latents")
+
+
+def test_hparams_have_a_row_for_each_job(page, runs):
+    shown = page("hparams", "0/test", "1/test", "model.latent_size", "bleu")
+    for job, size in (("0", 8), ("1", 12)):
+        metrics = json.loads((runs / job / "metrics.json").read_text())
+        row = shown.partition(f"{job}/test")[2]
+        assert f"{size:.4f}" in row or f"{size:.3f}" in row
+        assert f"{metrics['loss']:.4f}" in row
+
+
+def test_projector(page, runs):
+    metrics = json.loads((runs / "1" / "metrics.json").read_text())
+    shown = page("projector", "latents, step 6", f"Points: {metrics['documents']}", "Dimension:")
+    assert "labelbytexttokens" in shown.lower() or "labelbytextlabeltokens" in shown.lower()
