@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from tensorboard.util import tensor_util
 
 pytestmark = pytest.mark.slow
 
+WORDS = "小 大 红色 蓝色 房子 树 河 跑 睡觉 唱歌 在 下面 上面 附近 从不 经常 和".split()
 SECONDS = 120  # for a page to show something
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -58,14 +60,14 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(browser, corpus_file, tmp_path_factory):
-    """The folder of a sweep of two jobs, whose corpus has labels."""
+def runs(browser, tmp_path_factory):
+    """The folder of a sweep of two jobs, on a Chinese corpus with labels."""
     folder = tmp_path_factory.mktemp("board")
+    draw = random.Random(0)
+    lines = ["".join(draw.choices(WORDS, k=draw.randint(2, 9))) + "。" for _ in range(400)]
+    documents = [json.dumps({"text": line, "label": "long" if len(line) > 9 else "short"}) for line in lines]
     labelled = folder / "labelled.jsonl"
-    lines = corpus_file.read_text(encoding="utf-8").splitlines()
-    labelled.write_text(
-        "".join(json.dumps({"text": line, "label": f"words {line.count(' ') + 1}"}) + "\n" for line in lines)
-    )
+    labelled.write_text("".join(document + "\n" for document in documents))
     settings = [
         "tokenizer=bytes", "model.widths=[16,32]", "model.max_length=32", "training=debug", "training.max_steps=6",
         "training.batch_tokens=512", "training.buckets=2", "training.validate_every=3", "training.log_every=2",
@@ -135,6 +137,7 @@ def test_text(page, runs):
     assert heading.startswith("worst: ")
     original, reconstruction = re.sub("<.*?>", "", re.search("<pre>(.*?\n.*?)\n", written.decode())[1]).split("\n")
     assert original != reconstruction
+    assert "。" in original and any(word in original for word in WORDS)
     page("text", heading, original + reconstruction, "typical: ")
 
 

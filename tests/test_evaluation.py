@@ -40,8 +40,7 @@ TEXTS = ["#dropped", "axc", "", "0123456789", "abc"]
 
 @pytest.mark.parametrize("characters", [1, 7, 1000])
 def test_figures(known, monkeypatch, characters):
-    portions = evaluation.in_portions
-    monkeypatch.setattr(evaluation, "in_portions", lambda texts: portions(texts, characters))
+    monkeypatch.setattr(evaluation, "CHARACTERS", characters)
     found = evaluate(known, iter(TEXTS), keep=3, points=3)
     metrics = found.metrics
     assert metrics["documents"] == 4

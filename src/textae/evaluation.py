@@ -17,6 +17,7 @@ from textae.prepared import in_portions
 
 LENGTH_EDGES = (8, 16, 32, 64, 128, 256, 512, 1024)
 POSITIONS_SHOWN = 512
+CHARACTERS = 1 << 20  # reconstructed at a time, with their latents
 CANDIDATES = 32  # documents drawn for each typical one that is kept
 
 
@@ -81,7 +82,7 @@ def evaluate(autoencoder: Any, texts: Iterable[str], keep: int = 0, points: int 
     scores: list[float] = []
     statistics, chosen, first = LatentStatistics(), _Samples(keep), Points()
     tokenizer, codec = autoencoder.tokenizer, autoencoder.codec
-    for portion in in_portions(texts):
+    for portion in in_portions(texts, CHARACTERS):
         ids = tokenizer.encode(portion)
         found = codec.reconstruct(ids)
         kept = [i for i, document in enumerate(found) if document is not None]
