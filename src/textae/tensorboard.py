@@ -128,13 +128,13 @@ class TensorBoardWriter:
         np.savetxt(folder / f"{step:010d}.latents.tsv", latents, fmt="%.6g", delimiter="\t")
         self._write_projector_config(split)
 
-    def purge_from(self, step: int) -> None:
-        """Drop everything written at ``step`` or later by an earlier process of this run.
+    def purge_from(self, step: int, splits: Sequence[str] = SPLITS) -> None:
+        """Drop everything of the splits written at ``step`` or later by an earlier process of this run.
 
         A run continued from a checkpoint calls this first, with the checkpoint's step + 1, so that
         TensorBoard shows neither doubles nor a jump back.
         """
-        for split in SPLITS:
+        for split in splits:
             if not (self.folder / split).is_dir():
                 continue
             # TensorBoard drops earlier events from the step of such a mark on.
