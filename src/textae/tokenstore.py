@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -134,13 +135,12 @@ def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabular
                 (lengths_file, LENGTHS_FILE, lengths.astype(_LENGTH_TYPE)),
             ):
                 content = array.tobytes()
-                file.write(content)
+                _write(file, content)
                 digests[name].update(content)
             documents += len(lengths)
             tokens += len(ids)
         for file in (ids_file, lengths_file):
-            file.flush()
-            os.fsync(file.fileno())
+            _write(file, b"", flushed=True)
     description = {
         "format": 1,
         "documents": documents,
@@ -149,8 +149,19 @@ def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabular
         "dtype": _id_type(vocabulary_size).str,
         "sha256": {name: digest.hexdigest() for name, digest in digests.items()},
     }
-    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n")
+    with (folder / DESCRIPTION_FILE).open("wb") as file:
+        _write(file, json.dumps(description, indent=1).encode() + b"\n", flushed=True)
     return description
+
+
+def _write(file: BinaryIO, content: bytes, flushed: bool = False) -> None:
+    try:
+        file.write(content)
+        if flushed:
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(f"expected to write {file.name}, found: {error.strerror}") from error
 
 
 def _joined(encoded: Iterable[Sequence[ArrayLike]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
