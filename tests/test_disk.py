@@ -1,5 +1,6 @@
 """A disk that is full, a folder that cannot be written, and one that is deleted: a line, and nothing good is lost."""
 
+import contextlib
 import resource
 import shutil
 import subprocess
@@ -37,24 +38,27 @@ def disk(tmp_path):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def bounded_files():
-    """Within the test a file can have 2,000 bytes: beyond that the system refuses to write."""
+    """Within this block a file can have 2,000 bytes: beyond that the system refuses to write."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def numbers(count):
     return {"a": np.arange(count, dtype=np.float32)}
 
 
-def test_a_checkpoint_that_finds_no_room_leaves_the_last_ones(tmp_path, bounded_files):
+def test_a_checkpoint_that_finds_no_room_leaves_the_last_ones(tmp_path):
     run = RunDir(tmp_path)
     for step in (1, 2):
         run.write_checkpoint(numbers(step), {"step": step})
-    with pytest.raises(OSError, match=r"expected to write .*checkpoint\.safetensors \([\d,]+ bytes\), found: File too"):
+    match = r"expected to write .*checkpoint\.safetensors \([\d,]+ bytes\), found: File too large"
+    with bounded_files(), pytest.raises(OSError, match=match):
         run.write_checkpoint(numbers(3000), {"step": 3})
     assert sorted(path.name for path in tmp_path.iterdir()) == [rundir.PREVIOUS, rundir.CHECKPOINT]
     for name, step in ((rundir.CHECKPOINT, 2), (rundir.PREVIOUS, 1)):
@@ -63,12 +67,14 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_last_ones(tmp_path, bounded_
         np.testing.assert_array_equal(arrays["a"], np.arange(step))
 
 
-def test_a_tokenizer_and_a_store_that_find_no_room_leave_nothing(tmp_path, corpus_file, bounded_files):
-    with pytest.raises(OSError, match=r"expected to write .*ids\.bin, found: File too large"):
+def test_a_tokenizer_and_a_store_that_find_no_room_leave_nothing(tmp_path):
+    match = r"expected to write the token store .*store, found: File too large"
+    with bounded_files(), pytest.raises(OSError, match=match):
         tokenstore.write_store(tmp_path / "store", [[np.full(9000, 5)]], 300)
     from textae.tokenizers import CharactersTokenizer
 
-    with pytest.raises(OSError, match=r"expected to write .*tokenizer\.json \([\d,]+ bytes\), found: File too large"):
+    match = r"expected to write .*tokenizer\.json \([\d,]+ bytes\), found: File too large"
+    with bounded_files(), pytest.raises(OSError, match=match):
         CharactersTokenizer("".join(map(chr, range(5000, 9000)))).save(tmp_path / "tokenizer")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

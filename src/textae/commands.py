@@ -186,7 +186,7 @@ def _remove_unused(folder: Path, with_parents: bool) -> None:
 
     from textae.rundir import LOCK
 
-    if not {path.name for path in folder.iterdir()} <= {LOCK}:
+    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= {LOCK}:
         return
     try:
         with FileLock(folder / LOCK, timeout=0):  # another run may just have begun here

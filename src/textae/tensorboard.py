@@ -8,6 +8,7 @@ import html
 import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -146,14 +147,16 @@ class TensorBoardWriter:
 
     def flush(self) -> None:
         """Write what is waiting to disk."""
-        for writer in self._writers.values():
-            writer.flush()
+        with self._writing():
+            for writer in self._writers.values():
+                writer.flush()
         self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Flush and close the files; a later call of any other method opens new ones."""
-        for writer in self._writers.values():
-            writer.close()
+        with self._writing():
+            for writer in self._writers.values():
+                writer.close()
         self._writers.clear()
 
     def __enter__(self) -> "TensorBoardWriter":
@@ -163,9 +166,18 @@ class TensorBoardWriter:
         self.close()
 
     def _add(self, split: str, step: int, **content: object) -> None:
-        self._writer(split).write_event(Event(wall_time=time.time(), step=int(step), **content))
+        with self._writing():
+            self._writer(split).write_event(Event(wall_time=time.time(), step=int(step), **content))
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OSError(f"expected to write TensorBoard's events in {self.folder}, found: {reason}") from error
 
     def _writer(self, split: str) -> EventsWriter:
         if split not in SPLITS:

@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -107,6 +106,10 @@ def write_store(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary
                 raise
             if _read_description(folder) != description:
                 raise ValueError(f"{folder} already holds another store, expected none or the same") from None
+    except OSError as error:
+        if error.errno is None:  # not of the system, and with a message of its own
+            raise
+        raise OSError(f"expected to write the token store {folder}, found: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return open_store(folder)
@@ -135,12 +138,13 @@ def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabular
                 (lengths_file, LENGTHS_FILE, lengths.astype(_LENGTH_TYPE)),
             ):
                 content = array.tobytes()
-                _write(file, content)
+                file.write(content)
                 digests[name].update(content)
             documents += len(lengths)
             tokens += len(ids)
         for file in (ids_file, lengths_file):
-            _write(file, b"", flushed=True)
+            file.flush()
+            os.fsync(file.fileno())
     description = {
         "format": 1,
         "documents": documents,
@@ -150,18 +154,10 @@ def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabular
         "sha256": {name: digest.hexdigest() for name, digest in digests.items()},
     }
     with (folder / DESCRIPTION_FILE).open("wb") as file:
-        _write(file, json.dumps(description, indent=1).encode() + b"\n", flushed=True)
+        file.write(json.dumps(description, indent=1).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
     return description
-
-
-def _write(file: BinaryIO, content: bytes, flushed: bool = False) -> None:
-    try:
-        file.write(content)
-        if flushed:
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(f"expected to write {file.name}, found: {error.strerror}") from error
 
 
 def _joined(encoded: Iterable[Sequence[ArrayLike]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
