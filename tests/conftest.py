@@ -2,8 +2,10 @@
 
 import os
 import random
+import shutil
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +97,13 @@ def trained(tiny_config, tmp_path_factory):
     return folder, fit(tiny_config(), folder)
 
 
+@pytest.fixture
+def broken(trained, tmp_path):
+    """A copy of a finished run, to be damaged."""
+    shutil.copytree(trained[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
 @pytest.fixture(scope="session")
 def small_model():
     """A function: a built model over 20 ids whose zero-initialised weights are drawn as well."""
@@ -122,3 +131,17 @@ def small_model():
         return model
 
     return make
+
+
+@pytest.fixture(scope="session")
+def forks():
+    """Commands without the seconds that a start takes; see `forks.py`."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow" or not Path("/proc/self/task").exists():
+        pytest.skip("forks of a process with TensorFlow, on Linux")
+    from forks import Forks
+
+    made = Forks()
+    yield made
+    made.close()

@@ -205,6 +205,25 @@ def test_a_prepared_corpus_is_not_prepared_again(tmp_path, numbers, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("name", ["train", "test", "dataset_info.json", "features.json"])
+@pytest.mark.parametrize("how", ["missing", "cut", "changed", "empty"])
+def test_a_damaged_corpus_is_named(tmp_path, numbers, name, how):
+    corpus = open_corpus("text", tmp_path / "data", files=numbers)
+    path = next(path for path in corpus.folder.iterdir() if name in path.name)
+    content = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    else:
+        middle = content.find(b"number ") if ".array_record" in path.name else len(content) // 2  # not in padding
+        changed = content[:middle] + bytes([content[middle] ^ 0x80]) + content[middle + 1 :]
+        path.write_bytes({"cut": content[:middle], "changed": changed, "empty": b""}[how])
+    with pytest.raises(ValueError, match=r"is damaged: .*; without the folder .* it is prepared anew") as caught:
+        again = open_corpus("text", tmp_path / "data", files=numbers)
+        for split in SPLITS:
+            list(again.texts(split))
+    assert str(corpus.folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
 OPEN = """
 import sys
 from pathlib import Path

@@ -52,3 +52,37 @@ def test_other_threads_are_left_alone():
 def test_what_is_said():
     assert str(Interrupted(signal.SIGTERM)) == "stopped by SIGTERM"
     assert Interrupted(signal.SIGINT).exit_code == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_nothing_is_lost_the_first_one_acts(number):
+    done = []
+    with pytest.raises(Interrupted) as caught, Interrupts() as interrupts, interrupts.at_once():
+        done.append("before")
+        os.kill(os.getpid(), number)
+        done.append("after")
+    assert done == ["before"]
+    assert caught.value.exit_code == 128 + number
+
+
+def test_one_received_before_acts_on_the_way_in():
+    with Interrupts() as interrupts:
+        interrupts.check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted), interrupts.at_once():
+            pytest.fail("it should not have come here")
+        with pytest.raises(Interrupted):
+            interrupts.check()
+
+
+def test_what_a_library_makes_of_it_is_an_interrupt_all_the_same():
+    with pytest.raises(Interrupted), Interrupts() as interrupts, interrupts.at_once():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except BaseException as error:
+            raise RuntimeError("something went wrong") from error
+
+
+def test_other_errors_are_their_own():
+    with pytest.raises(RuntimeError, match="mine"), Interrupts() as interrupts, interrupts.at_once():
+        raise RuntimeError("mine")

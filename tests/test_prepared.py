@@ -1,5 +1,6 @@
 """What is prepared once is found again, whoever makes it and however it ends."""
 
+import shutil
 import subprocess
 import sys
 
@@ -95,6 +96,20 @@ def test_what_was_killed_in_the_middle_is_not_taken_for_whole(tmp_path, corpus, 
             prepare(tmp_path, corpus, UNIGRAM)
     made = prepare(tmp_path, corpus, UNIGRAM)
     assert made.tokenizer.decode([made.train[i] for i in range(len(made.train))]) == list(made.corpus.texts("train"))
+    assert sorted(path.name for path in made.train.folder.parent.iterdir()) == ["tokenizer", "train"]
+
+
+def test_a_corpus_that_was_deleted_is_prepared_again(tmp_path, corpus_file):
+    path = tmp_path / "a.txt"
+    path.write_bytes(corpus_file.read_bytes())
+    made = prepare(tmp_path / "data", {"kind": "text", "files": [str(path)]}, BYTES)
+    texts = list(made.test_texts())
+    shutil.rmtree(tmp_path / "data")
+    assert list(made.test_texts()) == texts
+    shutil.rmtree(tmp_path / "data")
+    path.write_text("something\nelse\nnow\n")
+    with pytest.raises(ValueError, match="expected what it was made from as it was"):
+        made.test_texts()
 
 
 def test_a_damaged_store_is_noticed(tmp_path, corpus):
@@ -102,8 +117,10 @@ def test_a_damaged_store_is_noticed(tmp_path, corpus):
     path = made.train.folder / tokenstore.IDS_FILE
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(ValueError, match=r"ids\.bin is damaged"):
+    with pytest.raises(ValueError, match=r"ids\.bin is damaged: .*; without the folder .* it is made anew") as caught:
         prepare(tmp_path, corpus, BYTES)
+    shutil.rmtree(str(caught.value).split("without the folder ")[1].removesuffix(" it is made anew"))
+    assert len(prepare(tmp_path, corpus, BYTES).train) == len(made.train)
 
 
 TWO = """

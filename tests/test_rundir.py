@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -160,9 +161,43 @@ def test_history(tmp_path):
     assert (run / rundir.HISTORY).read_text() == "step,loss,late\n1,0.5,\n2,0.25,3\n"
 
 
+def test_of_two_checkpoints_the_newest_good_one_is_read(tmp_path):
+    run = RunDir(tmp_path)
+    assert run.read_checkpoint() is None
+    for step in (1, 2, 3):
+        run.write_checkpoint({"a": np.full(step, step)}, {"step": step})
+        arrays, state, remark = run.read_checkpoint()
+        assert (len(arrays["a"]), state, remark) == (step, {"step": step}, None)
+    newest = (run / rundir.CHECKPOINT).read_bytes()
+    (run / rundir.CHECKPOINT).write_bytes(newest[:-3])
+    arrays, state, remark = run.read_checkpoint()
+    assert (len(arrays["a"]), state) == (2, {"step": 2})
+    assert re.search(r"checkpoint\.safetensors is damaged .*; going on from checkpoint\.previous\.safetensors", remark)
+    (run / rundir.CHECKPOINT).unlink()  # as when a process is killed between the two renames
+    assert run.read_checkpoint()[1:] == ({"step": 2}, None)
+    (run / rundir.PREVIOUS).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"previous\.safetensors is damaged .* the run begins anew"):
+        run.read_checkpoint()
+
+
+def test_what_killed_processes_left_is_tidied_up(tmp_path):
+    run = RunDir(tmp_path)
+    (run / rundir.TOKENIZER).mkdir()
+    for name in (".weights.safetensors.1234abcd.tmp", ".metrics.json.1234abcd.tmp", "tokenizer/tokenizer.json.77.tmp"):
+        (run / name).write_bytes(b"half")
+    run.write_checkpoint({"a": np.zeros(1)}, {})
+    write_bytes(run / "mine.tmp", b"x")
+    run.tidy()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [rundir.CHECKPOINT, "mine.tmp", rundir.TOKENIZER]
+    assert list((run / rundir.TOKENIZER).iterdir()) == []
+    write_json(run / rundir.METRICS, {})
+    run.tidy()
+    assert not (run / rundir.CHECKPOINT).exists()
+
+
 def test_removing(tmp_path):
     run = RunDir(tmp_path)
     write_bytes(run / rundir.CHECKPOINT, b"x")
-    run.remove(rundir.CHECKPOINT)
+    run.remove(rundir.CHECKPOINT, rundir.PREVIOUS)
     run.remove(rundir.CHECKPOINT)
     assert list(tmp_path.iterdir()) == []

@@ -122,7 +122,7 @@ def test_a_signal_stops_jobs_in_other_processes_with_a_checkpoint(program, tmp_p
     rest = process.stderr.read().splitlines()
     assert process.wait(timeout=60) == 128 + number
     assert "stopping the jobs; once more to stop without waiting for them" in rest
-    stopped = [line for line in rest if "the same command goes on from the checkpoint" in line]
+    stopped = [line for line in rest if "; the same command with hydra.sweep.dir=" in line]
     assert len(stopped) == 2, rest
     assert sorted(path.parent.name for path in tmp_path.glob("sweep/*/checkpoint")) == ["0", "1"]
     assert not (tmp_path / "sweep" / "2").exists()

@@ -6,7 +6,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from textae import tokenizers
-from textae.tokenizers import load_tokenizer, train_tokenizer, training_sample
+from textae.tokenizers import (
+    KINDS,
+    CharactersTokenizer,
+    WordsTokenizer,
+    load_tokenizer,
+    train_tokenizer,
+    training_sample,
+)
 
 WORDS = [
     "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "some", "of", "them", "sleep",
@@ -229,3 +236,11 @@ def test_damaged_files(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(tokenizers, "LARGEST_FILE_BYTES", 1)
     with pytest.raises(ValueError, match="at most 1 bytes, found 2"):
         load_tokenizer(tmp_path)
+
+
+def test_equal_tokenizers_are_those_that_give_equal_ids(trained):
+    for kind in KINDS:
+        for other in KINDS:
+            assert trained[kind].equals(trained[other]) == (kind == other)
+    assert not CharactersTokenizer("ab").equals(CharactersTokenizer("ba"))
+    assert not WordsTokenizer(["ab"]).equals(WordsTokenizer(["ab", "c"]))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from textae.config import DIRECTIONS, from_mapping
 from textae.evaluation import evaluate
 from textae.interrupts import Interrupted, Interrupts
 from textae.rundir import RunDir, read_arrays, read_json
+from textae.tokenizers import CharactersTokenizer
 from textae.training import MAY_CHANGE, TrainingState, fit
 
 METRICS = {
@@ -155,6 +157,7 @@ def test_another_configuration_is_refused(trained, tiny_config):
 
 def test_what_may_change(trained, tiny_config):
     changes = {"training.log_every": 3, "training.checkpoint_minutes": 9.0, "data_dir": "elsewhere"}
+    changes |= {"training.on_nonfinite": "skip"}
     assert set(changes) | {"training.resume"} == MAY_CHANGE
     assert fit(tiny_config(**changes), trained[0]) == trained[1]
 
@@ -164,16 +167,74 @@ def test_a_second_process_is_refused(tiny_config, tmp_path):
         fit(tiny_config(), tmp_path)
 
 
-def test_a_damaged_checkpoint_is_named(tiny_config, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        stop_after(patch, 1)
+@pytest.fixture(scope="module")
+def stopped(tiny_config, tmp_path_factory):
+    """The folder of a run that was stopped after its sixth step, with a checkpoint of each step."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 6)
         with pytest.raises(Interrupted):
-            fit(tiny_config(), tmp_path)
-    path = tmp_path / rundir.CHECKPOINT
+            fit(tiny_config(**{"training.checkpoint_minutes": 0.0}), folder)
+    return folder
+
+
+@pytest.fixture
+def halted(stopped, tmp_path):
+    """A copy of it."""
+    shutil.copytree(stopped, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def damage(path):
     content = path.read_bytes()
-    path.write_bytes(content[:-9] + b"\x55" + content[-8:])
-    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged"):
-        fit(tiny_config(), tmp_path)
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(halted, tiny_config, trained, capsys):
+    assert [read_arrays(halted / n)[1]["step"] for n in (rundir.CHECKPOINT, rundir.PREVIOUS)] == [6, 5]
+    damage(halted / rundir.CHECKPOINT)
+    fit(tiny_config(), halted)
+    said = capsys.readouterr().err
+    assert "checkpoint.safetensors is damaged" in said
+    assert "going on from checkpoint.previous.safetensors" in said
+    assert "continuing after step 5" in said
+    same(trained[0], halted)
+    assert not (halted / rundir.CHECKPOINT).exists() and not (halted / rundir.PREVIOUS).exists()
+
+
+def test_two_damaged_checkpoints(halted, tiny_config):
+    damage(halted / rundir.CHECKPOINT)
+    damage(halted / rundir.PREVIOUS)
+    before = sorted(halted.rglob("*"))
+    match = r"checkpoint\.safetensors is damaged .*; without checkpoint\.safetensors and .* the run begins anew"
+    with pytest.raises(ValueError, match=match):
+        fit(tiny_config(), halted)
+    assert sorted(halted.rglob("*")) == before
+
+
+def test_damaged_weights_are_told_when_a_run_goes_on(halted, tiny_config):
+    damage(halted / rundir.WEIGHTS)
+    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged"):
+        fit(tiny_config(), halted)
+
+
+def test_a_checkpoint_of_another_version(halted, tiny_config):
+    arrays, state = read_arrays(halted / rundir.CHECKPOINT)
+    rundir.write_arrays(halted / rundir.CHECKPOINT, arrays, state | {"momentum": 3})
+    with pytest.raises(ValueError, match=r"expected a checkpoint of this version of textae .* also holds momentum"):
+        fit(tiny_config(), halted)
+
+
+def test_other_text_or_tokens_are_refused(halted, tiny_config):
+    environment = read_json(halted / rundir.ENVIRONMENT)
+    other = environment["corpus"] | {"fingerprint": "0123"}
+    rundir.write_json(halted / rundir.ENVIRONMENT, environment | {"corpus": other})
+    with pytest.raises(ValueError, match=r"expected the corpus that the run in .* was begun on \(0123\), found"):
+        fit(tiny_config(), halted)
+    rundir.write_json(halted / rundir.ENVIRONMENT, environment)
+    CharactersTokenizer("abc").save(halted / rundir.TOKENIZER)
+    with pytest.raises(ValueError, match=r"expected the tokenizer that the run in .* was begun with"):
+        fit(tiny_config(), halted)
 
 
 def test_a_loss_that_is_not_finite(tiny_config, tmp_path):

@@ -132,19 +132,31 @@ def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0
         ValueError: the folder is not a run's, or a file in it is damaged or does not fit.
     """
     folder = RunDir(run)
-    config = from_mapping(folder.config())
+    values = folder.config()
+    try:
+        config = from_mapping(values)
+    except ValueError as error:
+        raise ValueError(f"{folder / rundir.CONFIG}: {error}") from error
     tokenizer = load_tokenizer(folder / rundir.TOKENIZER)
     arrays, _ = rundir.read_arrays(folder / weights)
+    _check_size(config, tokenizer.vocabulary_size, arrays, folder / weights)
     model = build(config.model, tokenizer.vocabulary_size)
     set_weights(model, arrays, folder / weights)
     return TextAutoencoder(model, tokenizer, config, latent_noise)
+
+
+def _check_size(config: Config, vocabulary_size: int, arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Raise a ValueError if the model of a configuration would be far larger than its weights, before it is made."""
+    found, expected = sum(array.size for array in arrays.values()), config.model.about_parameters(vocabulary_size)
+    if expected > 2 * found + 1_000_000:
+        raise ValueError(f"expected in {path} about {expected:,} numbers, as config.yaml says, found {found:,}")
 
 
 def set_weights(model: Autoencoder, arrays: dict[str, np.ndarray], path: Path | str) -> None:
     """Put arrays by path into the model.
 
     Raises:
-        ValueError: a weight is missing, unknown, or of another shape.
+        ValueError: a weight is missing, unknown, or of another shape or type.
     """
     own = model.named_weights()
     if odd := sorted(set(own) ^ set(arrays)):
@@ -152,4 +164,6 @@ def set_weights(model: Autoencoder, arrays: dict[str, np.ndarray], path: Path | 
     for name, variable in own.items():
         if arrays[name].shape != tuple(variable.shape):
             raise ValueError(f"expected in {path} {name} of shape {tuple(variable.shape)}, found {arrays[name].shape}")
+        if arrays[name].dtype.kind != "f":
+            raise ValueError(f"expected in {path} {name} of floats, found {arrays[name].dtype}")
         variable.assign(arrays[name])

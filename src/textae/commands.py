@@ -107,10 +107,17 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
                 check_settings(config)
                 return task(config)
         except Exception as error:
-            code = failure(error, f"job {number} ({jobs.title(overrides)}): " if swept else "")
-            jobs.failed(number, code)
-            if isinstance(error, Interrupted) and not jobs.elsewhere:
-                raise SystemExit(code) from None
+            where = f"job {number} ({jobs.title(overrides)}): " if swept else ""
+            if isinstance(error, Interrupted):
+                key, folder = ("sweep.dir", settings.sweep.dir) if swept else ("run.dir", settings.runtime.output_dir)
+                code = fail(
+                    f"{where}{error}; the same command with hydra.{key}={folder} goes on", error.exit_code, error
+                )
+                jobs.failed(number, code)
+                if not jobs.elsewhere:
+                    raise SystemExit(code) from None
+                return None
+            jobs.failed(number, failure(error, where))
             return None
         except KeyboardInterrupt:
             if not jobs.elsewhere:
@@ -126,7 +133,7 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     try:
         with jobs.forwarding():
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, OverflowError) as error:
         return fail(explain(error, config_name), USAGE, error)
     except RuntimeError as error:
         if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.(\w+)", str(error)):
@@ -144,7 +151,7 @@ def failure(error: Exception, where: str = "") -> int:
     if isinstance(error, BrokenPipeError):  # whoever read the answers has seen enough
         return 128 + 13
     if isinstance(error, Interrupted):
-        return fail(f"{error}; the same command goes on from the checkpoint", error.exit_code, error)
+        return fail(f"{where}{error}", error.exit_code, error)
     line = where + cause(error)
     if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
         return fail(line, USAGE, error)
@@ -175,12 +182,18 @@ def _new_and_empty(folder: Path) -> bool:
 
 def _remove_unused(folder: Path, with_parents: bool) -> None:
     """Remove a run folder that nothing was written to, and the folders of runs around it if they are empty then."""
+    from filelock import FileLock, Timeout
+
     from textae.rundir import LOCK
 
-    if not {path.name for path in folder.iterdir()} <= {LOCK}:
+    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= {LOCK}:
         return
-    (folder / LOCK).unlink(missing_ok=True)
-    folder.rmdir()
+    try:
+        with FileLock(folder / LOCK, timeout=0):  # another run may just have begun here
+            (folder / LOCK).unlink(missing_ok=True)
+            folder.rmdir()
+    except Timeout:
+        return
     if with_parents:
         for parent in itertools.takewhile(lambda parent: parent != Path.cwd(), folder.resolve().parents):
             if any(parent.iterdir()):

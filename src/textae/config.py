@@ -140,9 +140,17 @@ class OnNonfinite(Enum):
     skip = "skip"
 
 
+# Sizes beyond these would be computed for minutes, or fill the memory, before anything could be said about them.
+_MOST = 2**31 - 1
+_MOST_CHANNELS = 1 << 20
+_MOST_LEVELS = 32
+_MOST_POSITIONS = 1 << 24
+
+
 def _require(condition: bool, expected: str, received: object) -> None:
     if not condition:
-        raise ValueError(f"expected {expected}, received {received!r}")
+        shown = repr(received)
+        raise ValueError(f"expected {expected}, received {shown if len(shown) < 200 else shown[:200] + '...'}")
 
 
 def _share(name: str, value: float, below_one: bool = True) -> None:
@@ -150,9 +158,16 @@ def _share(name: str, value: float, below_one: bool = True) -> None:
     _require(value >= 0 and upper, f"{name} in [0, 1{')' if below_one else ']'}", value)
 
 
-def _at_least(name: str, value: float | None, least: float) -> None:
+def _at_least(name: str, value: float | None, least: float, most: float = _MOST) -> None:
     if value is not None:
-        _require(value >= least and math.isfinite(value), f"{name} of at least {least}", value)
+        _require(value >= least and value != math.inf, f"{name} of at least {least}", value)
+        _require(value <= most, f"{name} of at most {most}", value)
+
+
+def _above(name: str, value: float | None, most: float = _MOST) -> None:
+    if value is not None:
+        _require(value > 0 and value != math.inf, f"{name} above 0", value)
+        _require(value <= most, f"{name} of at most {most}", value)
 
 
 def _split(name: str) -> None:
@@ -174,6 +189,12 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         _share("corpus.validation_share", self.validation_share)
         _share("corpus.test_share", self.test_share)
+        _at_least("corpus.max_characters", getattr(self, "max_characters", None), 1)
+        for name in ("files", "test_files", "validation_files"):
+            for value in getattr(self, name, ()):
+                _require(isinstance(value, str), f"corpus.{name} as paths", value)
+        for split, source in (getattr(self, "splits", None) or {}).items():
+            _require(isinstance(source, str), f"corpus.splits.{split} as the name of a split", source)
 
     def settings(self) -> dict[str, Any]:
         """Return the keyword arguments of `textae.corpora.open_corpus`."""
@@ -223,7 +244,7 @@ class TokenizerConfig:
     sample_megabytes: float = 5.0  # how much text unigram and bpe learn from, in millions of characters
 
     def __post_init__(self) -> None:
-        _at_least("tokenizer.vocabulary_size", self.vocabulary_size, 4)
+        _at_least("tokenizer.vocabulary_size", self.vocabulary_size, 4, 1 << 24)
         _at_least("tokenizer.sample_megabytes", self.sample_megabytes, 0.001)
 
 
@@ -235,7 +256,7 @@ class UpsamplerConfig:
     kernel_factor: int = 1  # kernel size of the strided convolutions, in strides
 
     def __post_init__(self) -> None:
-        _at_least("model.upsampler.kernel_factor", self.kernel_factor, 1)
+        _at_least("model.upsampler.kernel_factor", self.kernel_factor, 1, 1024)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -272,6 +293,12 @@ class ModelConfig:
             "model.strides of one or more whole numbers of at least 1",
             list(self.strides),
         )
+        _require(
+            len(self.strides) <= _MOST_LEVELS, f"model.strides of at most {_MOST_LEVELS} numbers", len(self.strides)
+        )
+        for name, most in (("strides", _MOST_POSITIONS), ("widths", _MOST_CHANNELS), ("units", 1024)):
+            for value in getattr(self, name):
+                _require(value <= most, f"model.{name} of at most {most}", value)
         for name in ("widths", "units"):
             values = getattr(self, name)
             _require(
@@ -281,20 +308,34 @@ class ModelConfig:
             )
         _require(all(w >= 1 for w in self.widths), "model.widths of at least 1", list(self.widths))
         _require(all(u >= 0 for u in self.units), "model.units of at least 0", list(self.units))
-        _at_least("model.kernel_size", self.kernel_size, 1)
-        _require(self.expansion > 0, "model.expansion above 0", self.expansion)
-        _at_least("model.latent_size", self.latent_size, 1)
+        _at_least("model.kernel_size", self.kernel_size, 1, 1 << 16)
+        _above("model.expansion", self.expansion, 1024)
+        _at_least("model.latent_size", self.latent_size, 1, _MOST_CHANNELS)
         for name in ("latent_noise", "kl_weight", "free_bits"):
             _at_least(f"model.{name}", getattr(self, name), 0)
         for name in ("latent_dropout", "token_dropout", "unit_dropout"):
             _share(f"model.{name}", getattr(self, name))
-        _require(self.logit_scale > 0, "model.logit_scale above 0", self.logit_scale)
+        _above("model.logit_scale", self.logit_scale)
         stride = math.prod(self.strides)
         _require(
             self.max_length >= stride and self.max_length % stride == 0,
             f"model.max_length as a multiple of the product of model.strides ({stride})",
             self.max_length,
         )
+        _at_least("model.max_length", self.max_length, 1, _MOST_POSITIONS)
+
+    def about_parameters(self, vocabulary_size: int) -> int:
+        """Return roughly how many parameters the model has, from its largest arrays alone, building nothing."""
+        levels = list(zip(self.strides, self.widths[:-1], self.widths[1:], strict=True))
+        resampling = sum(2 * self.upsampler.kernel_factor * stride * low * high for stride, low, high in levels)
+        units = sum(
+            2 * count * width * round(self.expansion * width) * (self.kernel_size + 1)
+            for count, width in zip(self.units, self.widths, strict=True)
+        )
+        blocks = self.max_length // math.prod(self.strides) if self.latent is LatentKind.vector else 1
+        latent = (3 if self.variational else 2) * blocks * self.widths[-1] * self.latent_size
+        embeddings = (1 if self.tie_embeddings else 2) * vocabulary_size * self.widths[0]
+        return resampling + units + latent + embeddings
 
 
 @dataclass(slots=True, kw_only=True)
@@ -340,11 +381,10 @@ class TrainingConfig:
         )
         _at_least("training.max_steps", self.max_steps, 1)
         for name in ("max_epochs", "max_minutes"):
-            value = getattr(self, name)
-            _require(value is None or value > 0, f"training.{name} above 0", value)
+            _above(f"training.{name}", getattr(self, name))
         _require(0 <= self.seed < 2**31, "training.seed in [0, 2**31)", self.seed)
+        _at_least("training.batch_tokens", self.batch_tokens, 1, _MOST_POSITIONS)
         for name in (
-            "batch_tokens",
             "buckets",
             "accumulate",
             "log_every",
@@ -356,11 +396,11 @@ class TrainingConfig:
             _at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("warmup_steps", "weight_decay", "samples", "checkpoint_minutes"):
             _at_least(f"training.{name}", getattr(self, name), 0)
-        _require(self.learning_rate > 0, "training.learning_rate above 0", self.learning_rate)
+        _above("training.learning_rate", self.learning_rate, 3e38)
         _share("training.final_learning_rate", self.final_learning_rate, below_one=False)
         for name in ("beta_1", "beta_2", "ema", "label_smoothing", "short_first"):
             _share(f"training.{name}", getattr(self, name))
-        _require(self.clip_norm is None or self.clip_norm > 0, "training.clip_norm above 0", self.clip_norm)
+        _above("training.clip_norm", self.clip_norm, 3e38)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -596,15 +636,18 @@ def from_mapping(values: dict[str, Any]) -> Config:
     Raises:
         ValueError: an unknown corpus kind, a setting that does not exist, a value of another type; and as `resolve`.
     """
+    for name, value in flat(values).items():
+        if "${" in f"{name}{value!r}":  # OmegaConf would look up what stands there, in the environment or elsewhere
+            raise ValueError(f"expected plain values in a run's settings, received {value!r:.100} as {name}")
     corpus = values.get("corpus")
     kind = corpus.get("kind") if isinstance(corpus, dict) else None
-    if kind not in CORPORA:
+    if not isinstance(kind, str) or kind not in CORPORA:
         raise ValueError(f"expected corpus.kind to be one of {', '.join(CORPORA)}, received {kind!r}")
     schema = OmegaConf.structured(Config)
     schema.corpus = OmegaConf.structured(CORPORA[kind])
     try:
         return resolve(OmegaConf.merge(schema, values))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError) as error:
         raise ValueError(f"expected a run's settings: {str(error).splitlines()[0]}") from error
 
 

@@ -7,18 +7,23 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 import os
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 SUFFIXES = {"vector": (".npy", ".parquet"), "chunk": (".npz", ".parquet")}
 _ROWS = 4096  # texts of a portion
+_FREE_NUMBERS = 1 << 26  # a portion of a compressed file may hold so many numbers,
+_MOST_PER_BYTE = 16  # or so many for each of its bytes
+# What NumPy and zipfile raise for content that is something else.
+_FAULTS = (ValueError, KeyError, OSError, EOFError, RuntimeError, OverflowError, zlib.error, zipfile.BadZipFile)
 
 
 def check(path: Path | str, latent: str) -> Path:
@@ -126,20 +131,66 @@ def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]
             for start in range(0, len(rows), _ROWS):
                 yield list(np.asarray(rows[start : start + _ROWS], np.float32))
         else:
-            with np.load(path, allow_pickle=False) as archive:
-                rows, offsets = archive["latents"], archive["offsets"]
-            _check_rows(rows, size)
-            if not isinstance(offsets, np.ndarray):
-                raise ValueError("expected offsets as an array, found none")
-            if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or not len(offsets):
-                raise ValueError(f"expected offsets as one row of whole numbers, found {offsets.dtype}{offsets.shape}")
-            if offsets[0] != 0 or offsets[-1] != len(rows) or (np.diff(offsets.astype(np.int64)) < 1).any():
-                raise ValueError(f"expected offsets that rise from 0 to {len(rows)}, found others")
-            for start in range(0, len(offsets) - 1, _ROWS):
-                ends = offsets[start : start + _ROWS + 1]
-                yield [rows[a:b].astype(np.float32) for a, b in itertools.pairwise(ends)]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            yield from _read_archive(path, size)
+    except (
+        ValueError,
+        KeyError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        OverflowError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(f"{path} is not a file of latents: {' '.join(str(error).split())[:300]}") from error
+
+
+def _read_archive(path: Path, size: int) -> Iterator[list[np.ndarray]]:
+    """Read the two arrays of an `.npz` as streams: what their headers claim is never allocated at once."""
+    with zipfile.ZipFile(path) as archive:
+        with archive.open("offsets.npy") as member:
+            shape, dtype = _read_header(member)
+            _check_inflation(path, math.prod(shape))
+            if len(shape) != 1 or dtype.kind not in "iu" or not shape[0]:
+                raise ValueError(f"expected offsets as one row of whole numbers, found {dtype}{shape}")
+            offsets = _read_numbers(member, dtype, shape[0])
+        with archive.open("latents.npy") as member:
+            shape, dtype = _read_header(member)
+            if len(shape) != 2 or shape[1] != size or dtype.kind != "f":
+                raise ValueError(f"expected rows of {size} floats, found {dtype} of shape {shape}")
+            if offsets[0] != 0 or offsets[-1] != shape[0] or (np.diff(offsets.astype(np.int64)) < 1).any():
+                raise ValueError(f"expected offsets that rise from 0 to {shape[0]}, found others")
+            for start in range(0, len(offsets) - 1, _ROWS):
+                ends = offsets[start : start + _ROWS + 1].astype(np.int64)
+                count = int(ends[-1] - ends[0])
+                _check_inflation(path, count * size)
+                rows = _read_numbers(member, dtype, count * size).reshape(count, size).astype(np.float32)
+                yield np.split(rows, ends[1:-1] - ends[0])
+
+
+def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(member)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"expected an array of NumPy's format 1 or 2, found {version}")
+    shape, fortran_order, dtype = readers[version](member)
+    if dtype.hasobject or (fortran_order and len(shape) > 1):
+        raise ValueError(f"expected plain numbers, row by row, found {dtype}{' by column' if fortran_order else ''}")
+    return shape, dtype
+
+
+def _read_numbers(member: IO[bytes], dtype: np.dtype, count: int) -> np.ndarray:
+    content = member.read(count * dtype.itemsize)
+    if len(content) != count * dtype.itemsize:
+        raise ValueError(f"expected {count * dtype.itemsize:,} bytes of numbers, found {len(content):,}")
+    return np.frombuffer(content, dtype)
+
+
+def _check_inflation(path: Path, numbers: int) -> None:
+    """Raise a ValueError for more numbers at once than a file of this size can mean honestly."""
+    most = max(_FREE_NUMBERS, _MOST_PER_BYTE * path.stat().st_size)
+    if numbers > most:
+        raise ValueError(f"expected at most {most:,} numbers together in a file this small, found {numbers:,}")
 
 
 def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarray]]:
@@ -147,7 +198,11 @@ def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarra
     import pyarrow.parquet as pq
 
     try:
-        for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=["latents", "chunks"]):
+        file = pq.ParquetFile(path)
+        for group in range(file.num_row_groups):  # each of them may be read as a whole
+            columns = [file.metadata.row_group(group).column(i) for i in range(file.metadata.num_columns)]
+            _check_inflation(path, max((column.num_values for column in columns), default=0))
+        for batch in file.iter_batches(_ROWS, columns=["latents", "chunks"]):
             rows = []
             for numbers, chunks in zip(batch["latents"], batch["chunks"].to_pylist(), strict=True):
                 array = np.asarray(numbers.values.to_numpy(zero_copy_only=False), np.float32)

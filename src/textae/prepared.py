@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,23 @@ class Prepared:
     tokenizer: Tokenizer
     train: TokenStore
     validation: list[str]
+    again: Callable[[], Corpus]
+
+    def test_texts(self) -> Iterator[str]:
+        """Return the texts of the test split; a corpus that was deleted meanwhile is prepared again.
+
+        Raises:
+            ValueError: it was deleted, and what it was made from has changed.
+        """
+        corpus = self.corpus
+        if not corpus.folder.is_dir():
+            corpus = self.again()
+            if corpus.fingerprint != self.corpus.fingerprint:
+                raise ValueError(
+                    f"corpus {corpus.name}: expected what it was made from as it was ({self.corpus.fingerprint}), "
+                    f"found it changed ({corpus.fingerprint}), and what was prepared deleted"
+                )
+        return corpus.texts("test")
 
 
 def prepare(
@@ -50,21 +68,35 @@ def prepare(
     Raises:
         ValueError, FileNotFoundError: one line, for what cannot be prepared.
     """
-    opened = open_corpus(data_dir=data_dir / "corpora", **corpus)
+
+    def again() -> Corpus:
+        return open_corpus(data_dir=data_dir / "corpora", **corpus)
+
+    opened = again()
     if opened.sizes["train"] == 0:
         raise ValueError(f"corpus {opened.name}: expected documents in the train split, found none")
     made = fingerprint(opened.fingerprint, sorted(tokenizer.items()))
     folder = data_dir / "tokens" / made
-    with _locked(folder, opened.name):
-        if not (folder / "tokenizer" / "tokenizer.json").is_file():
-            _train(opened, tokenizer).save(folder / "tokenizer")
+    if not _whole(folder):  # what is whole needs no lock, which a folder that is only read could not have
+        with _locked(folder, opened.name):
+            for path in [*folder.glob(".*.tmp"), *(folder / "tokenizer").glob("*.tmp")]:  # of a process that was killed
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if not (folder / "tokenizer" / "tokenizer.json").is_file():
+                _train(opened, tokenizer).save(folder / "tokenizer")
+            if not (folder / "train").is_dir():
+                trained = load_tokenizer(folder / "tokenizer")
+                write_store(folder / "train", _encoded(opened, "train", trained), trained.vocabulary_size)
+    try:
         trained = load_tokenizer(folder / "tokenizer")
-        if not (folder / "train").is_dir():
-            batches = _encoded(opened, "train", trained)
-            write_store(folder / "train", batches, trained.vocabulary_size)
-    store = open_store(folder / "train")
-    store.verify()
-    return Prepared(opened, trained, store, list(islice(opened.texts("validation"), validation_documents)))
+        store = open_store(folder / "train")
+        store.verify()
+    except ValueError as error:
+        raise ValueError(f"{error}; without the folder {folder} it is made anew") from error
+    return Prepared(opened, trained, store, list(islice(opened.texts("validation"), validation_documents)), again)
+
+
+def _whole(folder: Path) -> bool:
+    return (folder / "tokenizer" / "tokenizer.json").is_file() and (folder / "train").is_dir()
 
 
 def first_documents(prepared: Prepared, count: int) -> Prepared:

@@ -23,7 +23,7 @@ from textae.tensorboard import ComparedText, TensorBoardWriter
 # Figures of a run that say nothing of how well texts come back: together under one heading in TensorBoard.
 _OF_THE_RUN = {
     "documents", "documents_cut", "documents_dropped", "tokens", "latent_floats_per_token", "examples_seen", "steps",
-    "train_seconds", "parameters", "peak_memory_mb",
+    "steps_skipped", "train_seconds", "parameters", "peak_memory_mb",
 }  # fmt: skip
 POINTS = 2000  # documents in the projector
 SHOWN_TOKENS = 300  # of a document among the texts
@@ -33,16 +33,15 @@ WEIGHTS_COUNTED = 100_000  # numbers of one weight in its histogram
 class Reporter:
     """Says how a run goes; `log_every` steps are put together into one point or line."""
 
-    def __init__(self, run: RunDir, config: Config, step: int) -> None:
+    def __init__(self, run: RunDir, config: Config, state: Any) -> None:
         self.run, self.config = run, config
         self.board = TensorBoardWriter(run.folder)
-        self.board.purge_from(step + 1)
+        self.board.purge_from(state.step + 1, ("train",))
+        self.board.purge_from(state.step + (not state.validation_due), ("validation",))
+        self.board.purge_from(0, ("test",))  # written after the last step alone
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(total=1000, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
-        self._sums: dict[str, float] = {}
-        self._seconds = 0.0
-        self._steps = 0
         self._share = 0.0
 
     def __enter__(self) -> Reporter:
@@ -83,25 +82,26 @@ class Reporter:
         self.says(f"run folder: {self.run.folder}; to watch it: tensorboard --logdir {self.run.folder}")
 
     def trained(self, state: Any, sums: dict[str, float], rate: float, seconds: float) -> None:
-        """Take note of one update."""
-        for name, value in sums.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._seconds += seconds
-        self._steps += 1
-        if state.step % self.config.training.log_every:
+        """Take note of one update; one that was skipped has no sums."""
+        if sums:
+            for name, value in (sums | {"seconds": seconds, "updates": 1}).items():
+                state.unlogged[name] = state.unlogged.get(name, 0.0) + value
+        if state.step % self.config.training.log_every or not state.unlogged:
             return
-        tokens = max(self._sums["tokens"], 1.0)
+        since, state.unlogged = state.unlogged, {}
+        tokens = max(since["tokens"], 1.0)
         values = {
-            "loss": self._sums["loss"] / tokens,
-            "token_accuracy": self._sums["correct"] / tokens,
-            "gradient_norm": self._sums["gradient_norm"] / self._steps,
+            "loss": since["loss"] / tokens,
+            "token_accuracy": since["correct"] / tokens,
+            "gradient_norm": since["gradient_norm"] / since["updates"],
             "learning_rate": rate,
-            "tokens_per_second": tokens / max(self._seconds, 1e-9),
+            "tokens_per_second": tokens / max(since["seconds"], 1e-9),
         }
-        if "kl" in self._sums:
-            values["kl"] = self._sums["kl"] / tokens
+        if "kl" in since:
+            values["kl"] = since["kl"] / tokens
+        if state.skipped:
+            values["steps_skipped"] = state.skipped
         self.board.scalars(values, state.step, "train")
-        self._sums, self._seconds, self._steps = {}, 0.0, 0
         text = (
             f"loss {values['loss']:.4f} accuracy {values['token_accuracy']:.4f} "
             f"{values['tokens_per_second']:,.0f} tokens/s"
@@ -110,6 +110,10 @@ class Reporter:
             self._bar.set_postfix_str(f"step {state.step} {text}", refresh=False)
         else:
             self.says(f"step {state.step:,} ({100 * self._share:.0f} %): {text}")
+
+    def flush(self) -> None:
+        """Write what TensorBoard is to show to the disk."""
+        self.board.flush()
 
     def progress(self, share: float) -> None:
         """Move the bar."""

@@ -8,6 +8,7 @@
 | weights.safetensors | the weights that were kept: the best on the validation split |
 | last.safetensors | the weights of the last step |
 | checkpoint.safetensors | what training continues from; gone once the run is finished |
+| checkpoint.previous.safetensors | the one before, which is used where the newer one is damaged |
 | metrics.json | the figures of the test split; there only when the run finished |
 | metrics.csv | the validation split's figures over the run |
 | README.md | the model card: what it was trained on, its figures, how to load it |
@@ -17,9 +18,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
+import stat
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,10 +41,32 @@ TOKENIZER = "tokenizer"
 WEIGHTS = "weights.safetensors"
 LAST = "last.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
+PREVIOUS = "checkpoint.previous.safetensors"
 METRICS = "metrics.json"
 HISTORY = "metrics.csv"
 CARD = "README.md"
 LOCK = ".lock"
+EVENTS = ("train", "validation", "test")
+_FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, CARD, LOCK)
+_FOLDERS = (TOKENIZER, *EVENTS)
+
+LARGEST_TEXT_BYTES = 1 << 20  # of a file of settings or figures
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Plain values only: an alias could stand for more values than any memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"expected plain values, found an alias in line {self.peek_event().start_mark.line + 1}"
+            )
+        return super().compose_node(parent, index)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 class RunDir:
@@ -63,45 +88,99 @@ class RunDir:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self / ENVIRONMENT, {"format": FORMAT} | dict(environment))
         # The configuration comes last: with it the folder is a run's.
-        write_text(self / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_text(self / CONFIG, yaml.dump(dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True))
 
     def config(self) -> dict[str, Any]:
         """Return the plain values of the run's configuration.
 
         Raises:
-            ValueError: the folder is not a run's, or is of another format.
+            ValueError: the folder is not a run's, is of another format, or holds what is no file of its own.
         """
         if not self.folder.is_dir():
             raise ValueError(f"run: expected a run folder, found no folder {self.folder}")
+        self.check_files()
         for name in (CONFIG, ENVIRONMENT):
             if not (self / name).is_file():
                 raise ValueError(f"run: expected a run folder with {name}, found none in {self.folder}")
-        found = read_json(self / ENVIRONMENT).get("format")
-        if found != FORMAT:
-            raise ValueError(f"run: expected a run folder of format {FORMAT}, found {found!r} in {self.folder}")
+        environment = read_json(self / ENVIRONMENT)
+        if (found := environment.get("format")) != FORMAT:
+            raise ValueError(
+                f"run: expected a run folder of format {FORMAT}, found {found!r} in {self.folder}{_remedy(environment)}"
+            )
         try:
-            loaded = yaml.safe_load((self / CONFIG).read_text(encoding="utf-8"))
+            loaded = yaml.load(_read_text(self / CONFIG), _PlainLoader)
         except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
             raise ValueError(f"run: {self / CONFIG} is damaged: {_one_line(error)}") from error
         if not isinstance(loaded, dict):
             raise ValueError(f"run: expected {self / CONFIG} to hold settings, found {type(loaded).__name__}")
         return loaded
 
+    def check_files(self) -> None:
+        """Raise a ValueError if one of a run's files is a link, a device or the like, or a folder is not its own.
+
+        A link would have others' files read, or written, under a name of the run.
+        """
+        for name in _FILES:
+            _expect_own(self / name, "file")
+        for name in _FOLDERS:
+            if _expect_own(self / name, "folder"):
+                for path in (self / name).rglob("*"):
+                    _expect_own(path, "file", "folder")
+
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write metrics.csv, one row a validation."""
         write_csv(self / HISTORY, list(rows))
 
-    def remove(self, name: str) -> None:
-        """Delete one of the folder's files, if it is there."""
-        (self / name).unlink(missing_ok=True)
+    def write_checkpoint(self, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint; the one before stays until this one is on the disk, and after it as the previous one."""
+        write_arrays(self / CHECKPOINT, arrays, state, keep=self / PREVIOUS)
+
+    def read_checkpoint(self) -> tuple[dict[str, np.ndarray], dict[str, Any], str | None] | None:
+        """Return what `write_checkpoint` wrote last, and what is to be told about it; None if it never did.
+
+        Where the last one is damaged it is the one before.
+
+        Raises:
+            ValueError: all there are are damaged.
+        """
+        damaged: ValueError | None = None
+        for name in (CHECKPOINT, PREVIOUS):
+            if not (self / name).is_file():
+                continue
+            try:
+                arrays, state = read_arrays(self / name)
+            except ValueError as error:
+                damaged = damaged or error
+                continue
+            return arrays, state, f"{damaged}; going on from {name}" if damaged else None
+        if damaged is not None:
+            raise ValueError(f"{damaged}; without {CHECKPOINT} and {PREVIOUS} the run begins anew") from damaged
+        return None
+
+    def tidy(self) -> None:
+        """Delete what a process that was killed while it wrote has left; only for whoever holds the run's lock."""
+        for path in [*self.folder.glob(".*.tmp"), *(self / TOKENIZER).glob("*.tmp")]:
+            path.unlink(missing_ok=True)
+        if self.finished:
+            self.remove(CHECKPOINT, PREVIOUS)
+
+    def remove(self, *names: str) -> None:
+        """Delete files of the folder, where they are there."""
+        for name in names:
+            (self / name).unlink(missing_ok=True)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
-    """Write named arrays and a JSON object that goes with them, with a checksum over both."""
+def write_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], keep: Path | None = None
+) -> None:
+    """Write named arrays and a JSON object that goes with them, with a checksum over both.
+
+    `keep` is where the file that was there before goes.
+    """
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     described = json.dumps(dict(metadata), sort_keys=True)
     check = str(_checksum(contiguous, described))
-    write_bytes(path, save(contiguous, {"metadata": described, "crc32": check}))
+    write_bytes(path, save(contiguous, {"metadata": described, "crc32": check}), keep)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -119,7 +198,7 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         if int(header["crc32"]) != _checksum(arrays, header["metadata"]):
             raise ValueError("its checksum does not fit its content")
         return arrays, json.loads(header["metadata"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:  # types NumPy lacks
         raise ValueError(f"{path} is damaged or not of textae: {_one_line(error)}") from error
 
 
@@ -132,7 +211,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file, or raise a ValueError that names it."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(_read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {_one_line(error)}") from error
     if not isinstance(values, dict):
@@ -155,17 +234,76 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as a whole: a temporary file, flushed to the disk, then renamed."""
+def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
+    """Write a file as a whole: a temporary file, flushed to the disk, then renamed.
+
+    `keep` is where the file that was there before goes.
+
+    Raises:
+        OSError: names the file, and says that what was there before still is.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                path.replace(keep)
+            temporary.replace(path)
+            _flush_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if not path.parent.is_dir():
+            raise OSError(
+                f"expected the folder {path.parent}, found it deleted while {path.name} was written"
+            ) from error
+        reason = error.strerror or str(error)
+        kind = PermissionError if isinstance(error, PermissionError) else OSError
+        raise kind(f"expected to write {path} ({len(content):,} bytes), found: {reason}") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the names of a folder's files to the disk, where the system can do that."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _read_text(path: Path) -> str:
+    size = path.stat().st_size
+    if size > LARGEST_TEXT_BYTES:
+        raise ValueError(f"expected at most {LARGEST_TEXT_BYTES:,} bytes, found {size:,}")
+    return path.read_text(encoding="utf-8")
+
+
+def _expect_own(path: Path, *kinds: str) -> bool:
+    """Return whether there is something at a path; raise a ValueError if it is of none of the kinds."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    types = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe"}
+    found = types.get(stat.S_IFMT(mode), "device")
+    if found not in kinds:
+        raise ValueError(f"run: expected a {' or '.join(kinds)} of the run's own at {path}, found a {found}")
+    return True
+
+
+def _remedy(environment: Mapping[str, Any]) -> str:
+    """Return what to do about a run of another format."""
+    versions = environment.get("versions")
+    wrote = versions.get("textae") if isinstance(versions, dict) else None
+    return f": it was written by textae {wrote[:20]}, use that version for it" if isinstance(wrote, str) else ""
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], described: str) -> int:

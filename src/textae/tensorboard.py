@@ -8,6 +8,7 @@ import html
 import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -128,13 +129,13 @@ class TensorBoardWriter:
         np.savetxt(folder / f"{step:010d}.latents.tsv", latents, fmt="%.6g", delimiter="\t")
         self._write_projector_config(split)
 
-    def purge_from(self, step: int) -> None:
-        """Drop everything written at ``step`` or later by an earlier process of this run.
+    def purge_from(self, step: int, splits: Sequence[str] = SPLITS) -> None:
+        """Drop everything of the splits written at ``step`` or later by an earlier process of this run.
 
         A run continued from a checkpoint calls this first, with the checkpoint's step + 1, so that
         TensorBoard shows neither doubles nor a jump back.
         """
-        for split in SPLITS:
+        for split in splits:
             if not (self.folder / split).is_dir():
                 continue
             # TensorBoard drops earlier events from the step of such a mark on.
@@ -146,14 +147,16 @@ class TensorBoardWriter:
 
     def flush(self) -> None:
         """Write what is waiting to disk."""
-        for writer in self._writers.values():
-            writer.flush()
+        with self._writing():
+            for writer in self._writers.values():
+                writer.flush()
         self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Flush and close the files; a later call of any other method opens new ones."""
-        for writer in self._writers.values():
-            writer.close()
+        with self._writing():
+            for writer in self._writers.values():
+                writer.close()
         self._writers.clear()
 
     def __enter__(self) -> "TensorBoardWriter":
@@ -163,9 +166,18 @@ class TensorBoardWriter:
         self.close()
 
     def _add(self, split: str, step: int, **content: object) -> None:
-        self._writer(split).write_event(Event(wall_time=time.time(), step=int(step), **content))
+        with self._writing():
+            self._writer(split).write_event(Event(wall_time=time.time(), step=int(step), **content))
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OSError(f"expected to write TensorBoard's events in {self.folder}, found: {reason}") from error
 
     def _writer(self, split: str) -> EventsWriter:
         if split not in SPLITS:

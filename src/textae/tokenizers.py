@@ -87,6 +87,14 @@ class Tokenizer:
         self._describe(description, folder)
         _write(folder / "tokenizer.json", json.dumps(description, indent=1).encode())
 
+    def equals(self, other: "Tokenizer") -> bool:
+        """Return whether another tokenizer gives the same ids for every text."""
+        return (self.kind, self._content()) == (other.kind, other._content())
+
+    def _content(self) -> object:
+        """Give all that the ids depend on, beside the kind."""
+        return None
+
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         raise NotImplementedError
 
@@ -127,6 +135,9 @@ class SentencePieceTokenizer(Tokenizer):
             return []
         texts = self._processor.decode([sequence.tolist() for sequence in ids], num_threads=self._threads)
         return [_unescape(text) for text in texts]
+
+    def _content(self) -> bytes:
+        return self.model
 
     def _describe(self, description: dict, folder: Path) -> None:
         description["model_sha256"] = hashlib.sha256(self.model).hexdigest()
@@ -184,6 +195,9 @@ class CharactersTokenizer(Tokenizer):
         piece = self._pieces.__getitem__
         return [b"".join(map(piece, sequence.tolist())).decode("utf-8", "replace") for sequence in ids]
 
+    def _content(self) -> str:
+        return self.characters
+
     def _describe(self, description: dict, folder: Path) -> None:
         description["characters"] = self.characters
 
@@ -212,6 +226,9 @@ class WordsTokenizer(Tokenizer):
 
     def _decode(self, ids: list[np.ndarray]) -> list[str]:
         return [" ".join(map(self._pieces.__getitem__, sequence.tolist())) for sequence in ids]
+
+    def _content(self) -> list[str]:
+        return self.words
 
     def _describe(self, description: dict, folder: Path) -> None:
         description["words"] = self.words
@@ -437,6 +454,8 @@ def _one_line(error: Exception) -> str:
 
 
 def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ValueError("expected a file, found none")
     size = path.stat().st_size
     if size > LARGEST_FILE_BYTES:
         raise ValueError(f"expected at most {LARGEST_FILE_BYTES} bytes, found {size}")
@@ -446,5 +465,13 @@ def _read(path: Path) -> bytes:
 def _write(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(f"expected to write {path} ({len(content):,} bytes), found: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -106,6 +106,10 @@ def write_store(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary
                 raise
             if _read_description(folder) != description:
                 raise ValueError(f"{folder} already holds another store, expected none or the same") from None
+    except OSError as error:
+        if error.errno is None:  # not of the system, and with a message of its own
+            raise
+        raise OSError(f"expected to write the token store {folder}, found: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return open_store(folder)
@@ -149,7 +153,10 @@ def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabular
         "dtype": _id_type(vocabulary_size).str,
         "sha256": {name: digest.hexdigest() for name, digest in digests.items()},
     }
-    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n")
+    with (folder / DESCRIPTION_FILE).open("wb") as file:
+        file.write(json.dumps(description, indent=1).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
     return description
 
 

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ from textae import rundir, schedule
 from textae.autoencoder import TextAutoencoder, load, set_weights
 from textae.batches import Batch, Batches
 from textae.card import model_card
-from textae.config import Config, flat, to_mapping
+from textae.config import Config, flat, from_mapping, to_mapping
 from textae.evaluation import evaluate
 from textae.interrupts import Interrupted, Interrupts
 from textae.machine import choose_compile, choose_precision, processor
@@ -34,9 +35,18 @@ from textae.prepared import Prepared, first_documents, prepare
 from textae.reporting import POINTS, Reporter
 from textae.rundir import RunDir
 from textae.steps import training_step
+from textae.tokenizers import load_tokenizer
 
 # What may differ between a run and its continuation: where things lie, and how often one looks.
-MAY_CHANGE = {"data_dir", "objective", "training.resume", "training.log_every", "training.checkpoint_minutes"}
+MAY_CHANGE = {
+    "data_dir",
+    "objective",
+    "training.resume",
+    "training.log_every",
+    "training.checkpoint_minutes",
+    "training.on_nonfinite",
+}
+SKIPPED_IN_A_ROW = 100  # updates that are not finite, after which skipping more of them is no help
 
 
 @dataclass
@@ -49,12 +59,16 @@ class TrainingState:
     examples_seen: int = 0
     tokens_seen: int = 0
     skipped: int = 0  # updates that were not finite
+    skipped_in_a_row: int = 0
+    stopped: str | None = None  # what was not finite
     seconds: float = 0.0
     step_seconds: float = 0.0
     best_loss: float | None = None
     best_step: int = 0
     validations_since_best: int = 0
-    over: bool = False
+    validation_due: bool = False
+    over: bool = False  # no more updates
+    unlogged: dict[str, float] = field(default_factory=dict)  # the reporter's sums since its last point
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -71,8 +85,10 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
     """
     run = RunDir(folder)
     run.folder.mkdir(parents=True, exist_ok=True)
+    run.check_files()
     try:
         with FileLock(run / rundir.LOCK, timeout=0):
+            run.tidy()
             if continues(config, run) and run.finished:
                 return rundir.read_json(run / rundir.METRICS)
             return _fit(config, run)
@@ -90,7 +106,7 @@ def continues(config: Config, run: RunDir) -> bool:
         return False
     if config.training.resume.name == "never":
         raise ValueError(f"expected a new run folder with training.resume=never, found a run in {run.folder}")
-    before, now = flat(run.config()), flat(to_mapping(config))
+    before, now = flat(to_mapping(from_mapping(run.config()))), flat(to_mapping(config))
     for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
         if before.get(key) != now.get(key):
             raise ValueError(
@@ -121,7 +137,12 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         prepared = first_documents(prepared, training.overfit_documents)
     tokenizer = prepared.tokenizer
     batches = _batches(config, prepared, fixed_rows=xla)
+    arrays, state, remark = _checkpoint(run, prepared)
+    if state.stopped and (training.on_nonfinite.name == "stop" or state.skipped_in_a_row >= SKIPPED_IN_A_ROW):
+        raise FloatingPointError(state.stopped)
+    state.stopped = None
 
+    _check_memory(config, tokenizer.vocabulary_size)
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     try:
         model = build(config.model, tokenizer.vocabulary_size, training.seed)
@@ -155,22 +176,22 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
 
     run.create(to_mapping(config), environment(prepared, precision, xla))
     tokenizer.save(run / rundir.TOKENIZER)
-    state = TrainingState()
-    if (run / rundir.CHECKPOINT).is_file():
-        arrays, described = rundir.read_arrays(run / rundir.CHECKPOINT)
+    if arrays:
         step.load_state(arrays)
-        state = TrainingState(**described)
 
-    with Reporter(run, config, state.step) as reporter:
+    with Reporter(run, config, state) as reporter, Interrupts() as interrupts:
+        if remark:
+            reporter.says(remark)
         reporter.begins(model, prepared, batches, precision, xla, state.step)
-        with Interrupts() as interrupts:
-            _train(config, run, batches, step, judge, prepared.validation, state, reporter, interrupts)
-        reporter.says("evaluating on the test split")
-        kept = load(run.folder)
-        evaluation = evaluate(kept, prepared.corpus.texts("test"), keep=training.samples, points=POINTS)
+        _train(config, run, batches, step, judge, prepared.validation, state, reporter, interrupts)
+        with interrupts.at_once():
+            reporter.says("evaluating on the test split")
+            kept = load(run.folder)
+            evaluation = evaluate(kept, prepared.test_texts(), keep=training.samples, points=POINTS)
         metrics = evaluation.metrics | {
             "examples_seen": state.examples_seen,
             "steps": state.step,
+            "steps_skipped": state.skipped,
             "train_seconds": state.seconds,
             "tokens_per_second": state.tokens_seen / max(state.step_seconds, 1e-9),
             "parameters": model.count_params(),
@@ -179,8 +200,51 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         reporter.ends(kept, evaluation, metrics, state, prepared.corpus)
     rundir.write_text(run / rundir.CARD, model_card(run.config(), rundir.read_json(run / rundir.ENVIRONMENT), metrics))
     rundir.write_json(run / rundir.METRICS, metrics)
-    run.remove(rundir.CHECKPOINT)
+    run.remove(rundir.CHECKPOINT, rundir.PREVIOUS)
     return metrics
+
+
+def _checkpoint(run: RunDir, prepared: Prepared) -> tuple[dict[str, np.ndarray], TrainingState, str | None]:
+    """Return the arrays and the state to go on from, and a remark on them: none and a new one without a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or the run was begun on other text or other tokens.
+    """
+    found = run.read_checkpoint()
+    if found is None:
+        return {}, TrainingState(), None
+    arrays, described, remark = found
+    if odd := sorted(set(described) - {f.name for f in fields(TrainingState)}):
+        raise ValueError(
+            f"expected a checkpoint of this version of textae in {run.folder}, found one that also holds {odd[0]}: "
+            "the version in environment.json goes on from it"
+        )
+    state = TrainingState(**described)
+    corpus = rundir.read_json(run / rundir.ENVIRONMENT).get("corpus")
+    before = corpus.get("fingerprint") if isinstance(corpus, dict) else None
+    if before != prepared.corpus.fingerprint:
+        raise ValueError(
+            f"expected the corpus that the run in {run.folder} was begun on ({before}), found another one "
+            f"({prepared.corpus.fingerprint}): its files or packages have changed; another run folder begins anew"
+        )
+    if not load_tokenizer(run / rundir.TOKENIZER).equals(prepared.tokenizer):
+        raise ValueError(
+            f"expected the tokenizer that the run in {run.folder} was begun with, found that the corpus now gives "
+            "another one; another run folder begins anew"
+        )
+    if state.best_step:
+        rundir.read_arrays(run / rundir.WEIGHTS)  # damage is told now, not after the training
+    return arrays, state, remark
+
+
+def _check_memory(config: Config, vocabulary_size: int) -> None:
+    """Raise a ValueError if not even weights, gradients and the optimizer's state have room in the memory."""
+    parameters, available = config.model.about_parameters(vocabulary_size), psutil.virtual_memory().available
+    if 4 * 4 * parameters > available:
+        raise ValueError(
+            f"expected a model that {available / 1e9:.1f} GB of free memory can train, found about {parameters:,} "
+            f"parameters, which take {4 * 4 * parameters / 1e9:,.1f} GB"
+        )
 
 
 def _train(
@@ -198,6 +262,7 @@ def _train(
     training = config.training
     stream = _stream(batches, state, training.accumulate)
     began, saved = time.monotonic() - state.seconds, time.monotonic()
+    compiled = False
 
     def done() -> float:
         return schedule.progress(
@@ -209,51 +274,86 @@ def _train(
             max_minutes=training.max_minutes,
         )
 
-    while not state.over:
-        group = next(stream)
-        rate = schedule.learning_rate(
-            training.learning_rate,
-            training.schedule.name,
-            step=state.step,
-            done=done(),
-            warmup_steps=training.warmup_steps,
-            final_share=training.final_learning_rate,
-        )
-        started = time.monotonic()
-        sums = {name: float(value) for name, value in step(_arrays(group), rate).items()}
-        elapsed = time.monotonic() - started
-        finite = np.isfinite(sums["total"]) and np.isfinite(sums["gradient_norm"])
-        if not finite and training.on_nonfinite.name == "stop":
-            _save(run, step, state)
-            documents = sorted({int(d) for batch in group for d in batch.documents if d >= 0})
-            raise FloatingPointError(
-                f"expected a finite loss, found {sums['total']} with gradient norm {sums['gradient_norm']} at step "
-                f"{state.step + 1}, learning rate {rate:.3g}, train documents {_shortened(documents)}; "
-                "training.on_nonfinite=skip goes on without such updates"
+    while not state.over or state.validation_due:
+        if not state.validation_due:
+            group = next(stream)
+            rate = schedule.learning_rate(
+                training.learning_rate,
+                training.schedule.name,
+                step=state.step,
+                done=done(),
+                warmup_steps=training.warmup_steps,
+                final_share=training.final_learning_rate,
             )
-        state.step += 1
-        state.skipped += not finite
-        state.examples_seen += int(sums["documents"])
-        state.tokens_seen += int(sums["tokens"])
-        state.step_seconds += elapsed
-        state.seconds = time.monotonic() - began
-        if finite:
-            reporter.trained(state, sums, rate, elapsed)
-
-        share = done()
-        state.over = share >= 1
-        if state.over or state.step % training.validate_every == 0:
-            _validate(run, step, judge, validation, state, reporter, training.samples)
-            state.over |= training.patience is not None and state.validations_since_best >= training.patience
+            started = time.monotonic()
+            # Compiling takes long, and before the first update there is nothing to save.
+            with nullcontext() if compiled else interrupts.at_once():
+                sums = {name: float(value) for name, value in step(_arrays(group), rate).items()}
+            compiled = True
+            elapsed = time.monotonic() - started
+            finite = bool(np.isfinite(sums["total"]) and np.isfinite(sums["gradient_norm"]))
+            state.step += 1
+            state.skipped += not finite
+            state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
+            state.examples_seen += int(sums["documents"])
+            state.tokens_seen += int(sums["tokens"])
+            state.step_seconds += elapsed
             state.seconds = time.monotonic() - began
-        reporter.progress(min(share, 1.0))
+            state.over = done() >= 1
+            state.validation_due = state.over or state.step % training.validate_every == 0
+            reporter.trained(state, sums if finite else {}, rate, elapsed)
+            if not finite:
+                _leave_out(config, run, step, state, reporter, _not_finite(state, sums, rate, group))
+
+        if state.validation_due and interrupts.received is None:
+            try:
+                _validate(run, step, judge, validation, state, reporter, training.samples, interrupts)
+            except Interrupted:
+                pass  # the run begins with this validation when it goes on
+            else:
+                state.validation_due = False
+                state.over |= training.patience is not None and state.validations_since_best >= training.patience
+                if training.on_nonfinite.name == "stop" and not np.isfinite(state.history[-1]["loss"]):
+                    _stop(run, step, state, reporter, _validation_not_finite(state))
+            state.seconds = time.monotonic() - began
+        reporter.progress(min(done(), 1.0))
+        finished = state.over and not state.validation_due
         due = time.monotonic() - saved >= training.checkpoint_minutes * 60
-        if state.over or due or interrupts.received is not None:
-            _save(run, step, state)
+        if finished or due or interrupts.received is not None:
+            _save(run, step, state, reporter)
             saved = time.monotonic()
-        if interrupts.received is not None and not state.over:
-            raise Interrupted(interrupts.received)
+        interrupts.check()
     rundir.write_arrays(run / rundir.LAST, step.kept_weights(), {"step": state.step})
+
+
+def _not_finite(state: TrainingState, sums: dict[str, float], rate: float, group: list[Batch]) -> str:
+    documents = sorted({int(d) for batch in group for d in batch.documents if d >= 0})
+    return (
+        f"expected a finite loss, found {sums['total']} with gradient norm {sums['gradient_norm']} at step "
+        f"{state.step}, learning rate {rate:.3g}, train documents {_shortened(documents)}"
+    )
+
+
+def _leave_out(config: Config, run: RunDir, step: Any, state: TrainingState, reporter: Reporter, what: str) -> None:
+    """Say that an update was left out, or give up."""
+    if config.training.on_nonfinite.name == "stop":
+        _stop(run, step, state, reporter, f"{what}; training.on_nonfinite=skip goes on without such updates")
+    if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
+        _stop(run, step, state, reporter, f"{what}, the last of {SKIPPED_IN_A_ROW} in a row")
+    if state.skipped <= 10 or state.skipped % 100 == 0:
+        reporter.says(f"skipped an update ({state.skipped:,} so far): {what}")
+
+
+def _validation_not_finite(state: TrainingState) -> str:
+    kept = f"the weights of step {state.best_step} are kept" if state.best_step < state.step else "no good weights yet"
+    return f"expected a finite validation loss, found {state.history[-1]['loss']} at step {state.step}; {kept}"
+
+
+def _stop(run: RunDir, step: Any, state: TrainingState, reporter: Reporter, what: str) -> NoReturn:
+    """Save, and give up: the same command says the same again, unless it has training.on_nonfinite=skip."""
+    state.stopped = what
+    _save(run, step, state, reporter)
+    raise FloatingPointError(what)
 
 
 def _batches(config: Config, prepared: Prepared, fixed_rows: bool) -> Batches:
@@ -302,11 +402,17 @@ def _validate(
     state: TrainingState,
     reporter: Reporter,
     samples: int,
+    interrupts: Interrupts,
 ) -> None:
-    """Judge the weights by the validation split, and keep them if they are the best so far."""
+    """Judge the weights by the validation split, and keep them if they are the best so far.
+
+    Raises:
+        Interrupted: a signal came before the weights were judged; nothing has changed.
+    """
     weights = step.kept_weights()
     set_weights(judge.model, weights, "the training step")
-    evaluation = evaluate(judge, validation, keep=samples)
+    with interrupts.at_once():
+        evaluation = evaluate(judge, validation, keep=samples)
     loss = evaluation.metrics["loss"]
     if state.best_loss is None or loss < state.best_loss or not np.isfinite(state.best_loss):
         state.best_loss, state.best_step, state.validations_since_best = loss, state.step, 0
@@ -321,8 +427,9 @@ def _validate(
     reporter.validated(judge, evaluation, state)
 
 
-def _save(run: RunDir, step: Any, state: TrainingState) -> None:
-    rundir.write_arrays(run / rundir.CHECKPOINT, step.state(), asdict(state))
+def _save(run: RunDir, step: Any, state: TrainingState, reporter: Reporter) -> None:
+    reporter.flush()  # what TensorBoard shows reaches as far as the checkpoint
+    run.write_checkpoint(step.state(), asdict(state))
 
 
 def environment(prepared: Prepared, precision: str, xla: bool) -> dict[str, Any]:

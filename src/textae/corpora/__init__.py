@@ -53,8 +53,11 @@ class Corpus:
         self.name = name
         self.fingerprint = fingerprint
         self.folder = folder
-        self._builder = tfds.builder_from_directory(folder)
-        self.sizes = {split: self._builder.info.splits[split].num_examples for split in SPLITS}
+        try:
+            self._builder = tfds.builder_from_directory(folder)
+            self.sizes = {split: self._builder.info.splits[split].num_examples for split in SPLITS}
+        except Exception as error:  # of many types, as the metadata are read by TFDS
+            raise self._damaged(folder, error) from error
 
     @property
     def labelled(self) -> bool:
@@ -87,11 +90,20 @@ class Corpus:
         info = self._builder.info.splits[split]
         mean = max(1, info.num_bytes // info.num_examples)
         step = min(max(1, _BATCH_BYTES // mean), _BATCH_DOCUMENTS)
-        for path in info.filepaths:
-            reader = ArrayRecordReader(str(path), options=_OPTIONS)
+        for path, records in zip(info.filepaths, info.shard_lengths, strict=True):
             try:
-                for start in range(0, reader.num_records(), step):
-                    for record in reader.read(start, min(start + step, reader.num_records())):
-                        yield tf_example_pb2.Example.FromString(record).features.feature
-            finally:
-                reader.close()
+                reader = ArrayRecordReader(str(path), options=_OPTIONS)
+                try:
+                    if reader.num_records() != records:
+                        raise RuntimeError(f"expected {records} records, found {reader.num_records()}")
+                    for start in range(0, records, step):
+                        for record in reader.read(start, min(start + step, records)):
+                            yield tf_example_pb2.Example.FromString(record).features.feature
+                finally:
+                    reader.close()
+            except RuntimeError as error:
+                raise self._damaged(Path(path), error) from error
+
+    def _damaged(self, path: Path, error: Exception) -> ValueError:
+        reason = " ".join(str(error).split())[:300]
+        return ValueError(f"{path} is damaged: {reason}; without the folder {self.folder.parent} it is prepared anew")

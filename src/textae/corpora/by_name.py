@@ -7,6 +7,7 @@ tfrecord.
 import contextlib
 import difflib
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -84,6 +85,9 @@ def recipe(
 def _prepared_builder(name: str, folder: Path) -> Any:
     """Builder of a data set, downloaded if it is not prepared."""
     import tensorflow_datasets as tfds
+
+    if ":" in name and not re.fullmatch(r"[\d.*]+", name.rpartition(":")[2]):  # TFDS would fetch the code and run it
+        raise ValueError(f"tfds: expected a data set of TFDS itself, NAME or NAME:VERSION, found {name}")
 
     try:
         builder = tfds.builder(name, data_dir=folder)

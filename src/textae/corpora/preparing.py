@@ -5,6 +5,7 @@ The data set is written record by record with array_record and TFDS's own metada
 `tfds.builder_from_directory(folder)` and `tfds.builder("KIND/FINGERPRINT", data_dir=data_dir)` read them.
 """
 
+import contextlib
 import hashlib
 import shutil
 import time
@@ -174,9 +175,17 @@ def _write_examples(recipe: Recipe, folder: Path, splitting: Splitting) -> dict[
                 writers[split].write(record)
                 documents[split] += 1
                 sizes[split] += len(record)
-    finally:
+    except BaseException:
         for writer in writers.values():
-            writer.close()
+            with contextlib.suppress(RuntimeError):
+                writer.close()
+        raise
+    for split, writer in writers.items():
+        try:
+            writer.close()  # says what went wrong in any `write` before
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise OSError(f"expected to write {paths[split]}, found: {reason}") from error
     if serialize is not None:
         _write_metadata(recipe, folder, serialize.label_type, documents, sizes)
     return documents

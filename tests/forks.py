@@ -1,0 +1,204 @@
+"""`python -m textae.train` many times over for the price of one start, with whatever may befall a process.
+
+A server imports everything once and forks a process for each command, before TensorFlow has started any thread. When a
+process comes to a place it may be sent a signal, or its disk be filled; and some of its batches may be broken.
+
+    forks = Forks()
+    ended = forks.run(["training.max_steps=3", ...], at={"place": "step", "call": 2, "signal": 9})
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+# Where a process may be met: module, name, and whether it is met there at once or a moment later.
+PLACES = {
+    "preparing": ("textae.corpora.preparing", "_write_examples"),
+    "tokenizer": ("textae.prepared", "train_tokenizer"),
+    "tokens": ("textae.prepared", "write_store"),
+    "building": ("textae.training", "build"),
+    "step": ("textae.steps:TensorFlowStep", "__call__"),
+    "validation": ("textae.training", "_validate"),
+    "evaluation": ("textae.training", "evaluate"),
+    "writing": ("os", "fsync"),
+    "renaming": ("pathlib:Path", "replace"),
+    "flushing": ("textae.tensorboard:TensorBoardWriter", "flush"),
+    "saving": ("textae.training", "_save"),
+    "ending": ("textae.reporting:Reporter", "ends"),
+}
+Ended = namedtuple("Ended", "code errors seconds")  # seconds since the signal, or since the start without one
+
+
+class Forks:
+    """The server, seen from a test."""
+
+    def __init__(self):
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        self.server = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+        )
+        if self._ask(None) != "ready":
+            raise RuntimeError("expected a server that is ready")
+
+    def _ask(self, request):
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        return json.loads(self.server.stdout.readline())
+
+    def start(self, arguments, command="train", at=None, cwd=".", **more):
+        """Start a command and return its process, for `wait`; `at` and `more` are what befalls it."""
+        with tempfile.NamedTemporaryFile(delete=False) as errors:
+            pass
+        request = {"command": command, "arguments": [str(a) for a in arguments], "at": at, "cwd": str(cwd)}
+        pid = self._ask(request | {"errors": errors.name} | more)
+        return pid, errors.name, time.time()
+
+    def wait(self, process):
+        """Return how a process ended."""
+        pid, name, started = process
+        code = self._ask({"wait": pid})
+        ended = time.time()
+        errors = Path(name).read_text(encoding="utf-8", errors="replace")
+        Path(name).unlink()
+        mark = Path(f"{name}.signal")
+        if mark.exists():
+            started = mark.stat().st_mtime
+            mark.unlink()
+        return Ended(code, errors, ended - started)
+
+    def run(self, *arguments, **more):
+        """Start a command and wait for it."""
+        return self.wait(self.start(*arguments, **more))
+
+    def close(self):
+        """End the server."""
+        self.server.stdin.close()
+        self.server.wait(timeout=60)
+        self.server.stdout.close()
+
+
+def meet(place, call=1, after=0.0, signal=signal.SIGKILL, fill=None, remove=None, mark=None):
+    """Do something some seconds after this process comes to a place for the so-manieth time.
+
+    A signal is sent to it, or the disk of a file `fill` is filled, or the folder `remove` is deleted.
+    """
+    module, name = PLACES[place]
+    module, _, kind = module.partition(":")
+    owner = importlib.import_module(module)
+    owner = getattr(owner, kind) if kind else owner
+    original, calls = getattr(owner, name), 0
+
+    def strike():
+        time.sleep(after)
+        Path(mark).touch()
+        if fill:
+            with Path(fill).open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while file.write(bytes(1 << 12)):
+                    pass
+        elif remove:
+            shutil.rmtree(remove)
+        else:
+            os.kill(os.getpid(), signal)
+
+    def wrapped(*arguments, **settings):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            threading.Thread(target=strike, daemon=True).start() if after else strike()
+        return original(*arguments, **settings)
+
+    setattr(owner, name, wrapped)
+
+
+def break_batches(one_in):
+    """Make the loss of a batch NaN, where its tokens add up to a multiple of a number."""
+    import keras
+
+    from textae import training
+
+    sums_of = training.reconstruction_sums
+
+    def broken(model, tokens, lengths, *rest, **settings):
+        sums = sums_of(model, tokens, lengths, *rest, **settings)
+        bad = keras.ops.sum(tokens) % one_in == 0
+        return sums | {"total": keras.ops.where(bad, float("nan"), sums["total"])}
+
+    training.reconstruction_sums = broken
+
+
+def behave(request):
+    """Be the command; return its exit code."""
+    os.chdir(request["cwd"])
+    with Path(request["errors"]).open("wb") as errors, Path(os.devnull).open("r+b") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(errors.fileno(), 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request.get("eager", True) and request["command"] == "train":
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(True)
+    if request.get("break_one_in"):
+        break_batches(request["break_one_in"])
+    if request["at"]:
+        meet(**request["at"], mark=f"{request['errors']}.signal")
+    from textae.commands import hydra_main
+
+    entry = importlib.import_module(f"textae.{request['command']}")
+    sys.argv = [f"textae.{request['command']}", *request["arguments"]]
+    try:
+        hydra_main("config" if request["command"] == "train" else request["command"], entry.main)
+    except SystemExit as stop:
+        return stop.code
+
+
+def serve():
+    """Fork a process for each request, and say how it ended when asked to."""
+    for name in (
+        "hydra.main", "matplotlib.backends.backend_agg", "sentencepiece", "tensorflow_datasets", "textae.commands",
+        "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training",
+    ):  # fmt: skip
+        importlib.import_module(name)
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
+        raise RuntimeError("expected one thread, before forks")
+    answers = os.fdopen(os.dup(1), "w")
+
+    def answer(value):
+        print(json.dumps(value), file=answers, flush=True)
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request is None:
+            answer("ready")
+        elif "wait" in request:
+            answer(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]))
+        else:
+            pid = os.fork()
+            if pid:
+                answer(pid)
+                continue
+            code = 99
+            try:
+                code = behave(request)
+            finally:
+                sys.stderr.flush()
+                os._exit(code or 0)
+
+
+if __name__ == "__main__":
+    serve()
