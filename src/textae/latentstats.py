@@ -63,3 +63,8 @@ class LatentStatistics:
     def alive_variance(self) -> float:
         """The variance above which a dimension counts as alive."""
         return ALIVE if self._kl is not None else ALIVE * float(self.variance.mean())
+
+    @property
+    def alive(self) -> int:
+        """How many dimensions are alive by their variance."""
+        return int((self.variance > self.alive_variance).sum())
