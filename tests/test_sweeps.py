@@ -146,6 +146,7 @@ def test_jobs_end_with_a_command_that_was_killed(program, tmp_path):
     assert len(list(tmp_path.glob("sweep/*/checkpoint"))) == 2
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_after_jobs_that_fail_or_have_no_figure(program, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     arguments = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=14", "training.learning_rate=choice(0.002,0.008,1,2)"]
@@ -163,6 +164,7 @@ def test_a_search_goes_on_after_jobs_that_fail_or_have_no_figure(program, tmp_pa
     assert [line for line in lines if not line.startswith(("job ", "textae: ")) and line != "a line"] == []
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_better_values(program, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     arguments = ["hydra/sweeper=optuna", "training.learning_rate=tag(log,interval(0.0001,0.1))"]
