@@ -8,7 +8,9 @@ from typing import Any
 from textae.commands import check_output, corpus_of, hydra_main, run_config, start_keras
 
 # Figures of metrics.json that say how the run was trained; all others are measured anew.
-OF_TRAINING = ("examples_seen", "steps", "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb")
+OF_TRAINING = (
+    "examples_seen", "steps", "steps_skipped", "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb",
+)  # fmt: skip
 
 
 def main(composed: Any) -> None:
