@@ -138,6 +138,7 @@ def runs_compared(
     for axes in panels:
         axes.set_ylabel(name.replace("_", " "))
         axes.margins(x=0.12, y=0.12)
+    panels[-1].margins(x=0.25)  # room for the names
     return figure
 
 
