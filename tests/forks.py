@@ -87,8 +87,9 @@ class Forks:
 
     def close(self):
         """End the server."""
+        self.server.kill()
+        self.server.wait()
         self.server.stdin.close()
-        self.server.wait(timeout=60)
         self.server.stdout.close()
 
 
