@@ -85,27 +85,37 @@ def written(value: object) -> str:
 
 
 def keys(schema: type, prefix: str = "", without: tuple[str, ...] = ()) -> list[str]:
-    """Return the table of a schema's keys.
+    """Return the table of a schema's keys."""
+    rows = rows_of(schema, prefix, without)
+    return ["| key | values | default | meaning |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
+
+
+def rows_of(schema: type, prefix: str, without: tuple[str, ...] = ()) -> list[str]:
+    """Return a row for each key of a schema, and of the schemas within it that are no groups.
 
     Raises:
         ValueError: a key has no comment.
     """
     kinds, comments = typing.get_type_hints(schema), meanings(schema)
-    rows = []
+    rows: list[str] = []
     for field in dataclasses.fields(schema):
-        if field.name in without or kinds[field.name] in SECTIONS:
+        kind = kinds[field.name]
+        if field.name in without or kind in SECTIONS:
             continue
         if field.name not in comments:
             raise ValueError(
                 f"expected a comment on the line of {schema.__name__}.{field.name} that says what it means"
             )
-        if kinds[field.name] is schemas.CorpusConfig:
+        if kind is schemas.CorpusConfig:
             what = ["an option of `corpus`, with its keys", "`run`"]
+        elif dataclasses.is_dataclass(kind):
+            rows += rows_of(kind, f"{prefix}{field.name}.")
+            continue
         else:
-            what = [values(kinds[field.name]), default(field)]
+            what = [values(kind), default(field)]
         cells = [f"`{prefix}{field.name}`", *what, comments[field.name]]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return ["| key | values | default | meaning |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
+    return rows
 
 
 def options(group: str, without: tuple[str, ...] = ()) -> list[str]:

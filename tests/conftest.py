@@ -1,10 +1,12 @@
 """What several test files share: a small corpus, a small configuration, and one run trained on them."""
 
+import json
 import os
 import random
 import shutil
 import signal
 import threading
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,24 @@ def broken(trained, tmp_path):
     """A copy of a finished run, to be damaged."""
     shutil.copytree(trained[0], tmp_path / "run")
     return tmp_path / "run"
+
+
+@pytest.fixture
+def answer(capsys):
+    """A function: the JSON object that a command prints, run in this process."""
+    from hydra import compose, initialize_config_dir
+
+    from textae.config import config_dir, register
+
+    def run(command, *overrides):
+        register()
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+            composed = compose(command, overrides=list(overrides))
+        capsys.readouterr()
+        import_module(f"textae.{command}").main(composed)
+        return json.loads(capsys.readouterr().out)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -122,7 +122,6 @@ MODEL = [
     ({"kl_weight": -1.0}, "model.kl_weight of at least 0", -1.0),
     ({"free_bits": math.nan}, "model.free_bits of at least 0", math.nan),
     ({"latent_dropout": 1.0}, "model.latent_dropout in [0, 1)", 1.0),
-    ({"token_dropout": -0.5}, "model.token_dropout in [0, 1)", -0.5),
     ({"unit_dropout": math.nan}, "model.unit_dropout in [0, 1)", math.nan),
     ({"logit_scale": 0.0}, "model.logit_scale above 0", 0.0),
     ({"max_length": 254}, "model.max_length as a multiple of the product of model.strides (4)", 254),
@@ -150,6 +149,16 @@ OTHERS = [
     (settings.TokenizerConfig, {"sample_megabytes": 0.0}, "tokenizer.sample_megabytes of at least 0.001", 0.0),
     (TextConfig, {"validation_share": 1.0}, "corpus.validation_share in [0, 1)", 1.0),
     (TextConfig, {"test_share": -0.1}, "corpus.test_share in [0, 1)", -0.1),
+    *((settings.CorruptionConfig, {n: 1.0}, f"corruption.{n} in [0, 1)", 1.0) for n in ("drop", "mask", "substitute")),
+    (settings.CorruptionConfig, {"shuffle": -1}, "corruption.shuffle of at least 0", -1),
+    (
+        settings.CorruptionConfig,
+        {"drop": 0.5, "mask": 0.25, "substitute": 0.25},
+        "corruption.drop + corruption.mask + corruption.substitute below 1",
+        1.0,
+    ),
+    (settings.ProbeConfig, {"labels": 1}, "labels of at least 2", 1),
+    (settings.ProbeConfig, {"seed": -1}, "seed of at least 0", -1),
     (settings.EvaluateConfig, {"split": "dev"}, "split as train, validation or test", "dev"),
     (settings.EvaluateConfig, {"latent_noise": -1.0}, "latent_noise of at least 0", -1.0),
     (settings.Config, {"objective": "accuracy"}, "objective as one of loss, token_accuracy, exact_match,", "accuracy"),
@@ -169,6 +178,18 @@ def test_checks(schema, values, expected, received):
 def test_two_groups_that_do_not_fit():
     with pytest.raises(ValueError, match=r"batch_tokens of at least model\.max_length \(256\), received 100"):
         composed("training.batch_tokens=100")
+
+
+def test_corruption_that_moves_tokens_between_blocks():
+    alignment = r"with model\.latent=chunk, whose blocks stay where they are, received"
+    with pytest.raises(ValueError, match=rf"expected corruption\.drop=0 {alignment} 0\.1"):
+        composed("training.corruption.drop=0.1")
+    with pytest.raises(ValueError, match=rf"expected corruption\.shuffle of at most 4 {alignment} 5"):
+        composed("training.corruption.shuffle=5")
+    rates = ["training.corruption.mask=0.1", "training.corruption.substitute=0.2", "training.corruption.shuffle=4"]
+    assert composed(*rates).training.corruption == settings.CorruptionConfig(mask=0.1, substitute=0.2, shuffle=4)
+    rates = ["training.corruption.drop=0.1", "training.corruption.shuffle=50"]
+    assert composed("model=vector", *rates).training.corruption == settings.CorruptionConfig(drop=0.1, shuffle=50)
 
 
 def test_checks_run_when_a_config_is_composed():

@@ -7,14 +7,14 @@ import pytest
 
 from textae import evaluation
 from textae.codec import Reconstructed
-from textae.evaluation import evaluate
+from textae.evaluation import evaluate, random_token_accuracy
 from textae.tokenizers import train_tokenizer
 
 
 class Known:
     """A codec that answers with changed ids: an x becomes a y; it cuts at 8 tokens, and drops what begins with #."""
 
-    def reconstruct(self, documents):
+    def reconstruct(self, documents, corruption=None):
         x, y, mark = (ord(c) + 2 for c in "xy#")
         found = []
         for ids in documents:
@@ -26,7 +26,8 @@ class Known:
             right = np.concatenate([answer == kept, [len(kept) == len(ids)], np.zeros(len(ids) - len(kept), bool)])
             nats = np.where(np.append(answer == kept, True), 0.5, 2.0).astype(np.float32)
             latents = np.array([[len(ids), block, 1.0, 0.0] for block in range(-(-len(nats) // 4))], np.float32)
-            found.append(Reconstructed(answer, right, nats, latents))
+            given = None if corruption is None else corruption(kept, len(kept))[0]
+            found.append(Reconstructed(answer, right, nats, latents, given=given))
         return found
 
 
@@ -40,8 +41,7 @@ TEXTS = ["#dropped", "axc", "", "0123456789", "abc"]
 
 @pytest.mark.parametrize("characters", [1, 7, 1000])
 def test_figures(known, monkeypatch, characters):
-    portions = evaluation.in_portions
-    monkeypatch.setattr(evaluation, "in_portions", lambda texts: portions(texts, characters))
+    monkeypatch.setattr(evaluation, "CHARACTERS", characters)
     found = evaluate(known, iter(TEXTS), keep=3, points=3)
     metrics = found.metrics
     assert metrics["documents"] == 4
@@ -54,6 +54,9 @@ def test_figures(known, monkeypatch, characters):
     assert metrics["latent_floats_per_token"] == pytest.approx((4 + 4 + 4 + 8) / 20)
     assert metrics["cer"] == pytest.approx((1 + 3) / 16)
     np.testing.assert_allclose(found.scores, [0.75, 1, 7 / 11, 1])
+    assert found.lengths.tolist() == [4, 1, 11, 4]
+    assert "cer_before" not in metrics
+    assert metrics["alive_dimensions"] == 2
     assert found.total[:12].tolist() == [4, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0]
     assert found.correct[:12].tolist() == [4, 2, 3, 3, 1, 1, 1, 0, 0, 0, 0, 0]
     assert [(sample.kind, sample.score) for sample in found.samples] == [
@@ -90,3 +93,52 @@ def test_typical_documents_are_near_the_median_wherever_they_stand(known):
     assert [sample.kind for sample in found.samples] == ["worst"] * 6 + ["typical"] * 6
     assert [sample.score for sample in found.samples] == [1 / 7] * 6 + [np.median(found.scores)] * 6
     assert len({id(sample.original) for sample in found.samples}) == 12
+
+
+def test_the_error_of_corrupted_texts_stands_beside_what_comes_back(known):
+    def corruption(ids, length):
+        a, c = (ord(letter) + 2 for letter in "ac")
+        return np.where(ids == c, c + 1, np.where(ids == a, 0, ids)), length
+
+    metrics = evaluate(known, ["abc", "axc", "bx"], corruption=corruption).metrics
+    assert metrics["cer_before"] == pytest.approx((2 + 2 + 0) / 8)  # bd, xd, bx
+    assert metrics["cer"] == pytest.approx(2 / 8)  # abc, ayc, by
+
+
+class Half:
+    """A codec that is right for ids below 130 and for the end."""
+
+    def reconstruct(self, documents):
+        self.given = documents
+        return [Reconstructed(ids, np.append(ids < 130, True), np.ones(len(ids) + 1), None) for ids in documents]
+
+
+def test_random_tokens_have_the_lengths_of_the_documents():
+    half = SimpleNamespace(tokenizer=train_tokenizer("bytes", []), codec=Half())
+    assert random_token_accuracy(half, np.array([1, 1])) == 1
+    lengths = np.arange(1, 2001)
+    found = random_token_accuracy(half, lengths)
+    given = half.codec.given
+    assert len(given) == 500
+    assert [len(ids) for ids in given[:3]] == [0, 4, 8] and len(given[-1]) == 1999
+    everything = np.concatenate(given)
+    assert np.unique(everything).tolist() == list(range(2, 258))
+    assert found == pytest.approx(((everything < 130).sum() + 500) / (len(everything) + 500))
+    assert found == pytest.approx(0.5, abs=0.01)
+    assert random_token_accuracy(half, lengths) == found
+
+
+def test_the_command_with_corruption(answer, trained, data_dir, tmp_path):
+    arguments = [f"run={trained[0]}", f"data_dir={data_dir}"]
+    clean = answer("evaluate", *arguments, f"by_length={tmp_path / 'a.csv'}")
+    assert set(clean) == set(trained[1])
+    for name, value in trained[1].items():
+        assert clean[name] == pytest.approx(value, rel=1e-5), name
+    assert (tmp_path / "a.csv").read_bytes() == (trained[0] / "quality_by_length.csv").read_bytes()
+    corrupted = answer("evaluate", *arguments, "corruption.substitute=0.3")
+    assert set(corrupted) == {*clean, "cer_before"}
+    assert 0.25 < corrupted["cer_before"] < 0.35  # nearly all characters are a byte each
+    assert corrupted["loss"] > clean["loss"]
+    assert corrupted["token_accuracy"] < clean["token_accuracy"]
+    assert corrupted["random_token_accuracy"] == pytest.approx(clean["random_token_accuracy"], rel=1e-5)
+    assert answer("evaluate", *arguments, "corruption.substitute=0.3") == corrupted

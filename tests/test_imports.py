@@ -15,7 +15,8 @@ MODULES = {
 }
 LEAVES = {
     "config", "tokenizers", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
-    "steps", "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard",
+    "steps", "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard", "corruption",
+    "probing",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {
@@ -29,7 +30,7 @@ ALLOWED = {
 SHARED = {"commands", "explanations", "options", "report"}  # what entry points import of each other
 ENTRY_POINTS = SHARED | {
     "train", "evaluate", "reconstruct", "encode", "decode", "score", "interpolate", "arithmetic", "neighbours",
-    "sample", "export",
+    "sample", "export", "probe",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
 SETTINGS = [
     "corpus=text", "corpus.validation_share=0.1", "corpus.test_share=0.1", "tokenizer.vocabulary_size=300",
     "model.widths=[8,16]", "model.latent_size=8", "model.max_length=32", "model.latent_noise=0.2",
-    "model.token_dropout=0.1", "model.unit_dropout=0.1", "training.max_steps=8", "training.batch_tokens=512",
+    "training.corruption.mask=0.1", "model.unit_dropout=0.1", "training.max_steps=8", "training.batch_tokens=512",
     "training.buckets=2", "training.warmup_steps=3", "training.learning_rate=0.03", "training.log_every=2",
     "training.validate_every=3", "training.validation_documents=20", "training.precision=float32",
     "training.samples=2", "training.ema=0.8", "training.accumulate=2", "training.patience=2",

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from textae import latentstats
 from textae.latentstats import KEPT, LatentStatistics
 
 
-def test_portions_give_what_all_together_give():
+@pytest.mark.parametrize("at_once", [2, 100, latentstats.ROWS])
+def test_portions_give_what_all_together_give(monkeypatch, at_once):
+    monkeypatch.setattr(latentstats, "ROWS", at_once)
     draw = np.random.default_rng(0)
     rows = (draw.standard_normal((500, 3)) * [1.0, 1e-3, 0] + [0, 1000, 5]).astype(np.float32)
     kl = draw.random((500, 3)).astype(np.float32)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from textae import rundir
 from textae.codec import Codec
 from textae.config import Config, from_mapping
+from textae.corruption import Corruption, corruption_from
 from textae.exporting import export
 from textae.latents import Nearest, Neighbour, check_variational, combined, drawn, interpolated, pooled
 from textae.model import Autoencoder, build
@@ -118,6 +121,15 @@ class TextAutoencoder:
             textae.exporting.ExportError: what was written does not give what this gives.
         """
         return export(self.codec, self.tokenizer, output, format)
+
+    def corruption(self, settings: Mapping[str, Any]) -> Corruption | None:
+        """Return what corrupts ids as training does, a repeatable sequence from its start; None for no corruption."""
+        return corruption_from(
+            settings,
+            first_id=self.tokenizer.first_text_id,
+            vocabulary_size=self.tokenizer.vocabulary_size,
+            seed=keras.random.SeedGenerator(self.config.training.seed),
+        )
 
 
 def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:

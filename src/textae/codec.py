@@ -30,7 +30,7 @@ class Reconstructed:
     ids: without the end. correct: for each token of the document, its end last, whether it came back at its place.
     nats: the cross-entropy of each token that was encoded. latents: float32 (blocks, size), what the document became,
     without the noise that was added. kl: the same shape, each number's divergence in nats; None but from variational
-    models.
+    models. given: the ids that were encoded, without the end, where they are corrupted ones; a masked one is 0.
     """
 
     ids: np.ndarray
@@ -38,6 +38,7 @@ class Reconstructed:
     nats: np.ndarray
     latents: np.ndarray
     kl: np.ndarray | None = None
+    given: np.ndarray | None = None
 
 
 class Codec:
@@ -115,15 +116,23 @@ class Codec:
                 out[document].append((first, self._text(ids[i], ends[i], int(counts[i]), last)))
         return [np.concatenate([ids for _, ids in sorted(found, key=lambda f: f[0])]) for found in out]
 
-    def reconstruct(self, documents: Sequence[np.ndarray]) -> list[Reconstructed | None]:
+    def reconstruct(
+        self,
+        documents: Sequence[np.ndarray],
+        corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+    ) -> list[Reconstructed | None]:
         """Encode and decode documents and compare; None for one that `long_documents: drop` leaves out.
 
-        Of a document that is cut, the tokens beyond `max_length` count as wrong.
+        Of a document that is cut, the tokens beyond `max_length` count as wrong. `corruption` gives the (ids, lengths)
+        that are encoded in place of a batch's own.
         """
         batches = self._batches(documents, self.long_documents)
         found: list[list[tuple]] = [[] for _ in documents]
         for batch in batches.epoch(0):
-            encoded = self._encode(batch.tokens, batch.lengths)
+            given, lengths = batch.tokens, batch.lengths
+            if corruption is not None:
+                given, lengths = map(ops.convert_to_numpy, corruption(given, lengths))
+            encoded = self._encode(given, lengths)
             latents = encoded[0]
             if self.latent_noise:
                 latents = latents + np.float32(self.latent_noise) * self.random.standard_normal(
@@ -141,13 +150,15 @@ class Codec:
                 shared = min(length, len(answered))
                 right[:shared] = tokens[:shared] == answered[:shared]
                 own = [array[row][None] if self._vector else array[row, : true[row]] for array in encoded]
+                if corruption is not None:
+                    own = [own[0], own[1] if len(own) > 1 else None, given[row, : lengths[row] - bool(last)]]
                 found[document].append((start, text, right, nats[row][:length], *own))
         return [self._joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     def _joined(self, document: np.ndarray, parts: list[tuple]) -> Reconstructed:
         parts.sort(key=lambda part: part[0])
         _, *columns = zip(*parts, strict=True)
-        texts, right, nats, *encoded = (np.concatenate(column) for column in columns)
+        texts, right, nats, *encoded = (None if column[0] is None else np.concatenate(column) for column in columns)
         missing = np.zeros(len(document) + 1 - len(right), bool)
         if len(missing):  # cut: what stood there was not encoded, and the end was answered too early
             right[-1] = False

@@ -278,7 +278,6 @@ class ModelConfig:
     variational: bool = False  # a variational autoencoder: the latent is drawn, in training
     kl_weight: float = 0.001  # weight of the KL divergence from N(0, 1), if variational
     free_bits: float = 0.5  # nats of KL divergence per number that cost nothing
-    token_dropout: float = 0.0  # share of the tokens that the encoder does not see, in training
     unit_dropout: float = 0.0  # dropout within residual units, in training
     tie_embeddings: bool = True  # one table for the ids that go in and those that come out
     output: OutputKind = OutputKind.dot  # logits as a dot product, or as a cosine times `logit_scale`
@@ -313,7 +312,7 @@ class ModelConfig:
         _at_least("model.latent_size", self.latent_size, 1, _MOST_CHANNELS)
         for name in ("latent_noise", "kl_weight", "free_bits"):
             _at_least(f"model.{name}", getattr(self, name), 0)
-        for name in ("latent_dropout", "token_dropout", "unit_dropout"):
+        for name in ("latent_dropout", "unit_dropout"):
             _share(f"model.{name}", getattr(self, name))
         _above("model.logit_scale", self.logit_scale)
         stride = math.prod(self.strides)
@@ -339,6 +338,32 @@ class ModelConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class CorruptionConfig:
+    """What is done to the tokens that are encoded: shares of them, and how many places one moves at most."""
+
+    drop: float = 0.0  # share of the tokens that are left out, the rest closing up
+    mask: float = 0.0  # share of the tokens that the encoder does not see
+    substitute: float = 0.0  # share of the tokens that become others, drawn evenly
+    shuffle: int = 0  # the most places that a token moves
+
+    def __post_init__(self) -> None:
+        shares = {name: getattr(self, name) for name in ("drop", "mask", "substitute")}
+        for name, value in shares.items():
+            _share(f"corruption.{name}", value)
+        total = sum(shares.values())
+        _require(total < 1, "corruption.drop + corruption.mask + corruption.substitute below 1", total)
+        _at_least("corruption.shuffle", self.shuffle, 0, _MOST_POSITIONS)
+
+    def require_alignment(self, model: ModelConfig) -> None:
+        """Raise a ValueError if a model with a latent per block would have to find tokens in other blocks' latents."""
+        if model.latent is LatentKind.chunk:
+            where = "with model.latent=chunk, whose blocks stay where they are"
+            _require(not self.drop, f"corruption.drop=0 {where}", self.drop)
+            stride = math.prod(model.strides)
+            _require(self.shuffle <= stride, f"corruption.shuffle of at most {stride} {where}", self.shuffle)
+
+
+@dataclass(slots=True, kw_only=True)
 class TrainingConfig:
     """How long, how fast, and what is kept."""
 
@@ -361,6 +386,7 @@ class TrainingConfig:
     ema: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
     label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
     short_first: float = 0.0  # share of the first epoch during which texts grow longer
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
     precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
     compile: Compile = Compile.auto  # how a step is compiled; auto: what is faster
     log_every: int = 20  # updates from one line and point in TensorBoard to the next
@@ -422,6 +448,7 @@ class Config:
             f"training.batch_tokens of at least model.max_length ({self.model.max_length})",
             self.training.batch_tokens,
         )
+        self.training.corruption.require_alignment(self.model)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -439,6 +466,8 @@ class EvaluateConfig:
     corpus: CorpusConfig = MISSING  # that of the run, or another
     split: str = "test"  # train, validation or test
     latent_noise: float = 0.0  # standard deviation of noise on the latents
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded
+    by_length: str | None = None  # a CSV file of figures by document length; null: none
     data_dir: str = "data"  # prepared corpora
 
     def __post_init__(self) -> None:
@@ -558,6 +587,21 @@ class ExportConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class ProbeConfig:
+    """What `textae.probe` takes."""
+
+    run: str = MISSING  # the run's folder
+    corpus: CorpusConfig = MISSING  # one with labels
+    labels: int | None = None  # labelled train documents that are used; null: all
+    seed: int = 0  # of their choice
+    data_dir: str = "data"  # prepared corpora
+
+    def __post_init__(self) -> None:
+        _at_least("labels", self.labels, 2)
+        _at_least("seed", self.seed, 0)
+
+
+@dataclass(slots=True, kw_only=True)
 class ReportConfig:
     """What `textae.report` takes."""
 
@@ -582,6 +626,7 @@ COMMANDS = {
     "neighbours": NeighboursConfig,
     "sample": SampleConfig,
     "export": ExportConfig,
+    "probe": ProbeConfig,
     "report": ReportConfig,
 }
 

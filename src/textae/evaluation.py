@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import random
 from bisect import insort
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from textae.codec import Reconstructed
 from textae.latentstats import LatentStatistics
-from textae.metrics import LengthRow, TextMetrics
+from textae.metrics import LengthRow, TextMetrics, edit_distance
 from textae.prepared import in_portions
 
 LENGTH_EDGES = (8, 16, 32, 64, 128, 256, 512, 1024)
 POSITIONS_SHOWN = 512
+RANDOM_DOCUMENTS = 500
+# Figures of a run's own corruption that stand beside those of clean input.
+CORRUPTED = ("loss", "token_accuracy", "exact_match", "bleu", "cer", "cer_before", "wer")
+CHARACTERS = 1 << 20  # reconstructed at a time, with their latents
 CANDIDATES = 32  # documents drawn for each typical one that is kept
 
 
@@ -50,6 +54,7 @@ class Evaluation:
     by_length: quality by document length.
     correct, total: right tokens and all tokens at each of the first positions.
     scores: each document's share of right tokens.
+    lengths: each document's tokens.
     latents: statistics of the latents' dimensions.
     samples: the worst documents and typical ones.
     points: the first documents' latents.
@@ -60,30 +65,87 @@ class Evaluation:
     correct: np.ndarray
     total: np.ndarray
     scores: np.ndarray
+    lengths: np.ndarray
     latents: LatentStatistics
     samples: list[Sample]
     points: Points
 
 
-def evaluate(autoencoder: Any, texts: Iterable[str], keep: int = 0, points: int = 0) -> Evaluation:
+def final_evaluation(
+    autoencoder: Any,
+    texts: Callable[[], Iterable[str]],
+    keep: int = 0,
+    points: int = 0,
+    corruption: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Evaluate a trained run: what metrics.json and the command `evaluate` show of its quality.
+
+    To the figures of `evaluate` come `random_token_accuracy` and, where the run was trained with corruption, those
+    of input so corrupted, as `corrupted_NAME`.
+
+    Args:
+        autoencoder: as `textae.load` gives it.
+        texts: gives the documents, each time from the first.
+        keep, points: as in `evaluate`.
+        corruption: settings of another corruption, of the input of all figures.
+
+    Raises:
+        ValueError: no texts.
+    """
+    other = autoencoder.corruption(corruption or {})
+    found = evaluate(autoencoder, texts(), keep, points, other)
+    found.metrics["random_token_accuracy"] = random_token_accuracy(autoencoder, found.lengths)
+    own = autoencoder.corruption(asdict(autoencoder.config.training.corruption))
+    if own is not None and other is None:
+        corrupted = evaluate(autoencoder, texts(), corruption=own).metrics
+        found.metrics |= {f"corrupted_{name}": corrupted[name] for name in CORRUPTED}
+    return found
+
+
+def random_token_accuracy(autoencoder: Any, lengths: np.ndarray) -> float:
+    """Return the token accuracy on random ids in place of documents of these lengths, or of some of them.
+
+    Ids are drawn evenly from those of text. A model whose latents hold any text does as well here as on text; one
+    that lives by what is likely falls far below.
+    """
+    chosen = np.linspace(0, len(lengths) - 1, min(len(lengths), RANDOM_DOCUMENTS)).round().astype(int)
+    draw, tokenizer = np.random.default_rng(0), autoencoder.tokenizer
+    documents = [
+        draw.integers(tokenizer.first_text_id, tokenizer.vocabulary_size, lengths[i] - 1, dtype=np.int32)
+        for i in chosen
+    ]
+    found = [document.correct for document in autoencoder.codec.reconstruct(documents) if document is not None]
+    return float(np.concatenate(found).mean())
+
+
+def evaluate(
+    autoencoder: Any,
+    texts: Iterable[str],
+    keep: int = 0,
+    points: int = 0,
+    corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+) -> Evaluation:
     """Reconstruct texts and compare; a portion of them is held at a time.
 
     Averages are over tokens (`loss`, `token_accuracy`) or documents. A document's tokens are those of its text and
     its end. `keep` documents are kept with their reconstructions, half of them the worst and the others typical ones,
-    near the median; the first `points` documents are kept as points.
+    near the median; the first `points` documents are kept as points. With a corruption, of ids and lengths, the texts
+    are compared with what comes back of them corrupted; `cer_before` is the character error rate of the corrupted texts
+    themselves, in which masked tokens are missing.
 
     Raises:
         ValueError: no texts.
     """
     texts_metrics = TextMetrics()
-    nats = right = tokens = encoded = dropped = cut = read = 0
+    nats = right = tokens = encoded = dropped = cut = read = characters = edits = 0
     correct, total = np.zeros(POSITIONS_SHOWN, np.int64), np.zeros(POSITIONS_SHOWN, np.int64)
     scores: list[float] = []
+    lengths: list[int] = []
     statistics, chosen, first = LatentStatistics(), _Samples(keep), Points()
     tokenizer, codec = autoencoder.tokenizer, autoencoder.codec
-    for portion in in_portions(texts):
+    for portion in in_portions(texts, CHARACTERS):
         ids = tokenizer.encode(portion)
-        found = codec.reconstruct(ids)
+        found = codec.reconstruct(ids, corruption)
         kept = [i for i, document in enumerate(found) if document is not None]
         dropped += len(found) - len(kept)
         documents: list[Reconstructed] = [found[i] for i in kept]
@@ -94,6 +156,10 @@ def evaluate(autoencoder: Any, texts: Iterable[str], keep: int = 0, points: int 
             [len(document.correct) for document in documents],
             [int(document.correct.sum()) for document in documents],
         )
+        if corruption is not None:
+            for i, given in zip(kept, tokenizer.decode([document.given for document in documents]), strict=True):
+                edits += edit_distance(portion[i], given)
+                characters += len(portion[i])
         if documents:
             divergences = [document.kl for document in documents if document.kl is not None]
             statistics.update(
@@ -111,6 +177,7 @@ def evaluate(autoencoder: Any, texts: Iterable[str], keep: int = 0, points: int 
             total[: len(shown)] += 1
             share = float(document.correct.mean())
             scores.append(share)
+            lengths.append(len(document.correct))
             chosen.add(share, ids[i], document.ids)
             if len(first.numbers) < points:
                 first.latents.append(document.latents.mean(axis=0))
@@ -125,7 +192,9 @@ def evaluate(autoencoder: Any, texts: Iterable[str], keep: int = 0, points: int 
         "loss": nats / encoded,
         "token_accuracy": right / tokens,
         **texts_metrics.result(),
+        **({"cer_before": edits / max(characters, 1)} if corruption is not None else {}),
         "latent_floats_per_token": statistics.numbers / tokens,
+        "alive_dimensions": statistics.alive,
         "documents": len(scores),
         "documents_cut": cut,
         "documents_dropped": dropped,
@@ -137,6 +206,7 @@ def evaluate(autoencoder: Any, texts: Iterable[str], keep: int = 0, points: int 
         correct,
         total,
         np.array(scores),
+        np.array(lengths),
         statistics,
         chosen.result(float(np.median(scores))),
         first,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 KEPT = 100_000  # single numbers, for a histogram
+ROWS = 4096  # latents held in float64 at a time
 
 # A dimension is alive above this: variational ones by the variance of their means over documents (active units:
 # Burda et al., arXiv 1509.00519) and by their divergence in nats; others, which have no scale of their own, by their
@@ -30,19 +31,23 @@ class LatentStatistics:
 
         Portions are put together as Chan et al. (1979) do, which loses no digits where the mean is large.
         """
-        rows = np.asarray(latents, np.float64)
+        for first in range(0, len(latents), ROWS):
+            self._add(np.asarray(latents[first : first + ROWS], np.float64))
+        self.numbers += latents.size
+        if kl is not None:
+            self._kl = (0.0 if self._kl is None else self._kl) + kl.sum(axis=0, dtype=np.float64)
+        if room := KEPT - self.values.size:
+            flat = latents.ravel()
+            self.values = np.concatenate([self.values, flat[:: max(1, flat.size // room)][:room]])
+
+    def _add(self, rows: np.ndarray) -> None:
         count = self.count + len(rows)
         mean = rows.mean(axis=0)
         distance = mean - self._mean
         self._squares = self._squares + ((rows - mean) ** 2).sum(axis=0)
         self._squares = self._squares + distance**2 * (self.count * len(rows) / count)
         self._mean = self._mean + distance * (len(rows) / count)
-        self.count, self.numbers = count, self.numbers + latents.size
-        if kl is not None:
-            self._kl = (0.0 if self._kl is None else self._kl) + np.asarray(kl, np.float64).sum(axis=0)
-        if room := KEPT - self.values.size:
-            flat = latents.ravel()
-            self.values = np.concatenate([self.values, flat[:: max(1, flat.size // room)][:room]])
+        self.count = count
 
     @property
     def variance(self) -> np.ndarray:
@@ -58,3 +63,8 @@ class LatentStatistics:
     def alive_variance(self) -> float:
         """The variance above which a dimension counts as alive."""
         return ALIVE if self._kl is not None else ALIVE * float(self.variance.mean())
+
+    @property
+    def alive(self) -> int:
+        """How many dimensions are alive by their variance."""
+        return int((self.variance > self.alive_variance).sum())

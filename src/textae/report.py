@@ -6,6 +6,7 @@ import csv
 import glob
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +145,10 @@ class SweepTable(Callback):
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         """Keep Optuna's own lines to itself, where it is to search."""
         if "optuna" in str(config.hydra.sweeper.get("_target_")):
-            import optuna
+            with suppress(ImportError):  # that it is missing is said when it is needed
+                import optuna
 
-            optuna.logging.set_verbosity(optuna.logging.ERROR)
+                optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Show what the sweep's jobs reached."""

@@ -11,6 +11,7 @@
 | checkpoint.previous.safetensors | the one before, which is used where the newer one is damaged |
 | metrics.json | the figures of the test split; there only when the run finished |
 | metrics.csv | the validation split's figures over the run |
+| quality_by_length.csv | the test split's figures by length of document |
 | README.md | the model card: what it was trained on, its figures, how to load it |
 | train/ validation/ test/ | TensorBoard's events |
 """
@@ -44,10 +45,11 @@ CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
 METRICS = "metrics.json"
 HISTORY = "metrics.csv"
+BY_LENGTH = "quality_by_length.csv"
 CARD = "README.md"
 LOCK = ".lock"
 EVENTS = ("train", "validation", "test")
-_FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, CARD, LOCK)
+_FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, BY_LENGTH, CARD, LOCK)
 _FOLDERS = (TOKENIZER, *EVENTS)
 
 LARGEST_TEXT_BYTES = 1 << 20  # of a file of settings or figures

@@ -99,8 +99,8 @@ class Jobs:
             yield
             return
         limit_threads(at_once)
-        _leave_the_terminal(self.command)
         busy = self._folder / f"{os.getpid()}.busy"
+        _leave_the_terminal(self.command, busy)
         for each in _SIGNALS:
             signal.signal(each, _interrupt)
         busy.touch()
@@ -179,16 +179,19 @@ def limit_threads(at_once: int, cores: int | None = None) -> None:
         os.environ.setdefault(name, str(share))
 
 
-def _leave_the_terminal(command: int) -> None:
-    """Take Ctrl-C from the command alone, and end with it, however it ends."""
-    if not hasattr(os, "setpgrp") or os.getpgrp() == os.getpid():
-        return
+def _leave_the_terminal(command: int, busy: Path) -> None:
+    """Take Ctrl-C from the command alone, and end with it, however it ends: a job first writes its checkpoint."""
+    if os.name != "posix" or os.getppid() != command or os.getpgrp() == os.getpid():
+        return  # of another machine, or done
     os.setpgrp()
 
     def watch() -> None:
         while os.getppid() == command:
-            time.sleep(1)
+            time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
+        while busy.exists():
+            time.sleep(0.1)
+        os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 

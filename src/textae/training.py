@@ -25,7 +25,8 @@ from textae.autoencoder import TextAutoencoder, load, set_weights
 from textae.batches import Batch, Batches
 from textae.card import model_card
 from textae.config import Config, flat, from_mapping, to_mapping
-from textae.evaluation import evaluate
+from textae.corruption import corruption_from
+from textae.evaluation import evaluate, final_evaluation
 from textae.interrupts import Interrupted, Interrupts
 from textae.machine import choose_compile, choose_precision, processor
 from textae.model import build
@@ -149,6 +150,12 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     finally:
         keras.config.set_dtype_policy("float32")
     judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
+    corruption = corruption_from(
+        asdict(training.corruption),
+        first_id=tokenizer.first_text_id,
+        vocabulary_size=tokenizer.vocabulary_size,
+        seed=model.seeds,
+    )
     step = training_step(
         model,
         lambda tokens, lengths, in_training: reconstruction_sums(
@@ -161,6 +168,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             label_smoothing=training.label_smoothing,
             precision=precision,
             gather=not xla,
+            corruption=corruption,
         ),
         optimizer(
             training.optimizer.name,
@@ -187,7 +195,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         with interrupts.at_once():
             reporter.says("evaluating on the test split")
             kept = load(run.folder)
-            evaluation = evaluate(kept, prepared.test_texts(), keep=training.samples, points=POINTS)
+            evaluation = final_evaluation(kept, prepared.test_texts, keep=training.samples, points=POINTS)
         metrics = evaluation.metrics | {
             "examples_seen": state.examples_seen,
             "steps": state.step,
@@ -199,6 +207,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         }
         reporter.ends(kept, evaluation, metrics, state, prepared.corpus)
     rundir.write_text(run / rundir.CARD, model_card(run.config(), rundir.read_json(run / rundir.ENVIRONMENT), metrics))
+    rundir.write_csv(run / rundir.BY_LENGTH, [row._asdict() for row in evaluation.by_length])
     rundir.write_json(run / rundir.METRICS, metrics)
     run.remove(rundir.CHECKPOINT, rundir.PREVIOUS)
     return metrics
