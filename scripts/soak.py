@@ -38,12 +38,16 @@ def soak(steps: int, place: Path, validations: int = 50) -> list[tuple[int, floa
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     watched, found, said = psutil.Process(process.pid), [], []
-    for line in process.stderr:
-        said.append(line)
-        if validated := re.match(r"validation at step ([\d,]+)", line):
-            time.sleep(0.01)
-            memory = watched.memory_info().rss / 1e6
-            found.append((int(validated[1].replace(",", "")), memory, watched.num_fds()))
+    try:
+        for line in process.stderr:
+            said.append(line)
+            if validated := re.match(r"validation at step ([\d,]+)", line):
+                time.sleep(0.01)
+                memory = watched.memory_info().rss / 1e6
+                found.append((int(validated[1].replace(",", "")), memory, watched.num_fds()))
+        process.wait()
+    finally:
+        process.kill()
     if process.wait():
         raise RuntimeError("".join(said[-5:]))
     return found

@@ -87,8 +87,9 @@ class Forks:
 
     def close(self):
         """End the server."""
+        self.server.kill()
+        self.server.wait()
         self.server.stdin.close()
-        self.server.wait(timeout=60)
         self.server.stdout.close()
 
 
@@ -149,7 +150,7 @@ def behave(request):
         os.dup2(nothing.fileno(), 1)
         os.dup2(errors.fileno(), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if request.get("eager", True) and request["command"] == "train":
+    if request.get("eager", True) and request["command"] == "train" and not request.get("resolve"):
         import tensorflow as tf
 
         tf.config.run_functions_eagerly(True)
@@ -159,10 +160,13 @@ def behave(request):
         meet(**request["at"], mark=f"{request['errors']}.signal")
     from textae.commands import hydra_main
 
-    entry = importlib.import_module(f"textae.{request['command']}")
+    if request.get("resolve"):  # no further than the checked configuration
+        from textae.config import resolve as task
+    else:
+        task = importlib.import_module(f"textae.{request['command']}").main
     sys.argv = [f"textae.{request['command']}", *request["arguments"]]
     try:
-        hydra_main("config" if request["command"] == "train" else request["command"], entry.main)
+        hydra_main("config" if request["command"] == "train" else request["command"], task)
     except SystemExit as stop:
         return stop.code
 

@@ -8,7 +8,6 @@ import math
 import os
 import re
 import shutil
-import sys
 import typing
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -24,8 +23,7 @@ from pyarrow import parquet
 import textae
 from textae import config as schemas
 from textae import rundir
-from textae.commands import hydra_main
-from textae.config import COMMANDS, CORPORA, Config, from_mapping, resolve
+from textae.config import COMMANDS, CORPORA, Config, from_mapping
 from textae.corpora import documents, open_corpus
 from textae.rundir import read_arrays, read_json, write_arrays, write_json
 
@@ -400,19 +398,16 @@ def test_any_changed_byte_of_a_run_is_a_line_or_does_no_harm(trained, tmp_path, 
         one_line(error)
 
 
-# Commands, in this process: what they compose and check before anything heavy.
+# Commands, up to the checked configuration: before anything heavy.
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """A function that runs a command up to its first heavy work: (exit code, lines of standard error)."""
-    monkeypatch.chdir(tmp_path)
+def command(tmp_path, forks):
+    """A function that runs a command in an empty folder: (exit code, lines of standard error)."""
 
-    def run(name, *arguments, task=resolve):
-        monkeypatch.setattr(sys, "argv", [f"textae.{name}", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            hydra_main("config" if name == "train" else name, task)
-        return stopped.value.code, capsys.readouterr().err.splitlines()
+    def run(name, *arguments):
+        ended = forks.run(arguments, command=name, cwd=tmp_path, resolve=True)
+        return ended.code, ended.errors.splitlines()
 
     return run
 
