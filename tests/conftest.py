@@ -1,9 +1,11 @@
 """What several test files share: a small corpus, a small configuration, and one run trained on them."""
 
+import json
 import os
 import random
 import signal
 import threading
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -93,6 +95,24 @@ def trained(tiny_config, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("runs") / "trained"
     return folder, fit(tiny_config(), folder)
+
+
+@pytest.fixture
+def answer(capsys):
+    """A function: the JSON object that a command prints, run in this process."""
+    from hydra import compose, initialize_config_dir
+
+    from textae.config import config_dir, register
+
+    def run(command, *overrides):
+        register()
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+            composed = compose(command, overrides=list(overrides))
+        capsys.readouterr()
+        import_module(f"textae.{command}").main(composed)
+        return json.loads(capsys.readouterr().out)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -158,3 +158,45 @@ def test_compiled_reads_the_weights_of_the_moment(chunk):
     assert first.tolist() == [3, 3]
     expected = [6, 6]
     assert function(np.ones(2, np.float32)).tolist() == expected
+
+
+@pytest.mark.parametrize("kind", ["chunk", "vector"])
+def test_corrupted_documents_are_compared_with_the_clean_ones(chunk, vector, kind):
+    model = {"chunk": chunk, "vector": vector}[kind]
+    given = documents([0, 3, 9, 17, 23])
+
+    def corruption(tokens, lengths):
+        """Vectors: the last token before the end is gone. Blocks: a text's first token is masked everywhere."""
+        if kind == "chunk":
+            return np.where((tokens == tokens[:, :1]) & (tokens != 1), 0, tokens), lengths
+        fewer, longer = np.array(lengths), np.flatnonzero(lengths > 1)
+        encoded = np.array(tokens)
+        encoded[longer, lengths[longer] - 2] = 1
+        encoded[longer, lengths[longer] - 1] = 0
+        fewer[longer] -= 1
+        return encoded, fewer
+
+    found = Codec(model).reconstruct(given, corruption)
+    clean = Codec(model).reconstruct(given)
+    for ids, one, other in zip(given, found, clean, strict=True):
+        assert other.encoded is None
+        expected = ids[:-1] if kind == "vector" else np.where(ids == ids[:1], 0, ids)
+        np.testing.assert_array_equal(one.encoded, expected)
+        assert len(one.correct) == len(one.nats) == len(ids) + 1
+        full = np.concatenate([one.ids, [1]])[: len(ids) + 1]
+        full = np.pad(full, (0, len(ids) + 1 - len(full)))
+        np.testing.assert_array_equal(one.correct, full == np.concatenate([ids, [1]]))
+        if len(ids):
+            assert np.abs(one.nats - other.nats).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["chunk", "vector"])
+def test_all_latents_are_observed_and_none_of_the_padding(chunk, vector, kind):
+    model = {"chunk": chunk, "vector": vector}[kind]
+    given, rows = documents([0, 3, 9, 17, 23, 11]), []
+    Codec(model, latent_noise=0.5).reconstruct(given, observe=rows.append)
+    encoded = Codec(model).encode(given)
+    expected = np.stack(encoded) if kind == "vector" else np.concatenate(encoded)
+    seen = np.concatenate(rows)
+    assert seen.shape == expected.shape
+    np.testing.assert_allclose(np.sort(seen, axis=0), np.sort(expected, axis=0), rtol=1e-4, atol=1e-5)

@@ -36,7 +36,7 @@ CONTRACT = [
     "parameters",
     "peak_memory_mb",
 ]
-EXTRA = ["documents_cut", "documents_dropped"]
+EXTRA = ["documents_cut", "documents_dropped", "random_token_accuracy", "alive_dimensions"]
 OF_THE_MACHINE = ["train_seconds", "tokens_per_second", "peak_memory_mb"]
 TINY = [
     "tokenizer=bytes",

@@ -122,7 +122,6 @@ MODEL = [
     ({"kl_weight": -1.0}, "model.kl_weight of at least 0", -1.0),
     ({"free_bits": math.nan}, "model.free_bits of at least 0", math.nan),
     ({"latent_dropout": 1.0}, "model.latent_dropout in [0, 1)", 1.0),
-    ({"token_dropout": -0.5}, "model.token_dropout in [0, 1)", -0.5),
     ({"unit_dropout": math.nan}, "model.unit_dropout in [0, 1)", math.nan),
     ({"logit_scale": 0.0}, "model.logit_scale above 0", 0.0),
     ({"max_length": 254}, "model.max_length as a multiple of the product of model.strides (4)", 254),
@@ -178,6 +177,18 @@ def test_checks_run_when_a_config_is_composed():
     [
         {},
         {"corpus": None},
+def test_corruption_that_moves_tokens_between_blocks():
+    alignment = r"with model\.latent=chunk, whose blocks stay where they are, received"
+    with pytest.raises(ValueError, match=rf"expected corruption\.drop=0 {alignment} 0\.1"):
+        composed("training.corruption.drop=0.1")
+    with pytest.raises(ValueError, match=rf"expected corruption\.shuffle of at most 4 {alignment} 5"):
+        composed("training.corruption.shuffle=5")
+    rates = ["training.corruption.mask=0.1", "training.corruption.substitute=0.2", "training.corruption.shuffle=4"]
+    assert composed(*rates).training.corruption == settings.CorruptionConfig(mask=0.1, substitute=0.2, shuffle=4)
+    rates = ["training.corruption.drop=0.1", "training.corruption.shuffle=50"]
+    assert composed("model=vector", *rates).training.corruption == settings.CorruptionConfig(drop=0.1, shuffle=50)
+
+
         {"corpus": {"kind": "other"}},
         {"corpus": {"kind": "text", "typo": 1}},
         {"corpus": {"kind": "text"}, "model": {"typo": 1}},

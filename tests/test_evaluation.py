@@ -7,14 +7,19 @@ import pytest
 
 from textae import evaluation
 from textae.codec import Reconstructed
-from textae.evaluation import evaluate
+from textae.evaluation import evaluate, random_token_accuracy
 from textae.tokenizers import train_tokenizer
 
 
 class Known:
-    """A codec that answers with changed ids: an x becomes a y; it cuts at 8 tokens, and drops what begins with #."""
+    """A codec that answers with changed ids: an x becomes a y; it cuts at 8 tokens, and drops what begins with #.
 
-    def reconstruct(self, documents):
+    Its latents are a row for each document: its ids' number, and nothing.
+    """
+
+    def reconstruct(self, documents, corruption=None, observe=None):
+        if observe is not None:
+            observe(np.array([[len(ids), 0.0] for ids in documents], np.float32))
         x, y, mark = (ord(c) + 2 for c in "xy#")
         found = []
         for ids in documents:
@@ -25,7 +30,8 @@ class Known:
             answer = np.where(kept == x, y, kept)
             right = np.concatenate([answer == kept, [len(kept) == len(ids)], np.zeros(len(ids) - len(kept), bool)])
             nats = np.where(np.append(answer == kept, True), 0.5, 2.0).astype(np.float32)
-            found.append(Reconstructed(answer, right, nats, 4 * -(-len(nats) // 4)))
+            encoded = None if corruption is None else corruption(kept, len(kept))[0]
+            found.append(Reconstructed(answer, right, nats, 4 * -(-len(nats) // 4), encoded))
         return found
 
 
@@ -53,6 +59,10 @@ def test_figures(known, monkeypatch, characters):
     assert metrics["latent_floats_per_token"] == pytest.approx((4 + 4 + 4 + 8) / 20)
     assert metrics["cer"] == pytest.approx((1 + 3) / 16)
     np.testing.assert_allclose(found.scores, [1, 0.75, 1, 7 / 11])
+    assert found.lengths.tolist() == [4, 4, 1, 11]
+    np.testing.assert_allclose(found.variance, [np.var([len(text) for text in TEXTS]), 0])
+    assert metrics["alive_dimensions"] == 1
+    assert "cer_before" not in metrics
     assert found.total[:12].tolist() == [4, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0]
     assert found.correct[:12].tolist() == [4, 2, 3, 3, 1, 1, 1, 0, 0, 0, 0, 0]
     shown = known.tokenizer.decode([original for original, _ in found.samples])
@@ -69,3 +79,52 @@ def test_nothing_to_evaluate(known):
 
 def test_no_samples_unless_asked(known):
     assert evaluate(known, TEXTS).samples == []
+
+
+def test_the_error_of_corrupted_texts_stands_beside_what_comes_back(known):
+    def corruption(ids, length):
+        a, c = (ord(letter) + 2 for letter in "ac")
+        return np.where(ids == c, c + 1, np.where(ids == a, 0, ids)), length
+
+    metrics = evaluate(known, ["abc", "axc", "bx"], corruption=corruption).metrics
+    assert metrics["cer_before"] == pytest.approx((2 + 2 + 0) / 8)  # bd, xd, bx
+    assert metrics["cer"] == pytest.approx(2 / 8)  # abc, ayc, by
+
+
+class Half:
+    """A codec that is right for ids below 130 and for the end."""
+
+    def reconstruct(self, documents):
+        self.given = documents
+        return [Reconstructed(ids, np.append(ids < 130, True), np.ones(len(ids) + 1), 4) for ids in documents]
+
+
+def test_random_tokens_have_the_lengths_of_the_documents():
+    half = SimpleNamespace(tokenizer=train_tokenizer("bytes", []), codec=Half())
+    assert random_token_accuracy(half, np.array([1, 1])) == 1
+    lengths = np.arange(1, 2001)
+    found = random_token_accuracy(half, lengths)
+    given = half.codec.given
+    assert len(given) == 500
+    assert [len(ids) for ids in given[:3]] == [0, 4, 8] and len(given[-1]) == 1999
+    everything = np.concatenate(given)
+    assert np.unique(everything).tolist() == list(range(2, 258))
+    assert found == pytest.approx(((everything < 130).sum() + 500) / (len(everything) + 500))
+    assert found == pytest.approx(0.5, abs=0.01)
+    assert random_token_accuracy(half, lengths) == found
+
+
+def test_the_command_with_corruption(answer, trained, data_dir, tmp_path):
+    arguments = [f"run={trained[0]}", f"data_dir={data_dir}"]
+    clean = answer("evaluate", *arguments, f"by_length={tmp_path / 'a.csv'}")
+    assert set(clean) == set(trained[1])
+    for name, value in trained[1].items():
+        assert clean[name] == pytest.approx(value, rel=1e-5), name
+    assert (tmp_path / "a.csv").read_bytes() == (trained[0] / "quality_by_length.csv").read_bytes()
+    corrupted = answer("evaluate", *arguments, "corruption.substitute=0.3")
+    assert set(corrupted) == {*clean, "cer_before"}
+    assert 0.25 < corrupted["cer_before"] < 0.35  # nearly all characters are a byte each
+    assert corrupted["loss"] > clean["loss"]
+    assert corrupted["token_accuracy"] < clean["token_accuracy"]
+    assert corrupted["random_token_accuracy"] == pytest.approx(clean["random_token_accuracy"], rel=1e-5)
+    assert answer("evaluate", *arguments, "corruption.substitute=0.3") == corrupted

@@ -117,7 +117,7 @@ def test_normalizations_have_their_values(small_model):
     )
 
 
-@pytest.mark.parametrize("setting", ["latent_noise", "latent_dropout", "token_dropout", "unit_dropout", "variational"])
+@pytest.mark.parametrize("setting", ["latent_noise", "latent_dropout", "unit_dropout", "variational"])
 @pytest.mark.parametrize("latent", ["chunk", "vector"])
 def test_noise_is_there_in_training_alone(small_model, setting, latent):
     model = small_model(latent=latent, **{setting: True if setting == "variational" else 0.4})
@@ -130,6 +130,36 @@ def test_noise_is_there_in_training_alone(small_model, setting, latent):
     first, second = hidden(True), hidden(True)
     assert np.abs(first - second).max() > 1e-4
     assert np.abs(first - hidden(False)).max() > 1e-4
+
+
+@pytest.mark.parametrize("latent", ["chunk", "vector"])
+def test_a_masked_token_has_no_embedding(small_model, latent):
+    model = small_model(latent=latent)
+    tokens, lengths = text(8, 1)[None].astype(np.int32), np.array([8], np.int32)
+    masked = tokens.copy()
+    masked[0, 3] = 0
+    table = np.array(ops.convert_to_numpy(model.encoder.embedding.embeddings))
+    table[0] = 50
+    model.encoder.embedding.embeddings.assign(table)
+    latents = [ops.convert_to_numpy(model(ids, lengths).latent) for ids in (tokens, masked)]
+    table[tokens[0, 3]] = 0  # as if that token's embedding were zero; it stands there alone
+    assert (tokens == tokens[0, 3]).sum() == 1
+    model.encoder.embedding.embeddings.assign(table)
+    zeroed = ops.convert_to_numpy(model(tokens, lengths).latent)
+    np.testing.assert_allclose(latents[1], zeroed, rtol=1e-5, atol=1e-6)
+    assert np.abs(latents[0] - latents[1]).max() > 1e-3
+
+
+def test_what_is_decoded_may_be_longer_than_what_was_encoded(small_model):
+    model = small_model(latent="vector")
+    tokens, lengths, wanted = text(12, 1)[None].astype(np.int32), np.array([3], np.int32), np.array([12], np.int32)
+    out = model(tokens, lengths, wanted)
+    short = model(tokens[:, :4], lengths)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(out.latent), ops.convert_to_numpy(short.latent), rtol=1e-5, atol=1e-6
+    )
+    expected = model.decode(short.latent, np.array([3], np.int32), 3)
+    np.testing.assert_allclose(ops.convert_to_numpy(out.hidden), ops.convert_to_numpy(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_noise_has_its_size(small_model):

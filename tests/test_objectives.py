@@ -199,6 +199,30 @@ def test_padding_changes_nothing(small_model, kind, gather):
     close(sums_and_gradients(model, *batch([9, 3, 16], 20, 7), gather=gather), expected)
 
 
+@pytest.mark.parametrize("gather", [False, True])
+def test_corrupted_tokens_are_encoded_and_clean_ones_wanted(small_model, gather):
+    if gather and keras.backend.backend() == "jax":
+        pytest.skip("JAX has no shapes that depend on data")
+    model = small_model(latent="vector")
+    tokens, lengths = batch([9, 3, 16], 16, 3)
+    other, fewer = batch([7, 2, 12], 16, 3, seed=4)
+    sums = reconstruction_sums(model, tokens, lengths, True, gather=gather, corruption=lambda *_: (other, fewer))
+    latent = model(other, fewer).latent
+    hidden = model.decode(latent, -(-lengths // 4), 4)
+    rows, embedding, _ = model.output_rows(hidden)
+    logits = ops.convert_to_numpy(rows).astype(np.float64) @ ops.convert_to_numpy(embedding).T
+    nats = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, tokens[..., None], -1)[..., 0]
+    real = np.arange(16) < lengths[:, None]
+    assert float(sums["loss"]) == pytest.approx(nats[real].sum(), rel=1e-5)
+    assert float(sums["tokens"]) == 28
+    blocks = ops.convert_to_numpy(model.decoder.block_logits(latent)).astype(np.float64)
+    told = np.log(np.exp(blocks).sum(1)) - blocks[np.arange(3), -(-lengths // 4) - 1]
+    assert float(sums["blocks_loss"]) == pytest.approx(told.sum(), rel=1e-5)
+    clean = reconstruction_sums(model, tokens, lengths, False, corruption=lambda *_: (other, fewer))
+    assert float(clean["loss"]) == pytest.approx(float(reconstruction_sums(model, tokens, lengths, False)["loss"]))
+    assert abs(float(clean["loss"]) - float(sums["loss"])) > 0.1
+
+
 def test_sums_add_up_over_batches(small_model):
     model = small_model(latent="vector", variational=True)
     tokens, lengths = batch([9, 3, 16], 16, 3)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from textae.corruption import corruption_from
 from textae.objectives import reconstruction_sums
 from textae.optimizers import optimizer
 from textae.steps import ema_decay, training_step
@@ -21,9 +22,9 @@ def batch(seed, rows=3, padded=12):
     return tokens, lengths
 
 
-def make(model, kind="adamw", **settings):
+def make(model, kind="adamw", corruption=None, **settings):
     def objective(tokens, lengths, training):
-        return reconstruction_sums(model, tokens, lengths, training, kl_weight=0.1)
+        return reconstruction_sums(model, tokens, lengths, training, kl_weight=0.1, corruption=corruption)
 
     chosen = keras.optimizers.SGD(0.1) if kind == "sgd" else optimizer(kind)
     return training_step(model, objective, chosen, **settings)
@@ -139,11 +140,15 @@ def test_a_loss_that_is_not_finite_changes_nothing(small_model, accumulate):
     assert not all(np.array_equal(value, step.state()[name]) for name, value in before.items())
 
 
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
-def test_a_step_taken_up_again_goes_on_to_the_bit(small_model, kind):
+@pytest.mark.parametrize(("kind", "xla"), [("adamw", False), ("muon", False), ("adamw", True)])
+def test_a_step_taken_up_again_goes_on_to_the_bit(small_model, kind, xla):
+    rates = {"drop": 0.1, "mask": 0.1, "substitute": 0.2, "shuffle": 2}
+
     def new():
-        changes = {"latent_noise": 0.3, "latent_dropout": 0.2, "token_dropout": 0.2, "unit_dropout": 0.3}
-        return make(small_model(random_weights=False, **changes), kind, accumulate=2, ema=0.99, clip_norm=1.0)
+        changes = {"latent": "vector", "latent_noise": 0.3, "latent_dropout": 0.2, "unit_dropout": 0.3}
+        model = small_model(random_weights=False, **changes)
+        corruption = corruption_from(rates, first_id=2, vocabulary_size=20, seed=model.seeds)
+        return make(model, kind, corruption, accumulate=2, ema=0.99, clip_norm=1.0, xla=xla)
 
     whole = new()
     for number in range(2):

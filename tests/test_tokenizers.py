@@ -95,6 +95,19 @@ def test_words():
     assert train_tokenizer("words", ["b a c"]).vocabulary_size == 6
 
 
+def test_text_begins_after_what_stands_for_no_text_of_its_own(trained):
+    for kind in ("unigram", "bpe"):
+        pieces, first = trained[kind]._processor, trained[kind].first_text_id
+        special = [pieces.is_byte(i) or pieces.is_control(i) or pieces.is_unknown(i) for i in range(330)]
+        assert special == [i < first for i in range(330)]
+    assert {kind: trained[kind].first_text_id for kind in ("bytes", "characters", "words")} == {
+        "bytes": 2, "characters": 258, "words": 3,
+    }  # fmt: skip
+    assert trained["characters"].decode([[258], [trained["characters"].vocabulary_size - 1]])[0] == " "
+    assert train_tokenizer("characters", ["abc"], 258).first_text_id == 2
+    assert train_tokenizer("words", ["abc"], 3).first_text_id == 2
+
+
 def test_the_words_counted_are_bounded(monkeypatch):
     monkeypatch.setattr(tokenizers, "COUNTED_WORDS", 20)
     words = train_tokenizer("words", [f"often rare{i} seldom{i % 3}" for i in range(500)], 4)

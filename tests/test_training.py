@@ -22,12 +22,14 @@ from textae.training import MAY_CHANGE, TrainingState, fit
 METRICS = {
     "loss", "token_accuracy", "exact_match", "bleu", "sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1",
     "rouge2", "cer", "wer", "latent_floats_per_token", "documents", "tokens", "examples_seen", "steps",
-    "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb",
+    "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb", "random_token_accuracy", "alive_dimensions",
 }  # fmt: skip
 TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
 NOISY = {
     "model.latent_noise": 0.2,
-    "model.token_dropout": 0.1,
+    "training.corruption.mask": 0.1,
+    "training.corruption.substitute": 0.2,
+    "training.corruption.shuffle": 2,
     "model.unit_dropout": 0.1,
     "training.ema": 0.9,
     "training.accumulate": 2,
@@ -51,7 +53,7 @@ def test_what_a_run_leaves(trained):
     names = {entry.name for entry in folder.iterdir()}
     assert names - {rundir.LOCK} == {
         rundir.CONFIG, rundir.ENVIRONMENT, rundir.TOKENIZER, rundir.WEIGHTS, rundir.LAST, rundir.METRICS,
-        rundir.HISTORY, "train", "validation", "test",
+        rundir.HISTORY, rundir.BY_LENGTH, "train", "validation", "test",
     }  # fmt: skip
     assert json.loads((folder / rundir.METRICS).read_text()) == metrics
     assert set(metrics) >= METRICS
@@ -62,6 +64,11 @@ def test_what_a_run_leaves(trained):
     history = (folder / rundir.HISTORY).read_text().splitlines()
     assert len(history) == 4
     assert [line.split(",")[0] for line in history] == ["step", "5", "10", "12"]
+    lines = [line.split(",") for line in (folder / rundir.BY_LENGTH).read_text().splitlines()]
+    assert lines[0] == ["low", "high", "documents", "token_accuracy", "exact_match", "sentence_bleu4"]
+    assert sum(int(line[2]) for line in lines[1:]) == metrics["documents"]
+    assert 1 <= metrics["alive_dimensions"] <= 16
+    assert not [name for name in metrics if name.startswith(("corrupted_", "cer_"))]
     environment = read_json(folder / rundir.ENVIRONMENT)
     assert environment["backend"] == keras.backend.backend()
     assert environment["vocabulary_size"] == 258
@@ -117,7 +124,12 @@ def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, changes, t
     whole = trained[0]
     if changes:
         whole = tmp_path / "whole"
-        fit(config, whole)
+        metrics = fit(config, whole)
+        # of 20 % substituted and 10 % masked bytes next to none is what it was; moving some changes the rest
+        assert 0.3 < metrics["corrupted_cer_before"] < 0.8
+        assert metrics["corrupted_token_accuracy"] < metrics["token_accuracy"]
+        assert {"corrupted_cer", "corrupted_bleu", "corrupted_loss"} < set(metrics)
+        assert "cer_before" not in metrics
     for steps in (3, 10):
         with monkeypatch.context() as patch:
             stop_after(patch, steps)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from textae import rundir
 from textae.codec import Codec
 from textae.config import Config, from_mapping
+from textae.corruption import Corruption, corruption_from
 from textae.model import Autoencoder, build
 from textae.rundir import RunDir
 from textae.tokenizers import Tokenizer, load_tokenizer
@@ -60,6 +63,15 @@ class TextAutoencoder:
         """Return each text's reconstruction error: mean cross-entropy of its tokens, in nats, float64 (texts,)."""
         found = self._answering.reconstruct(self.tokenizer.encode(list(texts)))
         return np.array([document.nats.mean(dtype=np.float64) for document in found])
+
+    def corruption(self, settings: Mapping[str, Any]) -> Corruption | None:
+        """Return what corrupts ids as training does, a repeatable sequence from its start; None for no corruption."""
+        return corruption_from(
+            settings,
+            first_id=self.tokenizer.first_text_id,
+            vocabulary_size=self.tokenizer.vocabulary_size,
+            seed=keras.random.SeedGenerator(self.config.training.seed),
+        )
 
 
 def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:

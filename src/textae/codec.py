@@ -29,12 +29,14 @@ class Reconstructed:
 
     ids: without the end. correct: for each token of the document, its end last, whether it came back at its place.
     nats: the cross-entropy of each token that was encoded. latents: how many numbers the document became.
+    encoded: the ids that were encoded, without the end, where they are corrupted ones; a masked one is 0.
     """
 
     ids: np.ndarray
     correct: np.ndarray
     nats: np.ndarray
     latents: int
+    encoded: np.ndarray | None = None
 
 
 class Codec:
@@ -112,20 +114,36 @@ class Codec:
                 out[document].append((first, self._text(ids[i], ends[i], int(counts[i]), last)))
         return [np.concatenate([ids for _, ids in sorted(found, key=lambda f: f[0])]) for found in out]
 
-    def reconstruct(self, documents: Sequence[np.ndarray]) -> list[Reconstructed | None]:
+    def reconstruct(
+        self,
+        documents: Sequence[np.ndarray],
+        corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+        observe: Callable[[np.ndarray], None] | None = None,
+    ) -> list[Reconstructed | None]:
         """Encode and decode documents and compare; None for one that `long_documents: drop` leaves out.
 
         Of a document that is cut, the tokens beyond `max_length` count as wrong.
+
+        Args:
+            documents: ids, without the end.
+            corruption: gives the (ids, lengths) that are encoded in place of a batch's own.
+            observe: is shown all latents, (rows, latent_size) of each batch, before noise is added.
         """
         batches = self._batches(documents, self.long_documents)
         found: list[list[tuple]] = [[] for _ in documents]
         for batch in batches.epoch(0):
-            latents = self._encode(batch.tokens, batch.lengths)
+            encoded, lengths = batch.tokens, batch.lengths
+            if corruption is not None:
+                encoded, lengths = map(ops.convert_to_numpy, corruption(encoded, lengths))
+            latents = self._encode(encoded, lengths)
+            true = np.asarray(-(-batch.lengths // self.model.stride), np.int32)
+            if observe is not None:
+                own = true > 0 if self._vector else np.arange(latents.shape[1]) < true[:, None]
+                observe(latents[own])
             if self.latent_noise:
                 latents = latents + np.float32(self.latent_noise) * self.random.standard_normal(
                     latents.shape, np.float32
                 )
-            true = np.asarray(-(-batch.lengths // self.model.stride), np.int32)
             counts, ids, ends, nats = self._decoded(latents, true, batch.tokens)
             for row, document in self._rows(batch):
                 start, length = int(batch.starts[row]), int(batch.lengths[row])
@@ -137,17 +155,24 @@ class Codec:
                 shared = min(length, len(answered))
                 right[:shared] = tokens[:shared] == answered[:shared]
                 size = self.model.latent_size * (1 if self._vector else int(true[row]))
-                found[document].append((start, text, right, nats[row][:length].copy(), size))
+                seen = encoded[row, : lengths[row] - bool(last)].copy() if corruption is not None else None
+                found[document].append((start, text, right, nats[row][:length].copy(), size, seen))
         return [self._joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     def _joined(self, document: np.ndarray, parts: list[tuple]) -> Reconstructed:
         parts.sort(key=lambda part: part[0])
-        _, texts, rights, nats, sizes = zip(*parts, strict=True)
+        _, texts, rights, nats, sizes, seen = zip(*parts, strict=True)
         right = np.concatenate(rights)
         missing = np.zeros(len(document) + 1 - len(right), bool)
         if len(missing):  # cut: what stood there was not encoded, and the end was answered too early
             right[-1] = False
-        return Reconstructed(np.concatenate(texts), np.concatenate([right, missing]), np.concatenate(nats), sum(sizes))
+        return Reconstructed(
+            np.concatenate(texts),
+            np.concatenate([right, missing]),
+            np.concatenate(nats),
+            sum(sizes),
+            None if seen[0] is None else np.concatenate(seen),
+        )
 
     def _batches(self, documents: Sequence[np.ndarray], long_documents: str) -> Batches:
         return Batches(

@@ -314,6 +314,18 @@ def run_config(run: str) -> Any:
     return config
 
 
+def corpus_of(options: Any, trained_with: Any) -> Any:
+    """Return the corpus that a command was given, or that of the run, prepared.
+
+    Raises:
+        ValueError, FileNotFoundError: what is wrong with it.
+    """
+    from textae.corpora import open_corpus
+
+    corpus = options.corpus if options.corpus.kind != "run" else trained_with.corpus
+    return open_corpus(corpus.kind, Path(options.data_dir) / "corpora", **corpus.settings())
+
+
 def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     r"""Yield the lines of UTF-8 text, split at "\n" alone and without it; a last line may lack it.
 
@@ -349,15 +361,15 @@ def open_input(name: str | None) -> BinaryIO:
     return path.open("rb")
 
 
-def check_output(name: str | None) -> None:
-    """Raise a ValueError if a file of that name cannot be written."""
+def check_output(name: str | None, key: str = "output") -> None:
+    """Raise a ValueError if a file of that name, given as `key`, cannot be written."""
     if name is None or name == "-":
         return
     path = Path(name)
     if not path.parent.is_dir():
-        raise ValueError(f"output: expected the folder {path.parent} to exist, found none")
+        raise ValueError(f"{key}: expected the folder {path.parent} to exist, found none")
     if path.is_dir():
-        raise ValueError(f"output: expected the name of a file, found the folder {path}")
+        raise ValueError(f"{key}: expected the name of a file, found the folder {path}")
 
 
 @contextmanager

@@ -228,7 +228,6 @@ class ModelConfig:
     variational: bool = False
     kl_weight: float = 0.001
     free_bits: float = 0.5
-    token_dropout: float = 0.0
     unit_dropout: float = 0.0
     tie_embeddings: bool = True
     output: OutputKind = OutputKind.dot
@@ -257,7 +256,7 @@ class ModelConfig:
         _at_least("model.latent_size", self.latent_size, 1)
         for name in ("latent_noise", "kl_weight", "free_bits"):
             _at_least(f"model.{name}", getattr(self, name), 0)
-        for name in ("latent_dropout", "token_dropout", "unit_dropout"):
+        for name in ("latent_dropout", "unit_dropout"):
             _share(f"model.{name}", getattr(self, name))
         _require(self.logit_scale > 0, "model.logit_scale above 0", self.logit_scale)
         stride = math.prod(self.strides)
@@ -266,6 +265,32 @@ class ModelConfig:
             f"model.max_length as a multiple of the product of model.strides ({stride})",
             self.max_length,
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class CorruptionConfig:
+    """What is done to the tokens that are encoded: shares of them, and how many places one moves at most."""
+
+    drop: float = 0.0
+    mask: float = 0.0
+    substitute: float = 0.0
+    shuffle: int = 0
+
+    def __post_init__(self) -> None:
+        shares = {name: getattr(self, name) for name in ("drop", "mask", "substitute")}
+        for name, value in shares.items():
+            _share(f"corruption.{name}", value)
+        total = sum(shares.values())
+        _require(total < 1, "corruption.drop + corruption.mask + corruption.substitute below 1", total)
+        _at_least("corruption.shuffle", self.shuffle, 0)
+
+    def require_alignment(self, model: ModelConfig) -> None:
+        """Raise a ValueError if a model with a latent per block would have to find tokens in other blocks' latents."""
+        if model.latent is LatentKind.chunk:
+            where = "with model.latent=chunk, whose blocks stay where they are"
+            _require(not self.drop, f"corruption.drop=0 {where}", self.drop)
+            stride = math.prod(model.strides)
+            _require(self.shuffle <= stride, f"corruption.shuffle of at most {stride} {where}", self.shuffle)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -291,6 +316,7 @@ class TrainingConfig:
     ema: float = 0.0
     label_smoothing: float = 0.0
     short_first: float = 0.0
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     precision: Precision = Precision.auto
     compile: Compile = Compile.auto
     log_every: int = 20
@@ -349,6 +375,7 @@ class Config:
             f"training.batch_tokens of at least model.max_length ({self.model.max_length})",
             self.training.batch_tokens,
         )
+        self.training.corruption.require_alignment(self.model)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -366,6 +393,8 @@ class EvaluateConfig:
     corpus: CorpusConfig = MISSING
     split: str = "test"
     latent_noise: float = 0.0
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
+    by_length: str | None = None
     data_dir: str = "data"
 
     def __post_init__(self) -> None:

@@ -1,30 +1,37 @@
 """`python -m textae.evaluate run=DIR [corpus=text corpus.files=[...]]`: a run's figures on any corpus, as JSON."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from textae.commands import hydra_main, run_config, start_keras
+from textae.commands import check_output, corpus_of, hydra_main, run_config, start_keras
+
+# Figures of metrics.json that say how the run was trained; all others are measured anew.
+OF_TRAINING = ("examples_seen", "steps", "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb")
 
 
 def main(composed: Any) -> None:
-    """Print one JSON object with the keys of metrics.json."""
+    """Print one JSON object with the keys of metrics.json; `by_length=FILE.csv` writes a table besides."""
     from textae.config import resolve
-    from textae.corpora import open_corpus
 
     options = resolve(composed)
     trained_with = run_config(options.run)
-    corpus = options.corpus if options.corpus.kind != "run" else trained_with.corpus
-    opened = open_corpus(corpus.kind, Path(options.data_dir) / "corpora", **corpus.settings())
+    options.corruption.require_alignment(trained_with.model)
+    check_output(options.by_length, "by_length")
+    corpus = corpus_of(options, trained_with)
     start_keras()
     from textae.autoencoder import load
-    from textae.evaluation import evaluate
-    from textae.rundir import METRICS, RunDir, read_json
+    from textae.evaluation import final_evaluation
+    from textae.rundir import METRICS, RunDir, read_json, write_csv
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
     run = RunDir(options.run)
     trained = read_json(run / METRICS) if run.finished else {}
-    metrics = trained | evaluate(autoencoder, opened.texts(options.split)).metrics
+    found = final_evaluation(autoencoder, lambda: corpus.texts(options.split), corruption=asdict(options.corruption))
+    if options.by_length is not None:
+        write_csv(Path(options.by_length), [row._asdict() for row in found.by_length])
+    metrics = {name: trained[name] for name in OF_TRAINING if name in trained} | found.metrics
     print(json.dumps(metrics, indent=2), flush=True)
 
 

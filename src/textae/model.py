@@ -47,7 +47,6 @@ def build(config: Any, vocabulary_size: int, seed: int = 0) -> Autoencoder:
         latent_noise=config.latent_noise,
         latent_dropout=config.latent_dropout,
         variational=config.variational,
-        token_dropout=config.token_dropout,
         unit_dropout=config.unit_dropout,
         tie_embeddings=config.tie_embeddings,
         output=config.output.name,
@@ -129,22 +128,22 @@ class Bottleneck(keras.layers.Layer):
 
 
 class Encoder(keras.layers.Layer):
-    """Token ids (batch, length) -> latents: (batch, length / stride, size) or, for `vector`, (batch, size)."""
+    """Token ids (batch, length) -> latents: (batch, length / stride, size) or, for `vector`, (batch, size).
 
-    def __init__(self, embedding, levels, downsamplers, bottleneck, token_dropout, seed, **kwargs) -> None:
+    Id 0 has no embedding, be it padding or, within a text, a token that is masked.
+    """
+
+    def __init__(self, embedding, levels, downsamplers, bottleneck, **kwargs) -> None:
         super().__init__(**kwargs)
         self.embedding, self.levels, self.downsamplers = embedding, levels, downsamplers
-        self.bottleneck, self.token_dropout, self.seed = bottleneck, token_dropout, seed
+        self.bottleneck = bottleneck
 
     def call(self, tokens: Any, lengths: Any, training: bool = False) -> tuple[Any, Any]:
         """Return the latents and their KL divergence (or None); `lengths` is (batch,), in tokens."""
         values = self.embedding(tokens)
-        if training and self.token_dropout:
-            shape = (*ops.shape(tokens), 1)
-            kept = keras.random.uniform(shape, seed=self.seed) >= self.token_dropout
-            values = values * ops.cast(kept, values.dtype)
         real = real_positions(lengths, ops.shape(values)[1], values.dtype)
-        values = self.levels[0](values * real, real, training=training)
+        seen = real * ops.cast(ops.not_equal(tokens, 0), values.dtype)[:, :, None]
+        values = self.levels[0](values * seen, real, training=training)
         for downsampler, level in zip(self.downsamplers, self.levels[1:], strict=True):
             values = downsampler(values)
             lengths = blocks_of(lengths, downsampler.stride)
@@ -217,7 +216,6 @@ class Autoencoder(keras.Model):
         latent_noise: float = 0.0,
         latent_dropout: float = 0.0,
         variational: bool = False,
-        token_dropout: float = 0.0,
         unit_dropout: float = 0.0,
         tie_embeddings: bool = True,
         output: str = "dot",
@@ -274,8 +272,6 @@ class Autoencoder(keras.Model):
                 self.seeds,
                 name="bottleneck",
             ),
-            token_dropout=token_dropout,
-            seed=self.seeds,
             name="encoder",
         )
         self.decoder = Decoder(
@@ -306,11 +302,15 @@ class Autoencoder(keras.Model):
         if output_bias:
             self.bias = self.add_weight(shape=(vocabulary_size,), initializer="zeros", name="output_bias")
 
-    def call(self, tokens: Any, lengths: Any, training: bool = False) -> Reconstruction:
-        """Encode and decode (batch, length) ids; `length` is a multiple of `stride`, `lengths` (batch,) tokens."""
+    def call(self, tokens: Any, lengths: Any, wanted: Any = None, training: bool = False) -> Reconstruction:
+        """Encode and decode (batch, length) ids; `length` is a multiple of `stride`, `lengths` (batch,) tokens.
+
+        `wanted` (batch,) are the lengths to decode to, where they are not those of what is encoded.
+        """
         latent, kl = self.encoder(tokens, lengths, training=training)
         blocks = ops.shape(tokens)[1] // self.stride
-        hidden = self.decode(latent, blocks_of(lengths, self.stride), blocks, training=training)
+        counts = blocks_of(lengths if wanted is None else wanted, self.stride)
+        hidden = self.decode(latent, counts, blocks, training=training)
         return Reconstruction(hidden, latent, kl, self.decoder.block_logits(latent))
 
     def decode(self, latent: Any, counts: Any, blocks: Any, training: bool = False) -> Any:

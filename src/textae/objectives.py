@@ -129,6 +129,7 @@ def reconstruction_sums(
     label_smoothing: float = 0.0,
     precision: str = "float32",
     gather: bool = False,
+    corruption: Any = None,
 ) -> dict[str, Any]:
     """Return what a training step minimises (`total`) and reports, as sums over a batch's real tokens.
 
@@ -138,8 +139,10 @@ def reconstruction_sums(
         kl_weight, free_bits: weight of the KL divergence, and the nats per dimension below which it is free
             (Kingma et al., arXiv 1606.04934), for variational models.
         gather: project real positions only; needs shapes that may depend on the data.
+        corruption: gives the (ids, lengths) that are encoded in training in place of these, or None.
     """
-    out = model(tokens, lengths, training=training)
+    encoded = corruption(tokens, lengths) if training and corruption is not None else (tokens, lengths)
+    out = model(*encoded, wanted=lengths, training=training)
     length = ops.shape(tokens)[1]
     real = ops.arange(length, dtype="int32")[None, :] < lengths[:, None]
     hidden = ops.reshape(out.hidden, (-1, out.hidden.shape[-1]))

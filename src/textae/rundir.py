@@ -10,6 +10,7 @@
 | checkpoint.safetensors | what training continues from; gone once the run is finished |
 | metrics.json | the figures of the test split; there only when the run finished |
 | metrics.csv | the validation split's figures over the run |
+| quality_by_length.csv | the test split's figures by length of document |
 | train/ validation/ test/ | TensorBoard's events |
 """
 
@@ -39,6 +40,7 @@ LAST = "last.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.json"
 HISTORY = "metrics.csv"
+BY_LENGTH = "quality_by_length.csv"
 LOCK = ".lock"
 
 

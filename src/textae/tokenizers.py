@@ -50,6 +50,7 @@ class Tokenizer:
     pad_id: ClassVar[int] = PAD_ID
     end_id: ClassVar[int] = END_ID
     vocabulary_size: int
+    first_text_id: int  # ids from here on are text of their own, not bytes of a character nor an unknown word
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Give int32 ids for each text, without the end token.
@@ -100,6 +101,8 @@ class Tokenizer:
 class SentencePieceTokenizer(Tokenizer):
     """Unigram or BPE pieces with bytes for what no piece covers."""
 
+    first_text_id = SMALLEST_SENTENCEPIECE
+
     def __init__(self, kind: str, model: bytes):
         import sentencepiece
 
@@ -138,6 +141,7 @@ class BytesTokenizer(Tokenizer):
 
     kind = "bytes"
     vocabulary_size = FIRST_CHARACTER_ID
+    first_text_id = FIRST_BYTE_ID
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         return [np.frombuffer(_encoded(text), np.uint8).astype(np.int32) + FIRST_BYTE_ID for text in texts]
@@ -154,6 +158,7 @@ class CharactersTokenizer(Tokenizer):
     def __init__(self, characters: str):
         self.characters = characters
         self.vocabulary_size = FIRST_CHARACTER_ID + len(characters)
+        self.first_text_id = FIRST_CHARACTER_ID if characters else FIRST_BYTE_ID
         points = np.frombuffer(_encoded(characters, "utf-32-le"), np.uint32)
         if len(np.unique(points)) != len(points):
             raise ValueError(f"a characters tokenizer expects {len(points)} different characters, found repetitions")
@@ -197,6 +202,7 @@ class WordsTokenizer(Tokenizer):
     def __init__(self, words: Sequence[str]):
         self.words = list(words)
         self.vocabulary_size = UNKNOWN_WORD_ID + 1 + len(self.words)
+        self.first_text_id = UNKNOWN_WORD_ID + 1 if self.words else UNKNOWN_WORD_ID
         self._ids = {word: UNKNOWN_WORD_ID + 1 + number for number, word in enumerate(self.words)}
         if len(self._ids) != len(self.words):
             raise ValueError(f"a words tokenizer expects {len(self.words)} different words, found {len(self._ids)}")

@@ -23,7 +23,8 @@ from textae import rundir, schedule
 from textae.autoencoder import TextAutoencoder, load, set_weights
 from textae.batches import Batch, Batches
 from textae.config import Config, flat, to_mapping
-from textae.evaluation import evaluate
+from textae.corruption import corruption_from
+from textae.evaluation import evaluate, final_evaluation
 from textae.interrupts import Interrupted, Interrupts
 from textae.machine import choose_compile, choose_precision, processor
 from textae.model import build
@@ -125,6 +126,12 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     finally:
         keras.config.set_dtype_policy("float32")
     judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
+    corruption = corruption_from(
+        asdict(training.corruption),
+        first_id=tokenizer.first_text_id,
+        vocabulary_size=tokenizer.vocabulary_size,
+        seed=model.seeds,
+    )
     step = training_step(
         model,
         lambda tokens, lengths, in_training: reconstruction_sums(
@@ -137,6 +144,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             label_smoothing=training.label_smoothing,
             precision=precision,
             gather=not xla,
+            corruption=corruption,
         ),
         optimizer(
             training.optimizer.name,
@@ -164,7 +172,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             _train(config, run, batches, step, judge, prepared.validation, state, reporter, interrupts)
         reporter.says("evaluating on the test split")
         kept = load(run.folder)
-        evaluation = evaluate(kept, prepared.corpus.texts("test"), keep=training.samples)
+        evaluation = final_evaluation(kept, lambda: prepared.corpus.texts("test"), keep=training.samples)
         metrics = evaluation.metrics | {
             "examples_seen": state.examples_seen,
             "steps": state.step,
@@ -174,6 +182,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             "peak_memory_mb": peak_memory_mb(),
         }
         reporter.ends(kept, evaluation, metrics, state)
+    rundir.write_csv(run / rundir.BY_LENGTH, [row._asdict() for row in evaluation.by_length])
     rundir.write_json(run / rundir.METRICS, metrics)
     run.remove(rundir.CHECKPOINT)
     return metrics

@@ -1,0 +1,79 @@
+"""Corruption of token ids for denoising: what the encoder sees in place of the text that is to come back.
+
+Written with keras.ops alone, for graphs and for shapes that are not known beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import keras
+from keras import ops
+
+MASK_ID = 0  # that of padding: the encoder sees nothing at its place
+END_ID = 1
+_LAST = 1e9  # a sort key beyond every position
+
+Corruption = Callable[[Any, Any], tuple[Any, Any]]  # (ids, lengths) -> (ids, lengths)
+
+
+def corruption_from(
+    settings: Mapping[str, Any], *, first_id: int, vocabulary_size: int, seed: Any
+) -> Corruption | None:
+    """Return `corrupt` with its settings (`drop`, `mask`, `substitute`, `shuffle`); None where they change nothing."""
+    if not any(settings.values()):
+        return None
+    return partial(corrupt, first_id=first_id, vocabulary_size=vocabulary_size, seed=seed, **settings)
+
+
+def corrupt(
+    tokens: Any,
+    lengths: Any,
+    *,
+    drop: float = 0.0,
+    mask: float = 0.0,
+    substitute: float = 0.0,
+    shuffle: int = 0,
+    first_id: int,
+    vocabulary_size: int,
+    seed: Any,
+) -> tuple[Any, Any]:
+    """Return corrupted ids, (batch, length), and their lengths, (batch,): of the shapes that come in.
+
+    Each token has one fate: it is dropped, masked, substituted or kept. What is left is then shuffled. Padding is
+    never touched, and an end token stays and stays the last one.
+
+    Args:
+        tokens: (batch, length) int32 ids, padded; lengths: (batch,) int32 real tokens of each.
+        drop: share of tokens that are removed; the others close up.
+        mask: share that become `MASK_ID`.
+        substitute: share that become an id drawn evenly from `first_id` to `vocabulary_size` - 1.
+        shuffle: the most places that a token moves: positions plus noise from [0, shuffle + 1) are sorted
+            (Lample et al., arXiv 1711.00043).
+        seed: a `keras.random.SeedGenerator`.
+    """
+    shape = ops.shape(tokens)
+    positions = ops.arange(shape[1], dtype="int32")[None, :]
+    real = positions < lengths[:, None]
+    movable = ops.logical_and(real, ops.not_equal(tokens, END_ID))
+    fate = ops.where(movable, keras.random.uniform(shape, seed=seed), 1.0)
+    if mask:
+        masked = ops.logical_and(fate >= drop, fate < drop + mask)
+        tokens = ops.where(masked, ops.full_like(tokens, MASK_ID), tokens)
+    if substitute:
+        substituted = ops.logical_and(fate >= drop + mask, fate < drop + mask + substitute)
+        drawn = keras.random.randint(shape, first_id, vocabulary_size, dtype="int32", seed=seed)
+        tokens = ops.where(substituted, drawn, tokens)
+    if not drop and not shuffle:
+        return tokens, lengths
+    kept = ops.logical_and(real, fate >= drop)
+    places = ops.cast(ops.cumsum(ops.cast(kept, "int32"), axis=1) - 1, "float32")
+    if shuffle:
+        noise = keras.random.uniform(shape, 0.0, shuffle + 1.0, seed=seed)
+        places = places + ops.where(movable, noise, shuffle + 1.0)  # so that nothing passes the end
+    order = ops.argsort(ops.where(kept, places, _LAST), axis=1)
+    lengths = ops.sum(ops.cast(kept, "int32"), axis=1)
+    tokens = ops.take_along_axis(tokens, order, axis=1)
+    return ops.where(positions < lengths[:, None], tokens, ops.zeros_like(tokens)), lengths
