@@ -154,7 +154,7 @@ def test_a_folder_of_the_user_stays(run):
     refused(run, "train", "model.strides=[]", "hydra.run.dir=mine", says="model.strides")
 
 
-@pytest.mark.parametrize("command", ["evaluate", "reconstruct", "encode output=z.npz", "decode input=z.npz"])
+@pytest.mark.parametrize("command", ["evaluate", "reconstruct", "encode output=z.npz", "decode input=z.npz", "probe"])
 def test_commands_on_what_is_no_run(run, command):
     command, *arguments = command.split()
     refused(run, command, *arguments, says="expected run=..., found none")
@@ -171,6 +171,17 @@ def test_a_run_without_weights(run, trained):
 
 def test_evaluating_a_split_that_there_is_not(run, trained):
     refused(run, "evaluate", f"run={trained[0]}", "split=dev", says="expected split as train, validation or test")
+
+
+def test_evaluating_what_cannot_be(run, trained):
+    folder = f"run={trained[0]}"
+    refused(run, "evaluate", folder, "corruption.drop=0.1", says="expected corruption.drop=0 with model.latent=chunk")
+    refused(run, "evaluate", folder, "by_length=no/a.csv", says="by_length: expected the folder no to exist")
+
+
+def test_probing_without_labels(run, trained, data_dir):
+    says = "corpus text: expected corpus.label=NAME for a corpus with labels, found none"
+    refused(run, "probe", f"run={trained[0]}", f"data_dir={data_dir}", says=says)
 
 
 @pytest.mark.parametrize("command", ["reconstruct", "encode output=z.npz"])

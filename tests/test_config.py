@@ -148,6 +148,16 @@ OTHERS = [
     (settings.TokenizerConfig, {"sample_megabytes": 0.0}, "tokenizer.sample_megabytes of at least 0.001", 0.0),
     (TextConfig, {"validation_share": 1.0}, "corpus.validation_share in [0, 1)", 1.0),
     (TextConfig, {"test_share": -0.1}, "corpus.test_share in [0, 1)", -0.1),
+    *((settings.CorruptionConfig, {n: 1.0}, f"corruption.{n} in [0, 1)", 1.0) for n in ("drop", "mask", "substitute")),
+    (settings.CorruptionConfig, {"shuffle": -1}, "corruption.shuffle of at least 0", -1),
+    (
+        settings.CorruptionConfig,
+        {"drop": 0.5, "mask": 0.25, "substitute": 0.25},
+        "corruption.drop + corruption.mask + corruption.substitute below 1",
+        1.0,
+    ),
+    (settings.ProbeConfig, {"labels": 1}, "labels of at least 2", 1),
+    (settings.ProbeConfig, {"seed": -1}, "seed of at least 0", -1),
     (settings.EvaluateConfig, {"split": "dev"}, "split as train, validation or test", "dev"),
     (settings.EvaluateConfig, {"latent_noise": -1.0}, "latent_noise of at least 0", -1.0),
 ]
@@ -167,16 +177,6 @@ def test_two_groups_that_do_not_fit():
         composed("training.batch_tokens=100")
 
 
-def test_checks_run_when_a_config_is_composed():
-    with pytest.raises(ValueError, match=r"model\.max_length as a multiple .* \(4\), received 30"):
-        composed("model.max_length=30")
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {},
-        {"corpus": None},
 def test_corruption_that_moves_tokens_between_blocks():
     alignment = r"with model\.latent=chunk, whose blocks stay where they are, received"
     with pytest.raises(ValueError, match=rf"expected corruption\.drop=0 {alignment} 0\.1"):
@@ -189,6 +189,16 @@ def test_corruption_that_moves_tokens_between_blocks():
     assert composed("model=vector", *rates).training.corruption == settings.CorruptionConfig(drop=0.1, shuffle=50)
 
 
+def test_checks_run_when_a_config_is_composed():
+    with pytest.raises(ValueError, match=r"model\.max_length as a multiple .* \(4\), received 30"):
+        composed("model.max_length=30")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"corpus": None},
         {"corpus": {"kind": "other"}},
         {"corpus": {"kind": "text", "typo": 1}},
         {"corpus": {"kind": "text"}, "model": {"typo": 1}},

@@ -15,7 +15,7 @@ MODULES = {
 }
 LEAVES = {
     "config", "tokenizers", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
-    "steps", "progress", "rundir", "latentfiles", "tensorboard",
+    "steps", "progress", "rundir", "latentfiles", "tensorboard", "corruption", "dimensions", "probing",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {
@@ -25,7 +25,7 @@ ALLOWED = {
     "codec": {"batches", "model", "objectives"},
     "corpora": {"progress"},
 }
-ENTRY_POINTS = {"train", "evaluate", "reconstruct", "encode", "decode", "commands", "report"}
+ENTRY_POINTS = {"train", "evaluate", "reconstruct", "encode", "decode", "probe", "commands", "report"}
 
 
 def imported(path, depth=None):

@@ -430,6 +430,21 @@ class DecodeConfig:
 
 
 @dataclass(slots=True, kw_only=True)
+class ProbeConfig:
+    """What `textae.probe` takes; labels: how many labelled train documents are used, None: all."""
+
+    run: str = MISSING
+    corpus: CorpusConfig = MISSING
+    labels: int | None = None
+    seed: int = 0
+    data_dir: str = "data"
+
+    def __post_init__(self) -> None:
+        _at_least("labels", self.labels, 2)
+        _at_least("seed", self.seed, 0)
+
+
+@dataclass(slots=True, kw_only=True)
 class ReportConfig:
     """What `textae.report` takes."""
 
@@ -444,6 +459,7 @@ COMMANDS = {
     "reconstruct": ReconstructConfig,
     "encode": EncodeConfig,
     "decode": DecodeConfig,
+    "probe": ProbeConfig,
     "report": ReportConfig,
 }
 

@@ -1,0 +1,49 @@
+"""`python -m textae.probe run=DIR corpus=text corpus.files=[...] corpus.label=NAME`: what a linear classifier reads."""
+
+import json
+from typing import Any
+
+from textae.commands import corpus_of, hydra_main, run_config, start_keras
+
+
+def main(composed: Any) -> None:
+    """Print one JSON object: accuracies on the test split, of frozen latents, of a bag of words and of one answer."""
+    from textae.config import resolve
+
+    options = resolve(composed)
+    corpus = corpus_of(options, run_config(options.run))
+    if not corpus.labelled:
+        raise ValueError(f"corpus {corpus.name}: expected corpus.label=NAME for a corpus with labels, found none")
+    if options.labels is not None and options.labels > corpus.sizes["train"]:
+        raise ValueError(
+            f"expected labels of at most {corpus.sizes['train']}, the documents of train, found {options.labels}"
+        )
+    start_keras()
+    from textae.autoencoder import load
+    from textae.corpora import SPLITS
+    from textae.prepared import in_portions
+    from textae.probing import pooled, probe, sample
+    from textae.progress import Progress
+
+    autoencoder = load(options.run)
+    limits = {"train": options.labels, "validation": options.labels, "test": None}
+    splits = {
+        split: sample(corpus.texts(split), corpus.labels(split), corpus.sizes[split], limits[split], options.seed)
+        for split in SPLITS
+    }
+
+    def encode(texts: list[str]) -> Any:
+        import numpy as np
+
+        features = []
+        with Progress("encoding", len(texts), "documents") as progress:
+            for portion in in_portions(texts):
+                features.append(pooled(autoencoder.encode(portion)))
+                progress.advance(len(portion))
+        return np.concatenate(features)
+
+    print(json.dumps(probe(encode, splits), indent=2), flush=True)
+
+
+if __name__ == "__main__":
+    hydra_main("probe", main)
