@@ -36,6 +36,9 @@ PLACES = {
     "saving": ("textae.training", "_save"),
     "ending": ("textae.reporting:Reporter", "ends"),
 }
+THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
 Ended = namedtuple("Ended", "code errors seconds")  # seconds since the signal, or since the start without one
 
 
@@ -44,6 +47,7 @@ class Forks:
 
     def __init__(self):
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        environment |= dict.fromkeys(THREADS, "1")  # a library that starts threads when it loads cannot be forked
         self.server = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,

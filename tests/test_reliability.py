@@ -15,8 +15,13 @@ NAMED = re.findall(r"`(tests/\w+\.py)::(\w+)`", (ROOT / "docs" / "reliability.md
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LINES = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
 REQUIREMENTS = [Requirement(line) for lines in LINES for line in lines]
-OWN_NAMES = {"google": "protobuf", "yaml": "PyYAML", "hydra": "hydra-core"}  # where a package is called otherwise
-OPTIONAL = {"jax", "onnx", "onnxruntime", "tf2onnx", "torch"}
+OWN_NAMES = {
+    "sklearn": "scikit-learn",
+    "google": "protobuf",
+    "yaml": "PyYAML",
+    "hydra": "hydra-core",
+}  # where a package is called otherwise
+OPTIONAL = {"hydra_plugins", "jax", "joblib", "onnx", "onnxruntime", "optuna", "tf2onnx", "torch"}
 
 
 def functions_of(path):

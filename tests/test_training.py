@@ -169,7 +169,7 @@ def test_another_configuration_is_refused(trained, tiny_config):
 
 def test_what_may_change(trained, tiny_config):
     changes = {"training.log_every": 3, "training.checkpoint_minutes": 9.0, "data_dir": "elsewhere"}
-    changes |= {"training.on_nonfinite": "skip"}
+    changes |= {"training.on_nonfinite": "skip", "objective": "bleu"}
     assert set(changes) | {"training.resume"} == MAY_CHANGE
     assert fit(tiny_config(**changes), trained[0]) == trained[1]
 

@@ -166,7 +166,10 @@ def fail(line: str, code: int, error: BaseException | None = None) -> int:
         import traceback
 
         traceback.print_exception(error)
-    print(f"textae: {line}", file=sys.stderr, flush=True)
+    shown = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in line
+    )  # one line, whatever it is
+    print(f"textae: {shown}", file=sys.stderr, flush=True)
     return code
 
 
