@@ -99,7 +99,16 @@ def whole(forks, place, settings):
 
 def drawn(draw):
     """A moment to kill a process in."""
-    places = {"step": 8, "evaluation": 4, "writing": 25, "renaming": 35, "flushing": 9, "saving": 8, "ending": 1}
+    places = {
+        "step": 8,
+        "judging": 3,
+        "evaluation": 1,
+        "writing": 25,
+        "renaming": 35,
+        "flushing": 9,
+        "saving": 8,
+        "ending": 1,
+    }
     places |= {"preparing": 1, "tokenizer": 1, "tokens": 1, "building": 2, "validation": 3}
     name = draw.choice(sorted(places))
     return {
@@ -135,9 +144,9 @@ def test_killed_runs_go_on_to_the_bit(forks, place, settings, whole):
 SIGNALS = [
     ("step", 1, signal.SIGTERM),
     ("step", 4, signal.SIGINT),
-    ("evaluation", 1, signal.SIGTERM),
+    ("judging", 1, signal.SIGTERM),
     ("saving", 2, signal.SIGINT),
-    ("evaluation", 2, signal.SIGTERM),
+    ("evaluation", 1, signal.SIGTERM),
     ("ending", 1, signal.SIGINT),
 ]
 

@@ -22,7 +22,10 @@ _TYPES = {  # OmegaConf's words for what a value should have been, and ours
 def cause(error: BaseException) -> str:
     """Return an error's message as one line, with that of its cause where it adds something."""
     lead = _shorten(str(error))
-    detail = _shorten(str(error.__cause__)) if error.__cause__ is not None else ""
+    reason = error.__cause__
+    if isinstance(reason, OSError) and reason.strerror:
+        reason = reason.strerror  # without its number
+    detail = _shorten(str(reason)) if reason is not None else ""
     return lead if detail in lead else f"{lead}: {detail}"
 
 
