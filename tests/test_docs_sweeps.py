@@ -12,8 +12,8 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 SMALLER = [
-    "tokenizer=bytes", "model.max_length=32", "training.max_steps=2", "training.batch_tokens=256",
-    "training.buckets=1", "training.warmup_steps=1", "training.validation_documents=5",
+    "tokenizer=bytes", "tokenizer.vocabulary_size=null", "model.max_length=32", "training.max_steps=2",
+    "training.batch_tokens=256", "training.buckets=1", "training.warmup_steps=1", "training.validation_documents=5",
 ]  # fmt: skip
 # All commands of a page in one process, which loads TensorFlow once.
 RUN = """
