@@ -15,6 +15,7 @@ from textae.latentstats import LatentStatistics
 from textae.reporting import Reporter, _compared
 from textae.rundir import RunDir
 from textae.tokenizers import train_tokenizer
+from textae.training import TrainingState
 
 JUDGED = {
     "loss", "token_accuracy", "exact_match", "bleu", "cer", "wer", "rouge1", "rouge2", "sentence_bleu2",
@@ -36,14 +37,16 @@ def test_scalars_of_train_and_validation_share_a_chart(trained):
         "loss", "token_accuracy", "gradient_norm", "learning_rate", "tokens_per_second"
     }  # fmt: skip
     assert [event.step for event in train.Scalars("loss")] == [4, 8, 12]
-    assert set(validation.Tags()["scalars"]) == JUDGED
+    assert set(validation.Tags()["scalars"]) == JUDGED | {"alive_dimensions"}
     history = list(csv.DictReader((folder / "metrics.csv").open(encoding="utf-8")))
     for tag in JUDGED:
         written = [(event.step, event.value) for event in validation.Scalars(tag)]
         assert written == [(int(row["step"]), pytest.approx(float(row[tag]), rel=1e-6)) for row in history]
     shown = {tag.removeprefix("run/"): test.Scalars(tag)[0].value for tag in test.Tags()["scalars"]}
     assert shown == {name: pytest.approx(value, rel=1e-6) for name, value in metrics.items()}
-    assert {tag for tag in test.Tags()["scalars"] if "/" not in tag} == JUDGED | {"tokens_per_second"}
+    assert {tag for tag in test.Tags()["scalars"] if "/" not in tag} == JUDGED | {
+        "alive_dimensions", "random_token_accuracy", "tokens_per_second"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
@@ -65,7 +68,7 @@ def test_weights_are_counted_whole_or_in_part(trained, tiny_config, tmp_path, mo
     monkeypatch.setattr("textae.reporting.WEIGHTS_COUNTED", 1000)
     weight = SimpleNamespace(value=np.arange(2500.0).reshape(50, 50))
     judge = SimpleNamespace(model=SimpleNamespace(stride=1, named_weights=lambda: {"w": weight}))
-    with Reporter(RunDir(tmp_path), tiny_config(), 0) as reporter:
+    with Reporter(RunDir(tmp_path), tiny_config(), TrainingState()) as reporter:
         reporter._pictures(judge, evaluated(), 1, "validation")
     counted = read(tmp_path / "validation").Histograms("weights/w")[0].histogram_value
     assert (counted.num, counted.min, counted.max) == (834, 0, 2499)
@@ -77,19 +80,19 @@ def evaluated(kl=None):
     row = SimpleNamespace(low=0, high=None, documents=1, token_accuracy=1.0, exact_match=1.0, sentence_bleu4=1.0)
     points = Points([np.zeros(3), np.ones(3)], [0, 2], ["first", "third"], [5, 7], [0.5, 1.0])
     one = np.ones(1, np.int64)
-    return Evaluation({}, [row], one, one, np.ones(1), latents, [], points)
+    return Evaluation({}, [row], one, one, np.ones(1), one, latents, [], points)
 
 
 def test_a_variational_model_shows_its_divergence(tiny_config, tmp_path):
     judge = SimpleNamespace(model=SimpleNamespace(stride=1, named_weights=dict))
-    with Reporter(RunDir(tmp_path), tiny_config(), 0) as reporter:
+    with Reporter(RunDir(tmp_path), tiny_config(), TrainingState()) as reporter:
         reporter._pictures(judge, evaluated(np.ones((3, 3), np.float32)), 1, "test")
     assert set(read(tmp_path / "test").Tags()["images"]) == FIGURES | {"latent_kl"}
 
 
 def test_points_have_text_and_label(tiny_config, tmp_path):
     corpus = SimpleNamespace(labelled=True, labels=lambda split: iter(["good", "left out", "bad", "beyond"]))
-    with Reporter(RunDir(tmp_path), tiny_config(), 0) as reporter:
+    with Reporter(RunDir(tmp_path), tiny_config(), TrainingState()) as reporter:
         reporter._points(evaluated(), corpus, 9)
         reporter._points(evaluated(), SimpleNamespace(labelled=False), 10)
     folder = tmp_path / "test" / "projector"
@@ -149,7 +152,7 @@ def test_words_are_shown_apart():
 def test_the_last_lines_say_what_opens_the_run(tiny_config, tmp_path, capsys):
     metrics = dict.fromkeys(("loss", "token_accuracy", "exact_match", "bleu", "cer"), 0.5)
     judge = SimpleNamespace(model=SimpleNamespace(stride=1, named_weights=dict))
-    with Reporter(RunDir(tmp_path), tiny_config(), 0) as reporter:
+    with Reporter(RunDir(tmp_path), tiny_config(), TrainingState()) as reporter:
         state = SimpleNamespace(step=3, best_step=2)
         reporter.ends(judge, evaluated(), metrics, state, SimpleNamespace(labelled=False))
     said = capsys.readouterr()
