@@ -21,7 +21,7 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-# Where a process may be met: module, name, and whether it is met there at once or a moment later.
+# Where a process may be met: the module (and the class in it), and the name of what it calls there.
 PLACES = {
     "preparing": ("textae.corpora.preparing", "_write_examples"),
     "tokenizer": ("textae.prepared", "train_tokenizer"),

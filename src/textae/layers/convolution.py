@@ -23,8 +23,8 @@ def convolve(inputs: Any, kernel: Any, stride: int = 1) -> Any:
     """Return (batch, ceil(length / stride), filters): the convolution with padding `same`.
 
     `kernel` is (kernel_size, channels, filters). Where it is no longer than the stride, and always on TensorFlow,
-    it is one product of each step's window: TensorFlow's own convolutions take up to three times as long as their
-    arithmetic, most of it in the gradient of the kernel; docs/speed.md has the measurement.
+    it is one product of each step's window: there the gradient of a convolution's kernel over short sequences takes
+    twice as long as its arithmetic; docs/speed.md has the measurement.
     """
     taps, channels, filters = kernel.shape
     if taps > stride and keras.backend.backend() != "tensorflow":
