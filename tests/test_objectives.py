@@ -199,6 +199,24 @@ def test_padding_changes_nothing(small_model, kind, gather):
     close(sums_and_gradients(model, *batch([9, 3, 16], 20, 7), gather=gather), expected)
 
 
+def test_random_tokens_go_in_and_are_wanted(small_model):
+    model = small_model(latent="vector")
+    tokens, lengths = batch([9, 3, 16], 16, 3)
+    others = batch([9, 3, 16], 16, 3, seed=4)[0]
+    expected = float(reconstruction_sums(model, others, lengths, True)["loss"])
+    found = reconstruction_sums(model, tokens, lengths, True, random_tokens=lambda _, lengths: (others, lengths))
+    assert float(found["loss"]) == pytest.approx(expected)
+    seen = []
+    reconstruction_sums(
+        model, tokens, lengths, True,
+        random_tokens=lambda _, lengths: (others, lengths), corruption=lambda *given: seen.append(given) or given,
+    )  # fmt: skip
+    assert seen[0][0] is others  # corrupted in their turn
+    clean = reconstruction_sums(model, tokens, lengths, False, random_tokens=lambda _, lengths: (others, lengths))
+    assert float(clean["loss"]) == pytest.approx(float(reconstruction_sums(model, tokens, lengths, False)["loss"]))
+    assert abs(float(clean["loss"]) - expected) > 0.1
+
+
 @pytest.mark.parametrize("gather", [False, True])
 def test_corrupted_tokens_are_encoded_and_clean_ones_wanted(small_model, gather):
     if gather and keras.backend.backend() == "jax":

@@ -386,6 +386,7 @@ class TrainingConfig:
     ema: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
     label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
     short_first: float = 0.0  # share of the first epoch during which texts grow longer
+    random_tokens: float = 0.0  # share of tokens that become others, drawn evenly, in the text and in what is wanted
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
     precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
     compile: Compile = Compile.auto  # how a step is compiled; auto: what is faster
@@ -424,7 +425,7 @@ class TrainingConfig:
             _at_least(f"training.{name}", getattr(self, name), 0)
         _above("training.learning_rate", self.learning_rate, 3e38)
         _share("training.final_learning_rate", self.final_learning_rate, below_one=False)
-        for name in ("beta_1", "beta_2", "ema", "label_smoothing", "short_first"):
+        for name in ("beta_1", "beta_2", "ema", "label_smoothing", "short_first", "random_tokens"):
             _share(f"training.{name}", getattr(self, name))
         _above("training.clip_norm", self.clip_norm, 3e38)
 

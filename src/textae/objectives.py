@@ -141,6 +141,7 @@ def reconstruction_sums(
     label_smoothing: float = 0.0,
     precision: str = "float32",
     gather: bool = False,
+    random_tokens: Any = None,
     corruption: Any = None,
 ) -> dict[str, Any]:
     """Return what a training step minimises (`total`) and reports, as sums over a batch's real tokens.
@@ -151,8 +152,11 @@ def reconstruction_sums(
         kl_weight, free_bits: weight of the KL divergence, and the nats per dimension below which it is free
             (Kingma et al., arXiv 1606.04934), for variational models.
         gather: project real positions only; needs shapes that may depend on the data.
-        corruption: gives the (ids, lengths) that are encoded in training in place of these, or None.
+        random_tokens: gives the (ids, lengths) that training goes by in place of these, or None.
+        corruption: gives the (ids, lengths) that are encoded in training in place of those, or None.
     """
+    if training and random_tokens is not None:
+        tokens, lengths = random_tokens(tokens, lengths)
     encoded = corruption(tokens, lengths) if training and corruption is not None else (tokens, lengths)
     out = model(*encoded, wanted=lengths, training=training)
     length = ops.shape(tokens)[1]

@@ -150,11 +150,14 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     finally:
         keras.config.set_dtype_policy("float32")
     judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
-    corruption = corruption_from(
-        asdict(training.corruption),
-        first_id=tokenizer.first_text_id,
-        vocabulary_size=tokenizer.vocabulary_size,
-        seed=model.seeds,
+    random_tokens, corruption = (
+        corruption_from(
+            settings,
+            first_id=tokenizer.first_text_id,
+            vocabulary_size=tokenizer.vocabulary_size,
+            seed=model.seeds,
+        )
+        for settings in ({"substitute": training.random_tokens}, asdict(training.corruption))
     )
     step = training_step(
         model,
@@ -168,6 +171,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             label_smoothing=training.label_smoothing,
             precision=precision,
             gather=not xla,
+            random_tokens=random_tokens,
             corruption=corruption,
         ),
         optimizer(
