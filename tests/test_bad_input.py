@@ -316,11 +316,11 @@ def test_a_run_with_something_else_in_a_file(broken, name, content):
     refuses(broken)
 
 
-@pytest.mark.parametrize("found", [0, 2, 99, "1", None, [1], 1.5])
+@pytest.mark.parametrize("found", [0, 1, 99, "2", None, [1], 1.5])
 def test_a_run_of_another_format(broken, found):
     environment = read_json(broken / rundir.ENVIRONMENT)
     write_json(broken / rundir.ENVIRONMENT, environment | {"format": found, "versions": {"textae": "9.9"}})
-    message = refuses(broken, rf"expected a run folder of format 1, found {re.escape(repr(found))}")
+    message = refuses(broken, rf"expected a run folder of format 2, found {re.escape(repr(found))}")
     assert "it was written by textae 9.9, use that version for it" in message
 
 

@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_named_and_left_out(runs, capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert said[0].startswith(f"left out: {runs / 'a' / METRICS} is damaged")
-    assert "format 1, found 99" in said[1]
+    assert "format 2, found 99" in said[1]
 
 
 def test_the_best_run_comes_first_and_unfinished_ones_last(runs):

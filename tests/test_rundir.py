@@ -84,7 +84,7 @@ def test_the_configuration_comes_back(tmp_path):
     run = RunDir(tmp_path / "new" / "run")
     run.create(CONFIG, {"python": "3"})
     assert run.config() == CONFIG
-    assert read_json(run / rundir.ENVIRONMENT) == {"format": 1, "python": "3"}
+    assert read_json(run / rundir.ENVIRONMENT) == {"format": 2, "python": "3"}
     assert "ünïcode" in (run / rundir.CONFIG).read_text(encoding="utf-8")
     assert not run.finished
     write_json(run / rundir.METRICS, {"loss": 1.0})
@@ -100,7 +100,7 @@ def test_what_is_no_run_folder(tmp_path):
     with pytest.raises(ValueError, match=r"with environment\.json, found none"):
         RunDir(tmp_path).config()
     write_json(tmp_path / rundir.ENVIRONMENT, {"format": 99})
-    with pytest.raises(ValueError, match="of format 1, found 99"):
+    with pytest.raises(ValueError, match="of format 2, found 99"):
         RunDir(tmp_path).config()
 
 

@@ -368,15 +368,15 @@ class TrainingConfig:
     """How long, how fast, and what is kept."""
 
     seed: int = 0  # of weights, order and noise
-    max_steps: int | None = 300  # updates after which training ends; null: no limit, here and in the next two
+    max_steps: int | None = 200  # updates after which training ends; null: no limit, here and in the next two
     max_epochs: float | None = None  # passes over the train split after which it ends
     max_minutes: float | None = None  # minutes after which it ends
     batch_tokens: int = 4096  # positions of a batch, padding included
     buckets: int = 32  # how many padded lengths there are at most
     optimizer: OptimizerKind = OptimizerKind.adamw  # how weights are updated
-    learning_rate: float = 0.002  # the highest one
+    learning_rate: float = 0.001  # the highest one
     schedule: Schedule = Schedule.cosine  # how the learning rate falls after the warm-up
-    warmup_steps: int = 50  # updates over which the learning rate rises
+    warmup_steps: int = 20  # updates over which the learning rate rises
     final_learning_rate: float = 0.02  # share of the learning rate that is left at the end
     weight_decay: float = 0.0  # what weights lose in an update, in learning rates
     beta_1: float = 0.9  # memory of the gradients' mean
@@ -386,6 +386,7 @@ class TrainingConfig:
     ema: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
     label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
     short_first: float = 0.0  # share of the first epoch during which texts grow longer
+    transposed_start: bool = True  # the decoder begins as the transpose of the encoder, not with weights of its own
     random_tokens: float = 0.0  # share of tokens that become others, drawn evenly, in the text and in what is wanted
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
     precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster

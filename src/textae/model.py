@@ -140,7 +140,7 @@ class Encoder(keras.layers.Layer):
 
     def call(self, tokens: Any, lengths: Any, training: bool = False) -> tuple[Any, Any]:
         """Return the latents and their KL divergence (or None); `lengths` is (batch,), in tokens."""
-        values = self.embedding(tokens)
+        values = self.embedding(tokens) * math.sqrt(self.embedding.output_dim)  # of mean square 1, as all that follows
         real = real_positions(lengths, ops.shape(values)[1], values.dtype)
         seen = real * ops.cast(ops.not_equal(tokens, 0), values.dtype)[:, :, None]
         values = self.levels[0](values * seen, real, training=training)

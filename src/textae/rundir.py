@@ -35,7 +35,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-FORMAT = 1
+FORMAT = 2  # 1: embeddings went into the encoder without their scale
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 TOKENIZER = "tokenizer"

@@ -33,6 +33,10 @@ class Linear(keras.layers.Layer):
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
         return product(inputs, kernel) + ops.convert_to_tensor(self.bias, dtype=self.compute_dtype)
 
+    def assign_transpose(self, kernel: Any) -> None:
+        """Make this the transpose of a `Linear` with that kernel, (units, channels)."""
+        self.kernel.assign(ops.transpose(kernel))
+
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""
         initializer = keras.initializers.serialize(self.kernel_initializer)
@@ -193,6 +197,10 @@ class Expand(keras.layers.Layer):
             initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(shape[-1])),
             name="kernel",
         )
+
+    def assign_transpose(self, kernel: Any) -> None:
+        """Make this the transpose of a `Collapse` with that kernel, (max_blocks, channels, size)."""
+        self.kernel.assign(kernel)
 
     def call(self, inputs: Any, *, blocks: Any) -> Any:
         """Return (batch, blocks, channels)."""

@@ -111,6 +111,17 @@ class Upsample(keras.layers.Layer):
         """Make the weights."""
         self.layer.build(input_shape)
 
+    def assign_transpose(self, kernel):
+        """Make this the transpose of a `Downsample` with that kernel, `(kernel_size, filters, channels)`.
+
+        The ways that are no transposed convolution stay as they are.
+        """
+        if self.kind == "transpose":
+            self.layer.kernel.assign(kernel)
+        elif self.kind == "subpixel" and self.kernel_size == self.stride:
+            rows = ops.reshape(kernel, (self.stride * self.filters, -1))
+            self.layer.kernel.assign(ops.transpose(rows)[None])
+
     def call(self, inputs, output_length=None, mask=None, inputs_mask=None):
         """Inputs `(batch, length, channels)`."""
         mask = inputs_mask if mask is None else mask
