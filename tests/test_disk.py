@@ -8,7 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from test_killed import SETTINGS, same
+from runs import same_run
+from test_killed import SETTINGS
 from textae import rundir, tokenstore
 from textae.corpora import open_corpus
 from textae.prepared import prepare
@@ -125,7 +126,7 @@ def test_a_training_on_a_full_disk_goes_on_when_there_is_room(forks, disk, corpu
     (place / "filler").unlink()
     ended = forks.run(arguments)
     assert ended.code == 0, ended
-    same(tmp_path / "whole", place / "run")
+    same_run(tmp_path / "whole", place / "run")
 
 
 @pytest.mark.slow

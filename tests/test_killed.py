@@ -1,20 +1,17 @@
 """Runs that are killed, at any moment, and continued: in the end they are those that nobody touched."""
 
-import csv
 import os
 import random
 import signal
 
-import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from runs import history, same_run
 from textae import rundir
-from textae.rundir import RunDir, read_arrays, read_json
+from textae.rundir import RunDir
 
 KILLS = int(os.environ.get("TEXTAE_KILLS", "8"))  # TEXTAE_KILLS=20 and more for a thorough test
 SEED = int(os.environ.get("TEXTAE_KILLS_SEED", random.SystemRandom().randrange(10**6)))
-TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
 SETTINGS = [
     "corpus=text", "corpus.validation_share=0.1", "corpus.test_share=0.1", "tokenizer.vocabulary_size=300",
     "model.widths=[8,16]", "model.latent_size=8", "model.max_length=32", "model.latent_noise=0.2",
@@ -35,47 +32,6 @@ PHASES = [
     {"place": "validation", "after": 0.1},
     {"place": "ending"},
 ]
-
-
-def events(folder):
-    """All that TensorBoard shows of a run: (split, tag) to steps and values, values of times left out."""
-    found = {}
-    for split in ("train", "validation", "test"):
-        read = EventAccumulator(str(folder / split), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
-        read.Reload()
-        for tag in read.Tags()["scalars"]:
-            timed = tag.rpartition("/")[2] in TIMES
-            found[split, tag] = [(e.step, None if timed else e.value) for e in read.Scalars(tag)]
-        for tag in read.Tags()["images"]:
-            found[split, tag] = [(e.step, e.encoded_image_string) for e in read.Images(tag)]
-        for tag in read.Tags()["tensors"]:
-            found[split, tag] = [(e.step, e.tensor_proto.SerializeToString()) for e in read.Tensors(tag)]
-    return found
-
-
-def history(folder):
-    with (folder / rundir.HISTORY).open(newline="") as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-
-
-def same(first, second):
-    """Check that two runs have the same weights to the bit, figures but for times, history and events."""
-    for name in (rundir.WEIGHTS, rundir.LAST):
-        (one, described), (two, described_too) = read_arrays(first / name), read_arrays(second / name)
-        assert described == described_too
-        assert set(one) == set(two)
-        for weight, values in one.items():
-            np.testing.assert_array_equal(values, two[weight], err_msg=f"{name} {weight}")
-    one, two = (read_json(folder / rundir.METRICS) for folder in (first, second))
-    assert {k: v for k, v in one.items() if k not in TIMES} == {k: v for k, v in two.items() if k not in TIMES}
-    assert history(first) == history(second)
-    one, two = events(first), events(second)
-    assert set(one) == set(two)
-    for key, points in one.items():
-        steps = [step for step, _ in points]
-        assert steps == sorted(set(steps)), f"{key}: a step twice, or a jump back"
-        assert points == two[key], key
-    assert {path.name for path in first.iterdir()} == {path.name for path in second.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +91,7 @@ def test_killed_runs_go_on_to_the_bit(forks, place, settings, whole):
             assert RunDir(place / f"life{lives}").finished == (place / f"life{lives}" / rundir.METRICS).exists()
         ended = forks.run(arguments, cwd=place)
         assert ended.code == 0, (SEED, ended)
-        same(whole, place / f"life{lives}")
+        same_run(whole, place / f"life{lives}")
         assert not list((place / f"life{lives}").rglob("*.tmp"))
         assert not [p for p in (place / f"data{lives}").rglob("*") if p.suffix in (".tmp", ".incomplete")]
         assert tries < 5 * KILLS + 20, SEED
@@ -168,4 +124,4 @@ def test_signals_end_a_run_soon_and_it_goes_on_to_the_bit(forks, place, settings
         assert not (place / "asked" / rundir.METRICS).exists()
         if (name, call) != ("step", 1):
             assert (place / "asked" / rundir.CHECKPOINT).is_file()
-    same(whole, place / "asked")
+    same_run(whole, place / "asked")

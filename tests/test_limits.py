@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from test_killed import SETTINGS, same
+from runs import same_run
+from test_killed import SETTINGS
 from textae import rundir
 from textae.batches import Batches
 from textae.evaluation import evaluate
@@ -101,7 +102,7 @@ def test_a_loss_that_is_not_finite_stops_and_can_be_skipped(forks, arguments, tm
         assert part in said[0]
     gone_on = forks.run([*arguments, skip, f"hydra.run.dir={run.folder}"], **broken)
     assert gone_on.code == 0, gone_on
-    same(tmp_path / "skipped", run.folder)
+    same_run(tmp_path / "skipped", run.folder)
 
 
 @pytest.mark.slow

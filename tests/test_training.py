@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 import textae
+from runs import same_result
 from textae import rundir, training
 from textae.config import DIRECTIONS, from_mapping
 from textae.evaluation import evaluate
@@ -27,7 +28,6 @@ METRICS = {
     "rouge2", "cer", "wer", "latent_floats_per_token", "documents", "tokens", "examples_seen", "steps",
     "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb", "random_token_accuracy", "alive_dimensions",
 }  # fmt: skip
-TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
 NOISY = {
     "model.latent_noise": 0.2,
     "training.corruption.mask": 0.1,
@@ -37,18 +37,6 @@ NOISY = {
     "training.ema": 0.9,
     "training.accumulate": 2,
 }
-
-
-def same(first, second):
-    """Whether two runs have the same weights to the bit and the same figures but for times."""
-    for name in (rundir.WEIGHTS, rundir.LAST):
-        (one, described), (two, described_too) = read_arrays(first / name), read_arrays(second / name)
-        assert described == described_too
-        assert set(one) == set(two)
-        for weight, values in one.items():
-            np.testing.assert_array_equal(values, two[weight], err_msg=f"{name} {weight}")
-    one, two = (read_json(folder / rundir.METRICS) for folder in (first, second))
-    assert {k: v for k, v in one.items() if k not in TIMES} == {k: v for k, v in two.items() if k not in TIMES}
 
 
 def test_what_a_run_leaves(trained):
@@ -95,6 +83,22 @@ def test_the_kept_weights_give_the_metrics(trained, tiny_config, data_dir):
         assert value == pytest.approx(metrics[name], rel=1e-6), name
 
 
+@pytest.mark.parametrize("transposed", [True, False])
+def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_path, transposed):
+    still = {"training.max_steps": 1, "training.learning_rate": 1e-9}
+    fit(tiny_config(**still, **{"training.transposed_start": transposed}), tmp_path)
+    weights = textae.load(tmp_path).model.named_weights()
+    down = next(values for name, values in weights.items() if "down_0" in name and "kernel" in name)
+    up = next(values for name, values in weights.items() if "up_0" in name and "kernel" in name)
+    assert np.allclose(down, up, atol=1e-6) == transposed
+
+
+def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
+    fit(tiny_config(**{"training.random_tokens": 0.5}), tmp_path)
+    before, after = (read_json(folder / rundir.METRICS) for folder in (trained[0], tmp_path))
+    assert after["random_token_accuracy"] > before["random_token_accuracy"]
+
+
 def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
     folder, metrics = trained
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != rundir.LOCK}
@@ -104,7 +108,7 @@ def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
 
 def test_the_same_seed_gives_the_same_run(trained, tiny_config, tmp_path):
     fit(tiny_config(), tmp_path)
-    same(trained[0], tmp_path)
+    same_result(trained[0], tmp_path)
 
 
 def stop_after(patch, steps):
@@ -143,7 +147,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, changes, t
         described = read_arrays(tmp_path / "parts" / rundir.CHECKPOINT)[1]
         assert described["step"] == steps
     fit(config, tmp_path / "parts")
-    same(whole, tmp_path / "parts")
+    same_result(whole, tmp_path / "parts")
     columns = [(f / rundir.HISTORY).read_text().splitlines() for f in (whole, tmp_path / "parts")]
     assert len(columns[0]) == len(columns[1])
     assert not (tmp_path / "parts" / rundir.CHECKPOINT).exists()
@@ -155,7 +159,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_conf
 
     run.create(to_mapping(tiny_config()), {})
     fit(tiny_config(), tmp_path)
-    same(trained[0], tmp_path)
+    same_result(trained[0], tmp_path)
 
 
 def test_another_configuration_is_refused(trained, tiny_config):
@@ -210,7 +214,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(halted, tiny_conf
     assert "checkpoint.safetensors is damaged" in said
     assert "going on from checkpoint.previous.safetensors" in said
     assert "continuing after step 5" in said
-    same(trained[0], halted)
+    same_result(trained[0], halted)
     assert not (halted / rundir.CHECKPOINT).exists() and not (halted / rundir.PREVIOUS).exists()
 
 

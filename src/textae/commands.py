@@ -270,6 +270,11 @@ def begun(items: Iterator[Any]) -> Iterator[Any]:
     return itertools.chain(list(itertools.islice(items, 1)), items)
 
 
+def input_portions(name: str | None) -> Iterator[list[str]]:
+    """Return the lines of a file, or of standard input, in portions, the first of which was read already."""
+    return begun(portions(read_lines(open_input(name), name or "standard input")))
+
+
 def open_input(name: str | None, key: str = "input") -> BinaryIO:
     """Return the file that the setting `key` names, which may be a pipe, or standard input."""
     if name is None or name == "-":

@@ -6,7 +6,7 @@ One vector per text: `.npy`, float32 (lines, size). One per chunk: `.npz` with `
 
 from typing import Any
 
-from textae.commands import begun, check_output, hydra_main, open_input, portions, read_lines, run_config, start_keras
+from textae.commands import check_output, hydra_main, input_portions, run_config, start_keras
 
 
 def main(options: Any) -> None:
@@ -16,8 +16,7 @@ def main(options: Any) -> None:
     model = run_config(options.run).model
     check_output(options.output)
     writer = LatentWriter(options.output, model.latent.name, model.latent_size)
-    source = open_input(options.input)
-    texts = begun(portions(read_lines(source, options.input or "standard input")))
+    texts = input_portions(options.input)
     start_keras()
     from textae.autoencoder import load
 

@@ -2,25 +2,14 @@
 
 from typing import Any
 
-from textae.commands import (
-    answers,
-    begun,
-    check_output,
-    hydra_main,
-    open_input,
-    portions,
-    read_lines,
-    run_config,
-    start_keras,
-)
+from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras
 
 
 def main(options: Any) -> None:
     """Write as many lines as there are in the input."""
     run_config(options.run)
     check_output(options.output)
-    source = open_input(options.input)
-    texts = begun(portions(read_lines(source, options.input or "standard input")))
+    texts = input_portions(options.input)
     start_keras()
     from textae.autoencoder import load
 

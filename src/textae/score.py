@@ -6,25 +6,14 @@ A line of the answer is `score<TAB>line number<TAB>line`; the score is nats per 
 from collections.abc import Iterator
 from typing import Any
 
-from textae.commands import (
-    answers,
-    begun,
-    check_output,
-    hydra_main,
-    open_input,
-    portions,
-    read_lines,
-    run_config,
-    start_keras,
-)
+from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras
 
 
 def main(options: Any) -> None:
     """Write a row for each line of the input; sorted, they are all held in memory first."""
     run_config(options.run)
     check_output(options.output)
-    source = open_input(options.input)
-    texts = begun(portions(read_lines(source, options.input or "standard input")))
+    texts = input_portions(options.input)
     start_keras()
     from textae.autoencoder import load
 

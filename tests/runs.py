@@ -1,0 +1,57 @@
+"""Comparing run folders: what must be equal to the bit when a run is repeated, stopped or killed."""
+
+import csv
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from textae import rundir
+from textae.rundir import read_arrays, read_json
+
+TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
+
+
+def same_result(first, second):
+    """Check that two runs have the same weights to the bit, and the same figures but for times."""
+    for name in (rundir.WEIGHTS, rundir.LAST):
+        (one, described), (two, described_too) = read_arrays(first / name), read_arrays(second / name)
+        assert described == described_too
+        assert set(one) == set(two)
+        for weight, values in one.items():
+            np.testing.assert_array_equal(values, two[weight], err_msg=f"{name} {weight}")
+    one, two = (read_json(folder / rundir.METRICS) for folder in (first, second))
+    assert {k: v for k, v in one.items() if k not in TIMES} == {k: v for k, v in two.items() if k not in TIMES}
+
+
+def same_run(first, second):
+    """Check that two runs have the same result, and the same history, events and files."""
+    same_result(first, second)
+    assert history(first) == history(second)
+    one, two = events(first), events(second)
+    assert set(one) == set(two)
+    for key, points in one.items():
+        steps = [step for step, _ in points]
+        assert steps == sorted(set(steps)), f"{key}: a step twice, or a jump back"
+        assert points == two[key], key
+    assert {path.name for path in first.iterdir()} == {path.name for path in second.iterdir()}
+
+
+def events(folder):
+    """All that TensorBoard shows of a run: (split, tag) to steps and values, values of times left out."""
+    found = {}
+    for split in ("train", "validation", "test"):
+        read = EventAccumulator(str(folder / split), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+        read.Reload()
+        for tag in read.Tags()["scalars"]:
+            timed = tag.rpartition("/")[2] in TIMES
+            found[split, tag] = [(e.step, None if timed else e.value) for e in read.Scalars(tag)]
+        for tag in read.Tags()["images"]:
+            found[split, tag] = [(e.step, e.encoded_image_string) for e in read.Images(tag)]
+        for tag in read.Tags()["tensors"]:
+            found[split, tag] = [(e.step, e.tensor_proto.SerializeToString()) for e in read.Tensors(tag)]
+    return found
+
+
+def history(folder):
+    with (folder / rundir.HISTORY).open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
