@@ -8,7 +8,9 @@ folder and ends with token stores on disk. Both run in processes of their own, i
 """
 
 import argparse
+import itertools
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -21,7 +23,7 @@ from typing import Any
 
 import psutil
 
-TOKENIZER = {"kind": "unigram", "vocabulary_size": 8192, "sample_megabytes": 5.0}
+TOKENIZER = {"kind": "unigram", "vocabulary_size": None, "sample_megabytes": 5.0}
 PORTION = 4 << 20  # characters that SentencePiece encodes at once
 
 
@@ -30,7 +32,7 @@ def run_sentencepiece(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
     import sentencepiece
 
     from textae.corpora import documents, open_corpus
-    from textae.prepared import in_portions
+    from textae.prepared import DEFAULT_VOCABULARY, in_portions
     from textae.tokenizers import train_tokenizer, training_sample
 
     start = time.perf_counter()
@@ -42,7 +44,7 @@ def run_sentencepiece(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
     portions = list(in_portions(texts, PORTION))
 
     start, cpu = time.perf_counter(), time.process_time()
-    model = train_tokenizer(TOKENIZER["kind"], sample, TOKENIZER["vocabulary_size"]).model
+    model = train_tokenizer(TOKENIZER["kind"], sample, DEFAULT_VOCABULARY, shrink=True).model
     trained = time.perf_counter()
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     tokens = 0
@@ -133,7 +135,7 @@ def main() -> None:
         temporary = Path(name)
         files = [str(Path(file).resolve()) for file in arguments.files]
         if arguments.copies > 1:
-            files = [str(repeated(files, arguments.copies, temporary / "repeated.txt"))]
+            files = [str(repeated(files, temporary / "repeated.txt", copies=arguments.copies))]
         corpus: dict[str, Any] = {"kind": "text", "files": files}
         if arguments.test:
             corpus["test_files"] = [str(Path(file).resolve()) for file in arguments.test]
@@ -163,13 +165,24 @@ def main() -> None:
         arguments.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def repeated(files: list[str], copies: int, path: Path) -> Path:
-    """A file with all documents of the files, several times over."""
+def repeated(files: list[str], path: Path, *, copies: float = math.inf, megabytes: float = math.inf) -> Path:
+    """A file with the documents of the files, a line each, over and over until either limit is reached."""
     from textae.corpora import documents
 
-    with path.open("w", newline="\n") as file:
-        for _ in range(copies):
-            file.writelines(f"{text}\n" for text in documents(files))
+    if not min(copies, megabytes) < math.inf:
+        raise ValueError("expected a limit of copies or megabytes, received neither")
+    left = megabytes * 1e6
+    with path.open("wb") as file:
+        for _ in itertools.takewhile(lambda copy: copy < copies, itertools.count()):
+            before = left
+            for text in documents(files):
+                line = f"{text}\n".encode()
+                if left <= 0:
+                    return path
+                file.write(line)
+                left -= len(line)
+            if left == before:
+                raise ValueError(f"expected documents, received none in {', '.join(files)}")
     return path
 
 

@@ -1,0 +1,117 @@
+"""What the benchmarks of training share: textae's own step, turns of several variants, ratios and tables."""
+
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from textae.commands import start_keras
+
+start_keras()
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from textae.config import ModelConfig, TrainingConfig  # noqa: E402
+from textae.initialization import start_transposed  # noqa: E402
+from textae.machine import choose_compile, choose_precision  # noqa: E402
+from textae.model import build  # noqa: E402
+from textae.objectives import reconstruction_sums  # noqa: E402
+from textae.optimizers import optimizer  # noqa: E402
+from textae.steps import training_step  # noqa: E402
+
+Batch = tuple[np.ndarray, np.ndarray]  # tokens (rows, length), 0 at padding; lengths (rows,)
+
+
+class TextaeTrainer:
+    """textae's step, put together as `textae.training.fit` does with its default settings."""
+
+    def __init__(self, config: ModelConfig, vocabulary: int) -> None:
+        settings = TrainingConfig()
+        self.precision = choose_precision(settings.precision.name)
+        xla = choose_compile(settings.compile.name) == "xla"
+        keras.config.set_dtype_policy("mixed_bfloat16" if self.precision == "bfloat16" else "float32")
+        try:
+            model = build(config, vocabulary, settings.seed)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        start_transposed(model)
+        self.weights = model.named_weights()
+        self.parameters = count_trainable(model)
+
+        def sums(tokens: Any, lengths: Any, in_training: bool) -> dict[str, Any]:
+            return reconstruction_sums(model, tokens, lengths, in_training, precision=self.precision, gather=not xla)
+
+        adam = optimizer(
+            settings.optimizer.name,
+            weight_decay=settings.weight_decay,
+            beta_1=settings.beta_1,
+            beta_2=settings.beta_2,
+        )
+        self.step = training_step(model, sums, adam, clip_norm=settings.clip_norm, xla=xla)
+
+    def __call__(self, batches: Sequence[Batch]) -> int:
+        """Train on batches, of any shapes; return their real tokens."""
+        for batch in batches:
+            sums = {name: float(value) for name, value in self.step([batch], 1e-4).items()}
+            if not np.isfinite(sums["loss"]):
+                raise ValueError(f"expected a finite loss, received {sums['loss']}")
+        return sum(int(lengths.sum()) for _, lengths in batches)
+
+    def operations(self, stride: int) -> float:
+        """Return the operations of matrix products that a token costs, forward and backward."""
+        inside = sum(
+            int(np.prod(w.shape)) for n, w in self.weights.items() if len(w.shape) > 1 and "embedding" not in n
+        )
+        table = sum(int(np.prod(w.shape)) for n, w in self.weights.items() if "embedding" in n)
+        return 6.0 * (inside / stride + table)
+
+
+def rates(variants: dict[str, Callable[[], float]], repeats: int) -> dict[str, np.ndarray]:
+    """Return each variant's work per second, one figure for each round, after two rounds that are not counted.
+
+    A variant returns how much it has done. The order is drawn for each round, and a short rest goes before each
+    variant: thread pools of another library spin on a while.
+    """
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for turn in range(-2, repeats):
+        names = list(variants)
+        random.Random(turn).shuffle(names)
+        for name in names:
+            time.sleep(0.02)
+            start = time.perf_counter()
+            work = variants[name]()
+            seconds = time.perf_counter() - start
+            if turn >= 0:
+                found[name].append(work / seconds)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def ratio(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Return the median of the ratios within a round."""
+    return float(np.median(ours / theirs))
+
+
+def table(title: str, heads: list[str], rows: list[list[Any]]) -> None:
+    """Print a table in Markdown."""
+    print(f"\n{title}\n\n| " + " | ".join(heads) + " |\n" + "| --- " * len(heads) + "|")
+    for row in rows:
+        print("| " + " | ".join(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row) + " |")
+    sys.stdout.flush()
+
+
+def random_batch(vocabulary: int, rows: int, length: int) -> Batch:
+    """Return texts of full length, of random tokens."""
+    tokens = np.random.default_rng(0).integers(2, vocabulary, (rows, length)).astype("int32")
+    return tokens, np.full((rows,), length, "int32")
+
+
+def count_trainable(model: Any) -> int:
+    """Return how many numbers of a Keras model are trained."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
+
+
+def backend() -> str:
+    """Return what Keras runs on."""
+    return keras.backend.backend()
