@@ -171,17 +171,15 @@ def repeated(files: list[str], path: Path, *, copies: float = math.inf, megabyte
 
     if not min(copies, megabytes) < math.inf:
         raise ValueError("expected a limit of copies or megabytes, received neither")
-    left = megabytes * 1e6
+    written = 0
     with path.open("wb") as file:
         for _ in itertools.takewhile(lambda copy: copy < copies, itertools.count()):
-            before = left
+            before = written
             for text in documents(files):
-                line = f"{text}\n".encode()
-                if left <= 0:
+                if written >= megabytes * 1e6:
                     return path
-                file.write(line)
-                left -= len(line)
-            if left == before:
+                written += file.write(f"{text}\n".encode())
+            if written == before:
                 raise ValueError(f"expected documents, received none in {', '.join(files)}")
     return path
 

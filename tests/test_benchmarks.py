@@ -75,7 +75,7 @@ def test_training_beside_others(on_tensorflow, corpus_file, tmp_path, data_dir):
     done = subprocess.run([sys.executable, str(SCRIPTS / "benchmark_training.py"), *command], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["padded"]["best_torch"] == "PyTorch, eager, float32" or "bfloat16" in found["padded"]["best_torch"]
+    assert found["padded"]["best_torch"].startswith("PyTorch, eager")
     assert 0 < found["reviews"]["real_share"]["padded"] < found["reviews"]["real_share"]["bucketed"] <= 1
     assert found["lstm"]["rows"][1]["times the LSTM"] == 1
     assert set(found["memory"]["megabytes"]) == {"textae", "plain Keras"}
