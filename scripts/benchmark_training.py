@@ -165,15 +165,15 @@ def reviews(options: argparse.Namespace) -> dict[str, Any]:
     prepared = prepare(options.data, options.corpus, options.tokenizer)
     bucketed, whole = (batches_of(prepared, options.model, bucketed=kind) for kind in (True, False))
     everyone = trainers(options, prepared.tokenizer.vocabulary_size, next(groups(whole, 1))[0])
-    ours = next(iter(everyone))
+    ours, positions = next(iter(everyone)), TrainingConfig().batch_tokens
     for length in bucketed.bucket_lengths:  # each shape's first time takes longer
-        everyone[ours]([random_batch(prepared.tokenizer.vocabulary_size, max(1, 4096 // length), length)])
+        everyone[ours]([random_batch(prepared.tokenizer.vocabulary_size, max(1, positions // length), length)])
     streams = {name: groups(bucketed if name == ours else whole, options.steps) for name in everyone}
     variants = {name: lambda name=name: everyone[name](next(streams[name])) for name in everyone}
     shares = {"bucketed": bucketed.tokens / bucketed.positions, "padded": whole.tokens / whole.positions}
     print(f"\nReal tokens among computed positions, {prepared.corpus.name}: textae {shares['bucketed']:.3f}, "
           f"padded to {options.model.max_length} {shares['padded']:.3f}.")  # fmt: skip
-    title = f"Training on documents as they come ({prepared.corpus.name}), 4096 positions a batch, real tokens"
+    title = f"Training on documents as they come ({prepared.corpus.name}), {positions} positions a batch, real tokens"
     return compared(title, rates(variants, options.repeats)) | {"corpus": prepared.corpus.name, "real_share": shares}
 
 
@@ -304,7 +304,14 @@ def keras_until(
     trainer = KerasTrainer(options.model, prepared.tokenizer.vocabulary_size)
     ids = prepared.tokenizer.encode(prepared.validation)
     length = options.model.max_length
-    held_out = Batches(ids, max_length=length, stride=4, batch_tokens=4096, buckets=[length], shuffle=False)
+    held_out = Batches(
+        ids,
+        max_length=length,
+        stride=options.model.strides[0],
+        batch_tokens=TrainingConfig().batch_tokens,
+        buckets=[length],
+        shuffle=False,
+    )
 
     @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)])
     def right(tokens: Any, lengths: Any) -> Any:

@@ -89,10 +89,10 @@ def test_plain_keras_until_an_accuracy(on_tensorflow, corpus_file, data_dir):
     command = [str(corpus_file), *SMALL, "--validate-every", "2", "--reach", "1", "--data", str(data_dir)]
     options = parsed(command)
     prepared = prepare(options.data, options.corpus, options.tokenizer)
-    found = keras_until(options, prepared, "a plan", 4, lambda step: 0.001, 1.0)
+    found = keras_until(options, prepared, "a plan", 4, lambda step: 0.001, 60.0)
     assert (found["steps"], found["reached"]) == (4, False) and 0 <= found["accuracy"] < 1
     options.reach = 0.0
-    assert keras_until(options, prepared, "a plan", 4, lambda step: 0.001, 1.0)["steps"] == 2
+    assert keras_until(options, prepared, "a plan", 4, lambda step: 0.001, 60.0)["steps"] == 2
 
 
 @pytest.mark.slow
