@@ -3,7 +3,7 @@
 import csv
 
 import numpy as np
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from textae import rundir
 from textae.rundir import read_arrays, read_json
@@ -37,18 +37,20 @@ def same_run(first, second):
 
 
 def events(folder):
-    """All that TensorBoard shows of a run: (split, tag) to steps and values, values of times left out."""
+    """All that TensorBoard shows of a run: (split, tag) to steps and values, values of times left out.
+
+    Read as TensorBoard itself reads: the older `event_accumulator` does not drop texts that were written again.
+    """
     found = {}
     for split in ("train", "validation", "test"):
-        read = EventAccumulator(str(folder / split), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
+        whole = {"scalars": 0, "images": 0, "text": 0, "histograms": 0}
+        read = EventAccumulator(str(folder / split), size_guidance={"tensors": 0}, tensor_size_guidance=whole)
         read.Reload()
-        for tag in read.Tags()["scalars"]:
-            timed = tag.rpartition("/")[2] in TIMES
-            found[split, tag] = [(e.step, None if timed else e.value) for e in read.Scalars(tag)]
-        for tag in read.Tags()["images"]:
-            found[split, tag] = [(e.step, e.encoded_image_string) for e in read.Images(tag)]
         for tag in read.Tags()["tensors"]:
-            found[split, tag] = [(e.step, e.tensor_proto.SerializeToString()) for e in read.Tensors(tag)]
+            timed = tag.rpartition("/")[2] in TIMES
+            found[split, tag] = [
+                (e.step, None if timed else e.tensor_proto.SerializeToString()) for e in read.Tensors(tag)
+            ]
     return found
 
 
