@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from tensorboard import plugin_util
+from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
@@ -26,6 +27,13 @@ def read(folder):
 def points(folder, tag):
     events = read(folder)
     return [(event.step, event.value) for event in events.Scalars(tag)] if events.Tags()["scalars"] else []
+
+
+def served(folder, tag):
+    """The points that TensorBoard shows: its server's reader passes over a folder's first mark of a start."""
+    events = plugin_event_accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    return [(event.step, float(tensor_util.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
 
 
 def projector(folder):
@@ -78,6 +86,8 @@ def test_a_continued_run_shows_no_doubles(tmp_path):
     expected = [(step, step) for step in range(10, 110, 10)]
     assert points(tmp_path / "train", "loss") == [*expected, (125, -1.0)]
     assert points(tmp_path / "validation", "loss") == expected
+    assert served(tmp_path / "train", "loss") == [*expected, (125, -1.0)]
+    assert served(tmp_path / "validation", "loss") == expected
     assert [entry.tensor_name for entry in projector(tmp_path / "validation")] == ["latents, step 100"]
     assert not (tmp_path / "test").exists()
 

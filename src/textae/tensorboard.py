@@ -139,7 +139,7 @@ class TensorBoardWriter:
             if not (self.folder / split).is_dir():
                 continue
             # TensorBoard drops earlier events from the step of such a mark on.
-            self._add(split, step, session_log=SessionLog(status=SessionLog.START))
+            self._mark(split, step)
             for path in (self.folder / split / "projector").glob("*.tsv"):
                 if int(path.name.split(".")[0]) >= step:
                     path.unlink()
@@ -165,6 +165,9 @@ class TensorBoardWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _mark(self, split: str, step: int) -> None:
+        self._add(split, step, session_log=SessionLog(status=SessionLog.START))
+
     def _add(self, split: str, step: int, **content: object) -> None:
         with self._writing():
             self._writer(split).write_event(Event(wall_time=time.time(), step=int(step), **content))
@@ -187,7 +190,10 @@ class TensorBoardWriter:
             folder.mkdir(parents=True, exist_ok=True)
             # Without the suffix, a file opened within the same second would be overwritten. TensorBoard reads
             # the files of a folder in order of name.
+            first = not any(folder.glob("events.*"))
             self._writers[split] = EventsWriter(str(folder / "events"), filename_suffix=f".{time.time_ns()}")
+            if first:  # TensorBoard takes a folder's first mark for its beginning, and drops nothing
+                self._mark(split, 0)
         return self._writers[split]
 
     def _write_projector_config(self, split: str) -> None:
