@@ -62,7 +62,7 @@ class Graphs:
         stride = self.model.stride
         batch = ops.shape(latents)[0]
         if self.vector:
-            counts = highest(self.model.decoder.block_logits(latents)) + 1
+            counts = highest(self.model.decoder.block_logits(latents), axis=1) + 1
             blocks = ops.max(counts)
             states = self.model.decode(latents, counts, blocks)
         else:
@@ -70,8 +70,8 @@ class Graphs:
             blocks = pieces * piece
             states = self.model.decode(_in_rows(latents, pieces, piece), _own(counts, pieces, piece), piece)
         rows, embedding, bias = self.model.output_rows(ops.reshape(states, (-1, states.shape[-1])))
-        logits = ops.matmul(rows, ops.transpose(embedding))
-        ids, ends = decide(logits if bias is None else logits + bias)
+        logits = ops.matmul(embedding, ops.transpose(rows))
+        ids, ends = decide(logits if bias is None else logits + bias[:, None])
         ids = ops.reshape(ids, (batch, blocks * stride))
         # The end of a text can only stand in its last block.
         last = ops.arange(blocks, dtype="int32")[None, :] == counts[:, None] - 1
