@@ -37,6 +37,7 @@ def start_keras() -> None:
     They go to the process's standard error before any of TensorFlow's own settings can reach them.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by itself without AVX-512; docs/speed.md
     if not Path("/dev/nvidia0").exists():
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     sys.stderr.flush()
