@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the commands, whose figures are compared to the bit
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them the commands that they start.

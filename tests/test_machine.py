@@ -1,9 +1,12 @@
 """What `auto` means on this machine."""
 
+import os
+
 import keras
 import pytest
 
 from textae import machine
+from textae.commands import start_keras
 
 
 def test_what_is_asked_for_is_taken():
@@ -33,3 +36,12 @@ def test_jax_compiles_always_and_takes_float32_on_a_processor():
 
 def test_the_processor_is_named_with_its_cores():
     assert machine.processor().endswith("cores")
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "1"), ("0", "0")])
+def test_commands_ask_tensorflow_for_onednn_unless_the_user_has_decided(monkeypatch, own, expected):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    if own is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", own)
+    start_keras()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == expected
