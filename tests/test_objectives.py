@@ -106,6 +106,14 @@ def test_large_logits_stay_finite():
     assert np.isfinite(value) and all(np.isfinite(g).all() for g in found)
 
 
+def test_small_losses_keep_their_digits_beside_large_logits():
+    margin = 9.0  # each loss is log(1 + 22 exp(-9)) = .0027 nats, with logits of 2,000
+    embedding = np.eye(VOCABULARY, dtype=np.float32) * margin + 2000.0 - margin
+    hidden, targets = np.eye(VOCABULARY, dtype=np.float32), np.arange(VOCABULARY, dtype=np.int32)
+    loss = vocabulary_loss(hidden, embedding, targets, np.ones(VOCABULARY, np.float32)).loss
+    assert float(loss) == pytest.approx(VOCABULARY * np.log1p((VOCABULARY - 1) * np.exp(-margin)), rel=1e-3)
+
+
 def test_unknown_precision():
     hidden, embedding, targets, weights, _ = example(2)
     with pytest.raises(ValueError, match=r"'float32' or 'bfloat16', received 'float16'"):

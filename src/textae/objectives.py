@@ -6,7 +6,7 @@ block is touched: the logits never exist as a whole, neither forward nor backwar
 The idea of taking the gradient in the forward pass is Liger Kernel's (arXiv 2410.10989).
 
 Logits stand with the vocabulary first, (vocabulary, rows): so all three products take their factors as they lie, which
-on CPUs is up to twice as fast, and a sum over the vocabulary goes along whole lines of memory.
+is faster on CPUs (docs/speed.md), and a sum over the vocabulary goes along whole lines of memory.
 """
 
 from __future__ import annotations
@@ -224,10 +224,11 @@ def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, preci
         top = ops.max(logits, axis=0)
         shares = ops.exp(logits - top)  # times `total`
         total = ops.sum(shares, axis=0)
-        log_total = ops.log(total) + top
-        nats = log_total - target
+        log_total = ops.log(total)
+        nats = log_total + (top - target)  # in this order: near certainty `top` would swallow the logarithm
         if label_smoothing:
-            nats = (1 - label_smoothing) * nats + label_smoothing * (log_total - ops.mean(logits, axis=0))
+            mean = ops.mean(logits, axis=0)
+            nats = (1 - label_smoothing) * nats + label_smoothing * (log_total + (top - mean))
         loss = loss + ops.sum(weight * nats)
         correct = correct + ops.sum(weight * ops.cast(target >= top, "float32"))
 
@@ -316,7 +317,7 @@ def _product(left, right):
 def _transpose_product(left, right, right_transposed):
     """Return `left`'s transpose times `right` in float32, in the form that is fast on the backend.
 
-    XLA finds a form by itself, and not every form of bfloat16 exists there.
+    On JAX, XLA finds a form by itself, and does not have every form of bfloat16.
     """
     if keras.backend.backend() == "jax":
         return _product(ops.transpose(left), right)
