@@ -17,7 +17,7 @@ def native(inputs, kernel, stride, dilation_rate, start, tail):
 
 
 def conv2d(inputs, kernel, stride, dilation_rate, start, tail):
-    """The detour: a picture of width 1, a two-dimensional transposed convolution, and back."""
+    """The detour: a picture of height 1, a two-dimensional transposed convolution, and back."""
     return _by_backend(inputs, kernel, stride, dilation_rate, start, tail, _conv_transpose_2d)
 
 
@@ -150,10 +150,11 @@ def _conv_transpose_1d(inputs, kernel, stride, padding):
 
 
 def _conv_transpose_2d(inputs, kernel, stride, padding):
+    # Along the height, TensorFlow with oneDNN gets the gradient of a kernel of 1 with strides wrong.
     outputs = ops.conv_transpose(
-        ops.expand_dims(inputs, 2), ops.expand_dims(kernel, 1), strides=(stride, 1), padding=padding
+        ops.expand_dims(inputs, 1), ops.expand_dims(kernel, 0), strides=(1, stride), padding=padding
     )
-    return ops.squeeze(outputs, 2)
+    return ops.squeeze(outputs, 1)
 
 
 def _spread(kernel, dilation_rate):
