@@ -15,6 +15,7 @@ from textae.config import (
     COMMANDS,
     CORPORA,
     Config,
+    DecoderInput,
     ModelConfig,
     TextConfig,
     TrainingConfig,
@@ -124,6 +125,7 @@ MODEL = [
     ({"latent_dropout": 1.0}, "model.latent_dropout in [0, 1)", 1.0),
     ({"unit_dropout": math.nan}, "model.unit_dropout in [0, 1)", math.nan),
     ({"logit_scale": 0.0}, "model.logit_scale above 0", 0.0),
+    ({"widths": [8, 7], "decoder_input": DecoderInput.fourier}, "an even last number of model.widths", 7),
     ({"max_length": 254}, "model.max_length as a multiple of the product of model.strides (4)", 254),
     ({"max_length": 0}, "model.max_length as a multiple of the product of model.strides (4)", 0),
 ]
@@ -178,6 +180,24 @@ def test_checks(schema, values, expected, received):
 def test_two_groups_that_do_not_fit():
     with pytest.raises(ValueError, match=r"batch_tokens of at least model\.max_length \(256\), received 100"):
         composed("training.batch_tokens=100")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["model.latent_size=3"], "model.latent_size of at least 4 .*received 3"),
+        (["model.latent=vector", "model.latent_size=255"], "model.latent_size of at least 256 .*received 255"),
+        (["model.latent_normalization=rms"], "model.latent_normalization none or tanh .*received 'rms'"),
+        (["model.widths=[95,512]"], r"model.widths\[0\] of at least 96 .*received 95"),
+        (["model.widths=[256,190]", "model.latent_size=192"], r"model.widths\[1\] of at least 192 .*received 190"),
+        (["model.widths=[256,6]", "model.latent_size=4"], r"model.widths\[1\] of at least 8 .*received 6"),
+    ],
+)
+def test_room_for_places(overrides, expected):
+    latent_size = [] if any("latent_size" in override for override in overrides) else ["model.latent_size=192"]
+    with pytest.raises(ValueError, match="expected " + expected):
+        composed("model.decoder_input=fourier", *latent_size, *overrides)
+    composed("model.decoder_input=fourier", "training.informed_start=false", *latent_size, *overrides)
 
 
 def test_corruption_that_moves_tokens_between_blocks():

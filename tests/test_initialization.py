@@ -6,10 +6,10 @@ import pytest
 from keras import ops
 
 from textae.codec import Codec
-from textae.config import LatentKind, ModelConfig
-from textae.initialization import start_transposed
+from textae.config import DecoderInput, LatentKind, LatentNormalization, ModelConfig, UpsamplerConfig, UpsamplerKind
+from textae.initialization import evenly_placed, start_informed, start_transposed
 from textae.layers import Downsample, Upsample
-from textae.layers.blocks import Collapse, Expand
+from textae.layers.blocks import Collapse, Expand, Fourier
 from textae.model import build
 
 
@@ -60,8 +60,6 @@ def test_an_untrained_model_gives_random_tokens_back(changes):
     """16 numbers a token: sqrt(16) deviations, against the highest of 255 others at about 2.8."""
     keras.utils.set_random_seed(0)
     if "latent_normalization" in changes:
-        from textae.config import LatentNormalization
-
         changes = {"latent_normalization": LatentNormalization.rms}
     model = build(ModelConfig(**{"widths": [64, 128], "latent_size": 64} | changes), vocabulary_size=256)
     assert share_right(model) < 0.05
@@ -85,3 +83,53 @@ def test_latents_of_any_stride_have_mean_square_one():
         tokens = np.random.default_rng(0).integers(2, 256, (20, 64)).astype(np.int32)
         latents = ops.convert_to_numpy(model.encoder(tokens, np.full(20, 64, np.int32))[0])
         assert np.mean(np.square(latents)) == pytest.approx(1, rel=0.1)
+
+
+VECTOR = {"latent": LatentKind.vector, "max_length": 40}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"latent_size": 4}, {"latent_size": 10}, {"latent_size": 13, "tie_embeddings": False},
+     {"latent_size": 10, "latent_normalization": LatentNormalization.tanh}, {"latent_size": 10, "variational": True},
+     {"latent_size": 16, "strides": [2, 4], "widths": [128, 192, 512], "units": [1, 1, 1]},
+     {"latent_size": 85} | VECTOR,
+     {"latent_size": 40, "strides": [2, 2], "widths": [128, 192, 512], "units": [1, 1, 1]} | VECTOR,
+     {"upsampler": UpsamplerConfig(kernel_factor=2), "latent_size": 8},
+     {"upsampler": UpsamplerConfig(kernel_factor=3), "latent_size": 8},
+     {"upsampler": UpsamplerConfig(kind=UpsamplerKind.subpixel), "latent_size": 8}],
+    ids=str,
+)  # fmt: skip
+def test_an_untrained_model_with_places_loses_nothing(changes):
+    """Random ids and a number for each, or little more: nothing is likelier than anything else."""
+    keras.utils.set_random_seed(0)
+    config = ModelConfig(**{"widths": [128, 256], "decoder_input": DecoderInput.fourier} | changes)
+    config.require_places()
+    model = build(config, vocabulary_size=256)
+    start_informed(model)
+    assert share_right(model) > (0.998 if config.latent is LatentKind.chunk else 0.95)  # a vector's end may be missed
+
+
+def test_places_lie_evenly():
+    """No two of 500 in a square are nearer than half of what a grid leaves, and no two of the first 50."""
+    for count in (50, 500):
+        points = evenly_placed(500, 2)[:count].astype(np.float64)
+        apart = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(count)
+        assert apart.min() > 0.5 * count**-0.5
+        assert np.abs(points).max() <= 0.5
+    assert np.mean(np.square(evenly_placed(1000, 1))) == pytest.approx(1 / 12, rel=0.01)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_waves_are_of_the_latent_as_it_is(policy):
+    """An angle of 1,000 turns that bfloat16 would get wrong by several."""
+    latents = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    layer = Fourier(8, dtype=policy)
+    layer(latents)
+    kernel = np.random.default_rng(1).normal(size=(3, 4)).astype("float32") * 2000
+    layer.angles.kernel.assign(kernel)
+    angles = latents.astype(np.float64) @ kernel.astype(np.float64)
+    waves = np.sqrt(2) * np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
+    found = layer(latents)
+    assert keras.backend.standardize_dtype(found.dtype) == ("float32" if policy == "float32" else "bfloat16")
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), waves, atol=0.02)

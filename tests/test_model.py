@@ -23,6 +23,7 @@ PLACES = {
     "kernel_size": [1, 3, 5],
     "tie_embeddings": [True, False],
     "output": ["dot", "cosine"],
+    "decoder_input": ["linear", "fourier"],
     "latent_normalization": ["none", "rms", "tanh"],
 }
 

@@ -86,7 +86,7 @@ def test_the_kept_weights_give_the_metrics(trained, tiny_config, data_dir):
 @pytest.mark.parametrize("transposed", [True, False])
 def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_path, transposed):
     still = {"training.max_steps": 1, "training.learning_rate": 1e-9}
-    fit(tiny_config(**still, **{"training.transposed_start": transposed}), tmp_path)
+    fit(tiny_config(**still, **{"training.informed_start": transposed}), tmp_path)
     weights = textae.load(tmp_path).model.named_weights()
     down = next(values for name, values in weights.items() if "down_0" in name and "kernel" in name)
     up = next(values for name, values in weights.items() if "up_0" in name and "kernel" in name)

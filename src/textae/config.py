@@ -86,6 +86,13 @@ class OutputKind(Enum):
     cosine = "cosine"
 
 
+class DecoderInput(Enum):
+    """What the decoder sees of a latent: projections of its numbers, or the cosines and sines of projections."""
+
+    linear = "linear"
+    fourier = "fourier"
+
+
 class UpsamplerKind(Enum):
     """How the decoder makes a sequence longer."""
 
@@ -272,6 +279,7 @@ class ModelConfig:
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)  # how the decoder makes a sequence longer
     latent: LatentKind = LatentKind.chunk  # one latent per prod(strides) tokens, or one per text
     latent_size: int = 128  # numbers of a latent
+    decoder_input: DecoderInput = DecoderInput.linear  # projections of a latent; or fourier, their cosines and sines
     latent_normalization: LatentNormalization = LatentNormalization.none  # how the latent is bounded
     latent_noise: float = 0.0  # standard deviation of noise on the latent, in training
     latent_dropout: float = 0.0  # share of the latent's numbers left out, in training
@@ -315,6 +323,11 @@ class ModelConfig:
         for name in ("latent_dropout", "unit_dropout"):
             _share(f"model.{name}", getattr(self, name))
         _above("model.logit_scale", self.logit_scale)
+        _require(
+            self.decoder_input is DecoderInput.linear or self.widths[-1] % 2 == 0,
+            "an even last number of model.widths with model.decoder_input=fourier",
+            self.widths[-1],
+        )
         stride = math.prod(self.strides)
         _require(
             self.max_length >= stride and self.max_length % stride == 0,
@@ -322,6 +335,22 @@ class ModelConfig:
             self.max_length,
         )
         _at_least("model.max_length", self.max_length, 1, _MOST_POSITIONS)
+
+    def require_places(self) -> None:
+        """Raise a ValueError if there is no room for a place for each token, with which such a model begins."""
+        where = "with model.decoder_input=fourier and training.informed_start=true"
+        _require(
+            self.latent_normalization is not LatentNormalization.rms,
+            f"model.latent_normalization none or tanh {where}",
+            self.latent_normalization.name,
+        )
+        tokens = math.prod(self.strides) if self.latent is LatentKind.chunk else self.max_length
+        _require(self.latent_size >= tokens, f"model.latent_size of at least {tokens} {where}", self.latent_size)
+        numbers, covered = self.latent_size // tokens, 1
+        for i, width in enumerate(self.widths):
+            least = covered * max(numbers, 2) + (numbers if i == 0 else 0)
+            _require(width >= least, f"model.widths[{i}] of at least {least} {where}", width)
+            covered *= self.strides[i] if i < len(self.strides) else 1
 
     def about_parameters(self, vocabulary_size: int) -> int:
         """Return roughly how many parameters the model has, from its largest arrays alone, building nothing."""
@@ -386,7 +415,7 @@ class TrainingConfig:
     ema: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
     label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
     short_first: float = 0.0  # share of the first epoch during which texts grow longer
-    transposed_start: bool = True  # the decoder begins as the transpose of the encoder, not with weights of its own
+    informed_start: bool = True  # weights begin so that the untrained model gives tokens back, not at random
     random_tokens: float = 0.0  # share of tokens that become others, drawn evenly, in the text and in what is wanted
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
     precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
@@ -451,6 +480,8 @@ class Config:
             self.training.batch_tokens,
         )
         self.training.corruption.require_alignment(self.model)
+        if self.training.informed_start and self.model.decoder_input is DecoderInput.fourier:
+            self.model.require_places()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from textae.layers import Downsample, Upsample
-from textae.layers.blocks import Collapse, Expand, Level, Linear, Normalize, ResidualUnit
+from textae.layers.blocks import Collapse, Expand, Fourier, Level, Linear, Normalize, ResidualUnit
 
 
 class Reconstruction(NamedTuple):
@@ -43,6 +43,7 @@ def build(config: Any, vocabulary_size: int, seed: int = 0) -> Autoencoder:
         kernel_factor=config.upsampler.kernel_factor,
         latent=config.latent.name,
         latent_size=config.latent_size,
+        decoder_input=config.decoder_input.name,
         latent_normalization=config.latent_normalization.name,
         latent_noise=config.latent_noise,
         latent_dropout=config.latent_dropout,
@@ -155,15 +156,16 @@ class Encoder(keras.layers.Layer):
 class Decoder(keras.layers.Layer):
     """Latents -> decoder states (batch, blocks * stride, channels); `vector` latents also tell their blocks."""
 
-    def __init__(self, project, block_counter, levels, upsamplers, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.project, self.block_counter = project, block_counter
+    def __init__(self, project, block_counter, max_blocks, levels, upsamplers, **kwargs) -> None:
+        super().__init__(autocast=False, **kwargs)  # `Fourier` takes latents as they are
+        self.project, self.block_counter, self.max_blocks = project, block_counter, max_blocks
         self.levels, self.upsamplers = levels, upsamplers
 
     def build(self, latents_shape: tuple[int | None, ...], counts_shape: tuple[int | None, ...]) -> None:
         """Build what `call` does not reach; the rest is built on its way."""
         if self.block_counter is not None:
-            self.block_counter.build(latents_shape)
+            states = (None, None, self.project.channels) if isinstance(self.project, Fourier) else latents_shape
+            self.block_counter.build(states)
 
     def call(self, latents: Any, counts: Any, *, blocks: Any, training: bool = False) -> Any:
         """Return decoder states.
@@ -173,8 +175,9 @@ class Decoder(keras.layers.Layer):
             counts: (batch,), each text's own number of blocks.
             blocks: the number of blocks of the longest.
         """
-        latents = ops.cast(latents, self.compute_dtype)
-        values = self.project(latents) if self.block_counter is None else self.project(latents, blocks=blocks)
+        if not isinstance(self.project, Fourier):
+            latents = ops.cast(latents, self.compute_dtype)
+        values = self.project(latents) if self.max_blocks is None else self.project(latents, blocks=blocks)
         real = real_positions(counts, ops.shape(values)[1], values.dtype)
         values = self.levels[0](values * real, real, training=training)
         lengths = counts
@@ -188,7 +191,11 @@ class Decoder(keras.layers.Layer):
 
     def block_logits(self, latents: Any) -> Any:
         """Return (batch, max_blocks), logits of the number of blocks less one; None for `chunk` latents."""
-        return None if self.block_counter is None else self.block_counter(latents)
+        if self.block_counter is None:
+            return None
+        if isinstance(self.project, Fourier):  # a number says little to a product: look whether a block has the end
+            return ops.squeeze(self.block_counter(self.project(latents, blocks=self.max_blocks)), -1)
+        return self.block_counter(latents)
 
 
 class Autoencoder(keras.Model):
@@ -212,6 +219,7 @@ class Autoencoder(keras.Model):
         kernel_factor: int = 1,
         latent: str = "chunk",
         latent_size: int = 128,
+        decoder_input: str = "linear",
         latent_normalization: str = "none",
         latent_noise: float = 0.0,
         latent_dropout: float = 0.0,
@@ -233,6 +241,7 @@ class Autoencoder(keras.Model):
         self.seeds = keras.random.SeedGenerator(seed)
         max_blocks = max_length // self.stride if latent == "vector" else None
         policy = self.dtype_policy
+        fourier = decoder_input == "fourier"
 
         def levels(name: str) -> list[Level]:
             return [
@@ -274,13 +283,19 @@ class Autoencoder(keras.Model):
             ),
             name="encoder",
         )
+        block_counter = None
+        if max_blocks is not None:
+            block_counter = Linear(1 if fourier else max_blocks, name="block_counter", dtype="float32")
         self.decoder = Decoder(
             project=(
-                Linear(widths[-1], name="project")
+                Fourier(widths[-1], max_blocks, name="project")
+                if fourier
+                else Linear(widths[-1], name="project")
                 if max_blocks is None
                 else Expand(widths[-1], max_blocks, name="project")
             ),
-            block_counter=None if max_blocks is None else Linear(max_blocks, name="block_counter", dtype="float32"),
+            block_counter=block_counter,
+            max_blocks=max_blocks,
             levels=levels("decoder")[::-1],
             upsamplers=[
                 Upsample(width, kernel_factor * stride, stride, kind=upsampler, name=f"up_{i}", dtype=policy)

@@ -27,7 +27,7 @@ from textae.card import model_card
 from textae.config import Config, flat, from_mapping, to_mapping
 from textae.corruption import corruption_from
 from textae.evaluation import evaluate, final_evaluation
-from textae.initialization import start_transposed
+from textae.initialization import start_informed
 from textae.interrupts import Interrupted, Interrupts
 from textae.machine import choose_compile, choose_precision, processor
 from textae.model import build
@@ -150,8 +150,8 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         model = build(config.model, tokenizer.vocabulary_size, training.seed)
     finally:
         keras.config.set_dtype_policy("float32")
-    if training.transposed_start:
-        start_transposed(model)
+    if training.informed_start:
+        start_informed(model)
     judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     random_tokens, corruption = (
         corruption_from(

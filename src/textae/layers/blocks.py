@@ -207,3 +207,35 @@ class Expand(keras.layers.Layer):
         kernel = ops.reshape(self.kernel[:blocks], (-1, inputs.shape[-1]))
         values = ops.matmul(inputs, ops.transpose(ops.cast(kernel, inputs.dtype)))
         return ops.reshape(values, (-1, blocks, self.channels))
+
+
+class Fourier(keras.layers.Layer):
+    """(..., size) -> (..., channels): cosines, then sines, of learned projections, in float32; of mean square 1.
+
+    A network has trouble to tell apart what lies close together in few numbers; waves of high frequency do it.
+    Random Fourier features: Rahimi and Recht, NIPS 2007; in front of a network: Tancik et al., arXiv 2006.10739.
+
+    Args:
+        channels: half of them cosines, half sines.
+        max_blocks: for one latent per text, which becomes (batch, blocks, channels) as in `Expand`; else None.
+    """
+
+    def __init__(self, channels: int, max_blocks: int | None = None, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # 16 bits of a latent are not enough for the high frequencies
+        self.channels, self.max_blocks = channels, max_blocks
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        self.angles = (
+            Linear(channels // 2, normal, name="angles", dtype="float32")
+            if max_blocks is None
+            else Expand(channels // 2, max_blocks, name="angles", dtype="float32")
+        )
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build the projection."""
+        self.angles.build(shape)
+
+    def call(self, inputs: Any, *, blocks: Any = None) -> Any:
+        """Return the waves; `blocks` as in `Expand`."""
+        angles = self.angles(inputs) if self.max_blocks is None else self.angles(inputs, blocks=blocks)
+        waves = ops.concatenate([ops.cos(angles), ops.sin(angles)], axis=-1)
+        return ops.cast(math.sqrt(2) * waves, self.compute_dtype)
