@@ -200,6 +200,16 @@ def test_room_for_places(overrides, expected):
     composed("model.decoder_input=fourier", "training.informed_start=false", *latent_size, *overrides)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [([], "model.tie_embeddings=false .*received True"),
+     (["model.tie_embeddings=false", "training.weight_decay=0.1"], r"training.weight_decay=0 .*received 0\.1")],
+)  # fmt: skip
+def test_what_would_move_an_encoder_that_is_not_trained(overrides, expected):
+    with pytest.raises(ValueError, match="expected " + expected):
+        composed("training.train_encoder=false", *overrides)
+
+
 def test_corruption_that_moves_tokens_between_blocks():
     alignment = r"with model\.latent=chunk, whose blocks stay where they are, received"
     with pytest.raises(ValueError, match=rf"expected corruption\.drop=0 {alignment} 0\.1"):

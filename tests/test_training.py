@@ -93,6 +93,18 @@ def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_pa
     assert np.allclose(down, up, atol=1e-6) == transposed
 
 
+def test_an_encoder_that_is_not_trained_stays_as_it_began(tiny_config, tmp_path):
+    changes = {"training.train_encoder": False, "model.tie_embeddings": False}
+    weights = []
+    for steps in (1, 4):
+        fit(tiny_config(**changes, **{"training.max_steps": steps}), tmp_path / str(steps))
+        weights.append(textae.load(tmp_path / str(steps)).model.named_weights())
+    before, after = weights
+    for name, values in before.items():
+        same = np.array_equal(np.array(values), np.array(after[name]))
+        assert same == name.startswith("encoder"), name
+
+
 def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
     fit(tiny_config(**{"training.random_tokens": 0.5}), tmp_path)
     before, after = (read_json(folder / rundir.METRICS) for folder in (trained[0], tmp_path))

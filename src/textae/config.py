@@ -416,6 +416,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
     short_first: float = 0.0  # share of the first epoch during which texts grow longer
     informed_start: bool = True  # weights begin so that the untrained model gives tokens back, not at random
+    train_encoder: bool = True  # false: the encoder stays as it began, and only the decoder learns
     random_tokens: float = 0.0  # share of tokens that become others, drawn evenly, in the text and in what is wanted
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
     precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
@@ -480,6 +481,10 @@ class Config:
             self.training.batch_tokens,
         )
         self.training.corruption.require_alignment(self.model)
+        if not self.training.train_encoder:
+            where = "with training.train_encoder=false"
+            _require(not self.model.tie_embeddings, f"model.tie_embeddings=false {where}", self.model.tie_embeddings)
+            _require(self.training.weight_decay == 0, f"training.weight_decay=0 {where}", self.training.weight_decay)
         if self.training.informed_start and self.model.decoder_input is DecoderInput.fourier:
             self.model.require_places()
 

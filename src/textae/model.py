@@ -317,12 +317,17 @@ class Autoencoder(keras.Model):
         if output_bias:
             self.bias = self.add_weight(shape=(vocabulary_size,), initializer="zeros", name="output_bias")
 
-    def call(self, tokens: Any, lengths: Any, wanted: Any = None, training: bool = False) -> Reconstruction:
+    def call(
+        self, tokens: Any, lengths: Any, wanted: Any = None, training: bool = False, train_encoder: bool = True
+    ) -> Reconstruction:
         """Encode and decode (batch, length) ids; `length` is a multiple of `stride`, `lengths` (batch,) tokens.
 
-        `wanted` (batch,) are the lengths to decode to, where they are not those of what is encoded.
+        `wanted` (batch,) are the lengths to decode to, where they are not those of what is encoded. With
+        `train_encoder=False` no gradient goes past the latent.
         """
         latent, kl = self.encoder(tokens, lengths, training=training)
+        if not train_encoder:
+            latent = ops.stop_gradient(latent)
         blocks = ops.shape(tokens)[1] // self.stride
         counts = blocks_of(lengths if wanted is None else wanted, self.stride)
         hidden = self.decode(latent, counts, blocks, training=training)

@@ -148,6 +148,7 @@ def reconstruction_sums(
     label_smoothing: float = 0.0,
     precision: str = "float32",
     gather: bool = False,
+    train_encoder: bool = True,
     random_tokens: Any = None,
     corruption: Any = None,
 ) -> dict[str, Any]:
@@ -159,13 +160,14 @@ def reconstruction_sums(
         kl_weight, free_bits: weight of the KL divergence, and the nats per dimension below which it is free
             (Kingma et al., arXiv 1606.04934), for variational models.
         gather: project real positions only; needs shapes that may depend on the data.
+        train_encoder: False keeps the latent's gradient from the encoder.
         random_tokens: gives the (ids, lengths) that training goes by in place of these, or None.
         corruption: gives the (ids, lengths) that are encoded in training in place of those, or None.
     """
     if training and random_tokens is not None:
         tokens, lengths = random_tokens(tokens, lengths)
     encoded = corruption(tokens, lengths) if training and corruption is not None else (tokens, lengths)
-    out = model(*encoded, wanted=lengths, training=training)
+    out = model(*encoded, wanted=lengths, training=training, train_encoder=train_encoder)
     length = ops.shape(tokens)[1]
     real = ops.arange(length, dtype="int32")[None, :] < lengths[:, None]
     hidden = ops.reshape(out.hidden, (-1, out.hidden.shape[-1]))

@@ -172,6 +172,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             kl_weight=config.model.kl_weight,
             free_bits=config.model.free_bits,
             label_smoothing=training.label_smoothing,
+            train_encoder=training.train_encoder,
             precision=precision,
             gather=not xla,
             random_tokens=random_tokens,
