@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     table = {f"LSTM, {spent / 60:.1f} min, {epochs:.2f} epochs": figures(model, test, known, words)}
     if options.run:
         own = json.loads((options.run / "metrics.json").read_text("utf-8"))
-        table[f"textae, {own['minutes']:.1f} min"] = own
+        table[f"textae, {own['train_seconds'] / 60:.1f} min"] = own
     for name, found in table.items():
         print(f"{name}: " + ", ".join(f"{key} {found[key]:.4f}" for key in FIGURES), flush=True)
     if options.json:

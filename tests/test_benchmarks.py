@@ -1,5 +1,6 @@
 """The benchmarks run, on models of moments; what they measure here means nothing."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -109,3 +110,29 @@ def test_scaling(on_tensorflow, corpus_file, tmp_path, data_dir):
     assert (tmp_path / "found.png").stat().st_size > 1000
     with pytest.raises(ValueError, match="expected lengths that divide 128"):
         main([*command, "--lengths", "96"])
+
+
+def test_sentences_of_a_batch_are_of_the_same_length():
+    pytest.importorskip("torch")
+    from benchmark_sentences import BATCH, by_length
+
+    found = by_length([[5], [6, 7], [], [8]] + [[9, 9]] * BATCH)
+    assert found[0] == [0, 3]
+    assert [len(numbers) for numbers in found] == [2, BATCH, 1]
+    assert sorted(itertools.chain(*found)) == [0, 1, *range(3, BATCH + 4)]
+
+
+@pytest.mark.slow
+def test_the_recurrent_sentences_learn(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    import benchmark_sentences
+
+    for name, value in (("EMBEDDING", 32), ("HIDDEN", 64), ("DROPOUT", 0.0), ("WORDS", 7)):
+        monkeypatch.setattr(benchmark_sentences, name, value)
+    (tmp_path / "train.txt").write_text("one two three four five six seven\n" * 50 + "six five\n")
+    (tmp_path / "test.txt").write_text("one two three four five six seven\n" * 4)
+    command = [str(tmp_path / "train.txt"), str(tmp_path / "test.txt"), "--minutes", "0.2", "--every", "0.1"]
+    found = benchmark_sentences.main([*command, "--json", str(tmp_path / "found.json")])
+    assert found["bleu"] > 60
+    assert list(json.loads((tmp_path / "found.json").read_text()).values()) == [found]
+    assert "of 300 sentences" in capsys.readouterr().out
