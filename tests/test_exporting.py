@@ -34,6 +34,18 @@ def vectors(tiny_config, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def waves(tiny_config, tmp_path_factory):
+    """The same with a decoder that sees waves."""
+    from textae.training import fit
+
+    folder = tmp_path_factory.mktemp("runs") / "waves"
+    changes = {"model.latent": "vector", "model.long_documents": "cut", "model.decoder_input": "fourier"}
+    changes |= {"tokenizer.kind": "bpe", "training.informed_start": False}
+    fit(tiny_config(**changes, **{"training.max_steps": 20}), folder)
+    return folder
+
+
 def exported(run, output, format):
     made = subprocess.run(
         [sys.executable, "-m", "textae.export", f"run={run}", f"output={output}", f"format={format}"],
@@ -116,7 +128,7 @@ def check_texts(ae, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["trained", "vectors"])
+@pytest.mark.parametrize("kind", ["trained", "vectors", "waves"])
 @pytest.mark.parametrize("format", ["saved_model", "onnx"])
 def test_an_exported_file_gives_the_answers_of_the_run(format, kind, request, tmp_path, monkeypatch):
     """By the command, in a process of its own, and by the Python API; the code of the README beside it runs."""
