@@ -107,7 +107,7 @@ def test_an_untrained_model_with_places_loses_nothing(changes):
     config.require_places()
     model = build(config, vocabulary_size=256)
     start_informed(model)
-    assert share_right(model) > (0.998 if config.latent is LatentKind.chunk else 0.9)  # a vector's end may be missed
+    assert share_right(model) > 0.998
 
 
 def test_places_lie_evenly():

@@ -241,7 +241,7 @@ def test_corrupted_tokens_are_encoded_and_clean_ones_wanted(small_model, gather)
     real = np.arange(16) < lengths[:, None]
     assert float(sums["loss"]) == pytest.approx(nats[real].sum(), rel=1e-5)
     assert float(sums["tokens"]) == 28
-    blocks = ops.convert_to_numpy(model.decoder.block_logits(latent)).astype(np.float64)
+    blocks = ops.convert_to_numpy(model.block_logits(latent)).astype(np.float64)
     told = np.log(np.exp(blocks).sum(1)) - blocks[np.arange(3), -(-lengths // 4) - 1]
     assert float(sums["blocks_loss"]) == pytest.approx(told.sum(), rel=1e-5)
     clean = reconstruction_sums(model, tokens, lengths, False, corruption=lambda *_: (other, fewer))

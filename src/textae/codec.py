@@ -211,7 +211,7 @@ class Codec:
 
         Rows go by what they tell, and so many at a time that wrong numbers cost time but no memory.
         """
-        told = np.where(counts > 0, self._count(latents), 0).astype(np.int32)
+        told = np.where(counts > 0, self._told(latents), 0).astype(np.int32)
         needed = told if targets is None else np.maximum(told, counts)
         real = np.flatnonzero(counts)
         ids, ends, nats = ([np.zeros(0)] * len(counts) for _ in range(3))
@@ -235,6 +235,19 @@ class Codec:
                 ids[row], ends[row], nats[row] = found[0][place], found[1][place], measured[place]
         return told, ids, ends, nats
 
+    def _told(self, latents: np.ndarray) -> np.ndarray:
+        """Return the number of blocks that each vector tells."""
+        if self.model.end_finder is None:
+            return self._count(latents)
+        height = max(POSITIONS // self.model.max_length, 1)  # each is decoded at full length
+        found = []
+        for first in range(0, len(latents), height):
+            rows = latents[first : first + height]
+            if self._fixed:
+                rows = np.concatenate([rows, np.zeros((height - len(rows), rows.shape[1]), np.float32)])
+            found.append(self._count(rows))
+        return np.concatenate(found)[: len(latents)]
+
     def _groups(self, blocks: Sequence[int]) -> Iterator[list[int]]:
         """Yield the indices of rows of so many blocks, as many at a time as a batch may hold."""
         return _together([self._fitting(1, count)[1] for count in blocks], POSITIONS // self.model.stride)
@@ -245,7 +258,7 @@ class Codec:
         return (latents,) if kl is None else (latents, kl)
 
     def _count_batch(self, latents: Any) -> Any:
-        return ops.cast(ops.argmax(self.model.decoder.block_logits(latents), axis=-1), "int32") + 1
+        return ops.cast(ops.argmax(self.model.block_logits(latents), axis=-1), "int32") + 1
 
     def _decode_batch(self, latents: Any, counts: Any, targets: Any) -> tuple[Any, Any, Any]:
         shape = ops.shape(targets)

@@ -62,7 +62,7 @@ class Graphs:
         stride = self.model.stride
         batch = ops.shape(latents)[0]
         if self.vector:
-            counts = highest(self.model.decoder.block_logits(latents), axis=1) + 1
+            counts = highest(self.model.block_logits(latents), axis=1) + 1
             blocks = ops.max(counts)
             states = self.model.decode(latents, counts, blocks)
         else:

@@ -29,7 +29,7 @@ from textae.layers.blocks import Fourier
 
 _SIDE = 2 * math.sqrt(3)  # of the cube of places, whose numbers are then of mean square 1
 _BOUNDED_SIDE = 1.9  # the same where latents are bounded by tanh
-_END_LOGIT = 16.0  # of a block that has the end of the text, for the block counter
+_END_LOGIT = 32.0  # of a position that has the end of the text
 _SHARPNESS = 1.5  # deviation of the waves' frequencies, times the distance between neighbouring places
 
 
@@ -89,7 +89,7 @@ def start_placed(model: Any) -> None:
     cosines = np.arange(model.stride * waves).reshape(model.stride, waves)
     above = np.concatenate([cosines, decoder.project.channels // 2 + cosines], axis=1)
     if model.latent == "vector":
-        _find_the_end(model, numbers, above)
+        _find_the_end(model)
     for up, width in zip(decoder.upsamplers, widths[:0:-1], strict=True):
         count = len(above) // up.stride
         below = np.arange(count * 2 * waves).reshape(count, 2 * waves) + (numbers if count == 1 else 0)
@@ -165,13 +165,11 @@ def _angles_of_places(frequencies: np.ndarray, blocks: int, stride: int, count: 
     return kernel
 
 
-def _find_the_end(model: Any, numbers: int, above: np.ndarray) -> None:
-    """Let the block counter look for the end's waves at each of a block's positions, (stride, channels)."""
-    waves = above.shape[1] // 2
-    end = ops.convert_to_numpy(model.encoder.embedding.embeddings)[END_ID, numbers : numbers + 2 * waves]
-    kernel = np.zeros(model.decoder.block_counter.kernel.shape, np.float32)
-    kernel[above, 0] = _END_LOGIT / math.sqrt(2 * waves) * end
-    model.decoder.block_counter.kernel.assign(kernel)
+def _find_the_end(model: Any) -> None:
+    """Let the end finder look for the end's embedding in each position's state."""
+    embeddings = ops.convert_to_numpy((model.untied or model.encoder.embedding).embeddings)
+    model.end_finder.linear.kernel.assign(_END_LOGIT / math.sqrt(embeddings.shape[1]) * embeddings[END_ID][:, None])
+    model.end_finder.no_end.assign(0.75 * _END_LOGIT)
 
 
 def _assign_mean(kernel: Any, mean: Any) -> None:

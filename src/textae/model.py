@@ -154,7 +154,7 @@ class Encoder(keras.layers.Layer):
 
 
 class Decoder(keras.layers.Layer):
-    """Latents -> decoder states (batch, blocks * stride, channels); `vector` latents also tell their blocks."""
+    """Latents -> decoder states (batch, blocks * stride, channels); a block counter reads `vector` latents, or none."""
 
     def __init__(self, project, block_counter, max_blocks, levels, upsamplers, **kwargs) -> None:
         super().__init__(autocast=False, **kwargs)  # `Fourier` takes latents as they are
@@ -164,8 +164,7 @@ class Decoder(keras.layers.Layer):
     def build(self, latents_shape: tuple[int | None, ...], counts_shape: tuple[int | None, ...]) -> None:
         """Build what `call` does not reach; the rest is built on its way."""
         if self.block_counter is not None:
-            states = (None, None, self.project.channels) if isinstance(self.project, Fourier) else latents_shape
-            self.block_counter.build(states)
+            self.block_counter.build(latents_shape)
 
     def call(self, latents: Any, counts: Any, *, blocks: Any, training: bool = False) -> Any:
         """Return decoder states.
@@ -189,13 +188,29 @@ class Decoder(keras.layers.Layer):
             values = level(values * real, real, training=training)
         return values
 
-    def block_logits(self, latents: Any) -> Any:
-        """Return (batch, max_blocks), logits of the number of blocks less one; None for `chunk` latents."""
-        if self.block_counter is None:
-            return None
-        if isinstance(self.project, Fourier):  # a number says little to a product: look whether a block has the end
-            return ops.squeeze(self.block_counter(self.project(latents, blocks=self.max_blocks)), -1)
-        return self.block_counter(latents)
+
+class EndFinder(keras.layers.Layer):
+    """Decoder states (batch, max_length, channels) -> (batch, max_blocks): in which block the text's end is.
+
+    A product and a bias say how much a position looks like the end, and a block counts as its best position does. A
+    text of `max_length` tokens may have no end: the last block also counts with a score of its own.
+    """
+
+    def __init__(self, max_blocks: int, stride: int, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.max_blocks, self.stride = max_blocks, stride
+        self.linear = Linear(1, name="linear", dtype="float32")
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Build the product, and the score of no end."""
+        self.linear.build(shape)
+        self.no_end = self.add_weight(shape=(), initializer="zeros", name="no_end")
+
+    def call(self, states: Any) -> Any:
+        """Return the logits."""
+        scores = ops.reshape(self.linear(states), (-1, self.max_blocks, self.stride))
+        logits = ops.logsumexp(scores, axis=-1)
+        return ops.concatenate([logits[:, :-1], ops.logaddexp(logits[:, -1:], self.no_end)], axis=1)
 
 
 class Autoencoder(keras.Model):
@@ -283,9 +298,6 @@ class Autoencoder(keras.Model):
             ),
             name="encoder",
         )
-        block_counter = None
-        if max_blocks is not None:
-            block_counter = Linear(1 if fourier else max_blocks, name="block_counter", dtype="float32")
         self.decoder = Decoder(
             project=(
                 Fourier(widths[-1], max_blocks, name="project")
@@ -294,7 +306,9 @@ class Autoencoder(keras.Model):
                 if max_blocks is None
                 else Expand(widths[-1], max_blocks, name="project")
             ),
-            block_counter=block_counter,
+            block_counter=(
+                None if max_blocks is None or fourier else Linear(max_blocks, name="block_counter", dtype="float32")
+            ),
             max_blocks=max_blocks,
             levels=levels("decoder")[::-1],
             upsamplers=[
@@ -303,6 +317,9 @@ class Autoencoder(keras.Model):
             ],
             name="decoder",
         )
+        self.end_finder = None
+        if max_blocks is not None and fourier:  # a product makes nothing of the numbers themselves
+            self.end_finder = EndFinder(max_blocks, self.stride, name="end_finder")
         self.final_normalize = Normalize(normalization, name="final_normalize")
         self.untied = None
         if not tie_embeddings:
@@ -331,7 +348,7 @@ class Autoencoder(keras.Model):
         blocks = ops.shape(tokens)[1] // self.stride
         counts = blocks_of(lengths if wanted is None else wanted, self.stride)
         hidden = self.decode(latent, counts, blocks, training=training)
-        return Reconstruction(hidden, latent, kl, self.decoder.block_logits(latent))
+        return Reconstruction(hidden, latent, kl, self.block_logits(latent))
 
     def decode(self, latent: Any, counts: Any, blocks: Any, training: bool = False) -> Any:
         """Return the states that `output_rows` takes, (batch, blocks * stride, channels), from latents.
@@ -339,6 +356,13 @@ class Autoencoder(keras.Model):
         `counts` is (batch,), each text's own number of blocks; `blocks` that of the longest.
         """
         return self.final_normalize(self.decoder(latent, counts, blocks=blocks, training=training))
+
+    def block_logits(self, latent: Any) -> Any:
+        """Return (batch, max_blocks), logits of the number of blocks less one; None for `chunk` latents."""
+        if self.end_finder is not None:
+            blocks = self.decoder.max_blocks
+            return self.end_finder(self.decode(latent, ops.full_like(latent[:, 0], blocks, dtype="int32"), blocks))
+        return None if self.decoder.block_counter is None else self.decoder.block_counter(latent)
 
     def named_weights(self) -> dict[str, keras.Variable]:
         """Return the trainable weights by their paths within the model."""
