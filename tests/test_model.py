@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from textae.config import ModelConfig, Normalization, UpsamplerConfig, UpsamplerKind
-from textae.model import blocks_of, build, real_positions
+from textae.model import EndFinder, blocks_of, build, real_positions
 
 PLACES = {
     "strides": [
@@ -253,3 +253,15 @@ def test_the_arithmetic_of_lengths():
     assert ops.convert_to_numpy(blocks_of(lengths, 4)).tolist() == [0, 1, 1, 2, 2]
     found = ops.convert_to_numpy(real_positions(np.array([0, 2, 3]), 3, "float32"))
     assert found[..., 0].tolist() == [[0, 0, 0], [1, 1, 0], [1, 1, 1]]
+
+
+def test_a_block_counts_as_its_best_position_and_the_last_as_no_end_too():
+    finder = EndFinder(max_blocks=3, stride=2)
+    states = np.array([[[0.1], [2.0], [0.3], [1.0], [0.0], [0.5]]], np.float32)
+    finder.build(states.shape)
+    finder.linear.kernel.assign([[10.0]])
+    finder.no_end.assign(7.0)
+    scores = 10 * states[0, :, 0].astype(np.float64)
+    wanted = [np.log(np.exp(scores[[0, 1]]).sum()), np.log(np.exp(scores[[2, 3]]).sum())]
+    wanted.append(np.log(np.exp(scores[[4, 5]]).sum() + np.exp(7.0)))
+    np.testing.assert_allclose(ops.convert_to_numpy(finder(states))[0], wanted, rtol=1e-5)

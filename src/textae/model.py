@@ -210,7 +210,8 @@ class EndFinder(keras.layers.Layer):
         """Return the logits."""
         scores = ops.reshape(self.linear(states), (-1, self.max_blocks, self.stride))
         logits = ops.logsumexp(scores, axis=-1)
-        return ops.concatenate([logits[:, :-1], ops.logaddexp(logits[:, -1:], self.no_end)], axis=1)
+        last = ops.stack([logits[:, -1], ops.zeros_like(logits[:, -1]) + self.no_end], axis=1)
+        return ops.concatenate([logits[:, :-1], ops.logsumexp(last, axis=1, keepdims=True)], axis=1)
 
 
 class Autoencoder(keras.Model):
