@@ -279,7 +279,7 @@ class ModelConfig:
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)  # how the decoder makes a sequence longer
     latent: LatentKind = LatentKind.chunk  # one latent per prod(strides) tokens, or one per text
     latent_size: int = 128  # numbers of a latent
-    decoder_input: DecoderInput = DecoderInput.linear  # projections of a latent; or fourier, their cosines and sines
+    decoder_input: DecoderInput = DecoderInput.linear  # projections; or fourier, their waves (see train_encoder)
     latent_normalization: LatentNormalization = LatentNormalization.none  # how the latent is bounded
     latent_noise: float = 0.0  # standard deviation of noise on the latent, in training
     latent_dropout: float = 0.0  # share of the latent's numbers left out, in training
@@ -416,7 +416,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
     short_first: float = 0.0  # share of the first epoch during which texts grow longer
     informed_start: bool = True  # weights begin so that the untrained model gives tokens back, not at random
-    train_encoder: bool = True  # false: the encoder stays as it began, and only the decoder learns
+    train_encoder: bool = True  # false: only the decoder learns, as it has to with decoder_input=fourier
     random_tokens: float = 0.0  # share of tokens that become others, drawn evenly, in the text and in what is wanted
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
     precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
