@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from textae.metrics import TextMetrics
 
-PAD, GO, END, UNKNOWN = range(4)
+GO, END, UNKNOWN = range(3)
 WORDS, EMBEDDING, HIDDEN, LATENT, DROPOUT, BATCH = 10_000, 512, 1024, 128, 0.5, 256
 FIGURES = ("bleu", "exact_match", "cer", "wer")
 
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     train = options.train.read_text("utf-8").splitlines()
     test = options.test.read_text("utf-8").splitlines()
     counts = Counter(word for text in train for word in text.split())
-    words = ["<pad>", "<go>", "<eos>", "<unk>", *(word for word, _ in counts.most_common(WORDS))]
+    words = ["<go>", "<eos>", "<unk>", *(word for word, _ in counts.most_common(WORDS))]
     known = {word: i for i, word in enumerate(words)}
     model = RecurrentSentences(len(words))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, betas=(0.5, 0.999))

@@ -1,4 +1,4 @@
-"""The transposed start: the decoder is the encoder's transpose, and an untrained model already gives texts back."""
+"""The informed starts: an untrained model already gives texts back, by a transpose or by places."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from textae.codec import Codec
 from textae.config import DecoderInput, LatentKind, LatentNormalization, ModelConfig, UpsamplerConfig, UpsamplerKind
 from textae.initialization import evenly_placed, start_informed, start_transposed
 from textae.layers import Downsample, Upsample
-from textae.layers.blocks import Collapse, Expand, Fourier
+from textae.layers.blocks import Collapse, Expand, Fourier, Linear
 from textae.model import build
 
 
@@ -124,7 +124,7 @@ def test_places_lie_evenly():
 def test_waves_are_of_the_latent_as_it_is(policy):
     """An angle of 1,000 turns that bfloat16 would get wrong by several."""
     latents = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
-    layer = Fourier(8, dtype=policy)
+    layer = Fourier(Linear(4, dtype="float32"), dtype=policy)
     layer(latents)
     kernel = np.random.default_rng(1).normal(size=(3, 4)).astype("float32") * 2000
     layer.angles.kernel.assign(kernel)
@@ -133,3 +133,31 @@ def test_waves_are_of_the_latent_as_it_is(policy):
     found = layer(latents)
     assert keras.backend.standardize_dtype(found.dtype) == ("float32" if policy == "float32" else "bfloat16")
     np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), waves, atol=0.02)
+
+
+@pytest.mark.parametrize("latent", ["chunk", "vector"])
+def test_bfloat16_products_leave_places_apart(latent):
+    """2,048 places on a line, where a latent of bfloat16 has room for a few hundred."""
+    keras.utils.set_random_seed(0)
+    config = ModelConfig(
+        widths=[128, 512],
+        latent_size=4 if latent == "chunk" else 40,
+        latent=LatentKind[latent],
+        max_length=40,
+        decoder_input=DecoderInput.fourier,
+    )
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build(config, vocabulary_size=2048)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    start_informed(model)
+    tokens = np.random.default_rng(0).integers(2, 2048, (4, 40)).astype(np.int32)
+    lengths = np.full(4, 40, np.int32)
+    decoded = model.decode(model(tokens, lengths).latent, np.full(4, 10, np.int32), 10)
+    exact = build(config, vocabulary_size=2048)
+    for name, weight in exact.named_weights().items():
+        weight.assign(model.named_weights()[name])
+    wanted = exact.decode(model(tokens, lengths).latent, np.full(4, 10, np.int32), 10)
+    found = ops.convert_to_numpy(ops.cast(decoded, "float32"))
+    np.testing.assert_allclose(found, ops.convert_to_numpy(wanted), atol=0.1)

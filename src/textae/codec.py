@@ -239,14 +239,12 @@ class Codec:
         """Return the number of blocks that each vector tells."""
         if self.model.end_finder is None:
             return self._count(latents)
-        height = max(POSITIONS // self.model.max_length, 1)  # each is decoded at full length
-        found = []
-        for first in range(0, len(latents), height):
-            rows = latents[first : first + height]
-            if self._fixed:
-                rows = np.concatenate([rows, np.zeros((height - len(rows), rows.shape[1]), np.float32)])
-            found.append(self._count(rows))
-        return np.concatenate(found)[: len(latents)]
+        told, blocks = np.zeros(len(latents), np.int32), self.model.max_length // self.model.stride
+        for rows in self._groups([blocks] * len(latents)):  # each is decoded at full length
+            some = np.zeros((self._fitting(len(rows), blocks)[0], latents.shape[1]), np.float32)
+            some[: len(rows)] = latents[rows]
+            told[rows] = self._count(some)[: len(rows)]
+        return told
 
     def _groups(self, blocks: Sequence[int]) -> Iterator[list[int]]:
         """Yield the indices of rows of so many blocks, as many at a time as a batch may hold."""

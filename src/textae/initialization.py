@@ -82,12 +82,12 @@ def start_placed(model: Any) -> None:
     blocks = tokens // model.stride
     mean = _handing_on((blocks, widths[-1], model.latent_size), model.stride * numbers, blocks)
     _assign_mean(encoder.bottleneck.project.kernel, mean if model.latent == "vector" else mean[0])
-    angles = _angles_of_places(frequencies, blocks, model.stride, decoder.project.channels // 2, model.latent_size)
+    angles = _angles_of_places(frequencies, blocks, model.stride, widths[-1] // 2, model.latent_size)
     decoder.project.angles.assign_transpose(angles if model.latent == "vector" else angles[0])
 
     # Which channels hold the waves of each position of a step, in the level above and in the one below.
     cosines = np.arange(model.stride * waves).reshape(model.stride, waves)
-    above = np.concatenate([cosines, decoder.project.channels // 2 + cosines], axis=1)
+    above = np.concatenate([cosines, widths[-1] // 2 + cosines], axis=1)
     if model.latent == "vector":
         _find_the_end(model)
     for up, width in zip(decoder.upsamplers, widths[:0:-1], strict=True):

@@ -157,7 +157,7 @@ class Decoder(keras.layers.Layer):
     """Latents -> decoder states (batch, blocks * stride, channels); a block counter reads `vector` latents, or none."""
 
     def __init__(self, project, block_counter, max_blocks, levels, upsamplers, **kwargs) -> None:
-        super().__init__(autocast=False, **kwargs)  # `Fourier` takes latents as they are
+        super().__init__(autocast=False, **kwargs)  # what projects latents casts them, or, as `Fourier`, does not
         self.project, self.block_counter, self.max_blocks = project, block_counter, max_blocks
         self.levels, self.upsamplers = levels, upsamplers
 
@@ -174,8 +174,6 @@ class Decoder(keras.layers.Layer):
             counts: (batch,), each text's own number of blocks.
             blocks: the number of blocks of the longest.
         """
-        if not isinstance(self.project, Fourier):
-            latents = ops.cast(latents, self.compute_dtype)
         values = self.project(latents) if self.max_blocks is None else self.project(latents, blocks=blocks)
         real = real_positions(counts, ops.shape(values)[1], values.dtype)
         values = self.levels[0](values * real, real, training=training)
@@ -299,14 +297,17 @@ class Autoencoder(keras.Model):
             ),
             name="encoder",
         )
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        if fourier:
+            count, common = widths[-1] // 2, {"name": "angles", "dtype": "float32"}
+            angles = Linear(count, normal, **common) if max_blocks is None else Expand(count, max_blocks, **common)
+            project = Fourier(angles, name="project")
+        elif max_blocks is None:
+            project = Linear(widths[-1], name="project")
+        else:
+            project = Expand(widths[-1], max_blocks, name="project")
         self.decoder = Decoder(
-            project=(
-                Fourier(widths[-1], max_blocks, name="project")
-                if fourier
-                else Linear(widths[-1], name="project")
-                if max_blocks is None
-                else Expand(widths[-1], max_blocks, name="project")
-            ),
+            project=project,
             block_counter=(
                 None if max_blocks is None or fourier else Linear(max_blocks, name="block_counter", dtype="float32")
             ),

@@ -210,32 +210,25 @@ class Expand(keras.layers.Layer):
 
 
 class Fourier(keras.layers.Layer):
-    """(..., size) -> (..., channels): cosines, then sines, of learned projections, in float32; of mean square 1.
+    """(..., size) -> (..., 2 * angles): cosines, then sines, of what a layer makes of the inputs; of mean square 1.
 
     A network has trouble to tell apart what lies close together in few numbers; waves of high frequency do it.
     Random Fourier features: Rahimi and Recht, NIPS 2007; in front of a network: Tancik et al., arXiv 2006.10739.
 
     Args:
-        channels: half of them cosines, half sines.
-        max_blocks: for one latent per text, which becomes (batch, blocks, channels) as in `Expand`; else None.
+        angles: a `Linear` or an `Expand` in float32: 16 bits of a latent are not enough for the high frequencies.
     """
 
-    def __init__(self, channels: int, max_blocks: int | None = None, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)  # 16 bits of a latent are not enough for the high frequencies
-        self.channels, self.max_blocks = channels, max_blocks
-        normal = keras.initializers.RandomNormal(stddev=1.0)
-        self.angles = (
-            Linear(channels // 2, normal, name="angles", dtype="float32")
-            if max_blocks is None
-            else Expand(channels // 2, max_blocks, name="angles", dtype="float32")
-        )
+    def __init__(self, angles: keras.layers.Layer, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.angles = angles
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Build the projection."""
         self.angles.build(shape)
 
-    def call(self, inputs: Any, *, blocks: Any = None) -> Any:
-        """Return the waves; `blocks` as in `Expand`."""
-        angles = self.angles(inputs) if self.max_blocks is None else self.angles(inputs, blocks=blocks)
+    def call(self, inputs: Any, **blocks: Any) -> Any:
+        """Return the waves; `blocks` is that of an `Expand`."""
+        angles = self.angles(inputs, **blocks)
         waves = ops.concatenate([ops.cos(angles), ops.sin(angles)], axis=-1)
         return ops.cast(math.sqrt(2) * waves, self.compute_dtype)
