@@ -200,6 +200,13 @@ def test_room_for_places(overrides, expected):
     composed("model.decoder_input=fourier", "training.informed_start=false", *latent_size, *overrides)
 
 
+def test_waves_are_not_for_bfloat16():
+    waves = "model.decoder_input=fourier"
+    with pytest.raises(ValueError, match=r"expected training\.precision auto or float32 .*received 'bfloat16'"):
+        composed(waves, "training.precision=bfloat16")
+    assert composed(waves, "training.precision=float32").training.precision.name == "float32"
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [([], "model.tie_embeddings=false .*received True"),

@@ -133,31 +133,3 @@ def test_waves_are_of_the_latent_as_it_is(policy):
     found = layer(latents)
     assert keras.backend.standardize_dtype(found.dtype) == ("float32" if policy == "float32" else "bfloat16")
     np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), waves, atol=0.02)
-
-
-@pytest.mark.parametrize("latent", ["chunk", "vector"])
-def test_bfloat16_products_leave_places_apart(latent):
-    """2,048 places on a line, where a latent of bfloat16 has room for a few hundred."""
-    keras.utils.set_random_seed(0)
-    config = ModelConfig(
-        widths=[128, 512],
-        latent_size=4 if latent == "chunk" else 40,
-        latent=LatentKind[latent],
-        max_length=40,
-        decoder_input=DecoderInput.fourier,
-    )
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = build(config, vocabulary_size=2048)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    start_informed(model)
-    tokens = np.random.default_rng(0).integers(2, 2048, (4, 40)).astype(np.int32)
-    lengths = np.full(4, 40, np.int32)
-    decoded = model.decode(model(tokens, lengths).latent, np.full(4, 10, np.int32), 10)
-    exact = build(config, vocabulary_size=2048)
-    for name, weight in exact.named_weights().items():
-        weight.assign(model.named_weights()[name])
-    wanted = exact.decode(model(tokens, lengths).latent, np.full(4, 10, np.int32), 10)
-    found = ops.convert_to_numpy(ops.cast(decoded, "float32"))
-    np.testing.assert_allclose(found, ops.convert_to_numpy(wanted), atol=0.1)

@@ -26,6 +26,7 @@ def test_tensorflow_takes_graphs_unless_xla_is_asked_for():
 def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, flags, expected):
     monkeypatch.setattr(machine, "processor_flags", lambda: flags)
     assert machine.choose_precision("auto") == expected
+    assert machine.choose_precision("auto", fine_latents=True) == "float32"
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone")

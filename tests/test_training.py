@@ -105,6 +105,20 @@ def test_an_encoder_that_is_not_trained_stays_as_it_began(tiny_config, tmp_path)
         assert same == name.startswith("encoder"), name
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the device decides")
+@pytest.mark.parametrize(("kind", "expected"), [("linear", "bfloat16"), ("fourier", "float32")])
+def test_waves_are_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_path, monkeypatch, kind, expected):
+    monkeypatch.setattr("textae.machine.processor_flags", lambda: {"avx512_bf16"})
+    changes = {
+        "model.decoder_input": kind,
+        "training.informed_start": False,
+        "training.max_steps": 1,
+        "training.precision": "auto",
+    }
+    fit(tiny_config(**changes), tmp_path)
+    assert read_json(tmp_path / rundir.ENVIRONMENT)["precision"] == expected
+
+
 def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
     fit(tiny_config(**{"training.random_tokens": 0.5}), tmp_path)
     before, after = (read_json(folder / rundir.METRICS) for folder in (trained[0], tmp_path))

@@ -485,8 +485,14 @@ class Config:
             where = "with training.train_encoder=false"
             _require(not self.model.tie_embeddings, f"model.tie_embeddings=false {where}", self.model.tie_embeddings)
             _require(self.training.weight_decay == 0, f"training.weight_decay=0 {where}", self.training.weight_decay)
-        if self.training.informed_start and self.model.decoder_input is DecoderInput.fourier:
-            self.model.require_places()
+        if self.model.decoder_input is DecoderInput.fourier:
+            _require(
+                self.training.precision is not Precision.bfloat16,
+                "training.precision auto or float32 with model.decoder_input=fourier, whose latents are finer",
+                self.training.precision.name,
+            )
+            if self.training.informed_start:
+                self.model.require_places()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,10 +13,15 @@ import keras
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
-def choose_precision(asked: str) -> str:
-    """Return "float32" or "bfloat16": with "auto", bfloat16 where the machine multiplies it faster."""
+def choose_precision(asked: str, fine_latents: bool = False) -> str:
+    """Return "float32" or "bfloat16": with "auto", bfloat16 where the machine multiplies it faster.
+
+    Fine latents, whose numbers need more than the 8 bits of bfloat16, are for float32 alone.
+    """
     if asked != "auto":
         return asked
+    if fine_latents:
+        return "float32"
     if keras.backend.backend() == "jax":
         import jax
 

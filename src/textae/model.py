@@ -157,7 +157,7 @@ class Decoder(keras.layers.Layer):
     """Latents -> decoder states (batch, blocks * stride, channels); a block counter reads `vector` latents, or none."""
 
     def __init__(self, project, block_counter, max_blocks, levels, upsamplers, **kwargs) -> None:
-        super().__init__(autocast=False, **kwargs)  # what projects latents casts them, or, as `Fourier`, does not
+        super().__init__(**kwargs)
         self.project, self.block_counter, self.max_blocks = project, block_counter, max_blocks
         self.levels, self.upsamplers = levels, upsamplers
 

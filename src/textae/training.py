@@ -122,7 +122,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     training = config.training
     keras.backend.clear_session()
     random.seed(training.seed)  # initializers draw theirs from it; Keras's own function imports TensorFlow on JAX
-    precision = choose_precision(training.precision.name)
+    precision = choose_precision(training.precision.name, config.model.decoder_input.name == "fourier")
     xla = choose_compile(training.compile.name) == "xla"
 
     prepared = prepare(
