@@ -35,6 +35,26 @@ def test_jax_compiles_always_and_takes_float32_on_a_processor():
     assert machine.choose_precision("auto") == "float32"
 
 
+def test_exact_products_are_those_of_the_whole_process():
+    if keras.backend.backend() == "jax":
+        import jax
+
+        before = jax.config.jax_default_matmul_precision
+        try:
+            machine.multiply_exactly()
+            assert jax.config.jax_default_matmul_precision == "highest"
+        finally:
+            jax.config.update("jax_default_matmul_precision", before)
+    else:
+        import tensorflow as tf
+
+        try:
+            machine.multiply_exactly()
+            assert not tf.config.experimental.tensor_float_32_execution_enabled()
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(True)
+
+
 def test_the_processor_is_named_with_its_cores():
     assert machine.processor().endswith("cores")
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from textae import objectives
-from textae.objectives import predict, reconstruction_sums, vocabulary_loss
+from textae.objectives import highest, predict, reconstruction_sums, vocabulary_loss
 
 VOCABULARY, CHANNELS = 23, 7
 
@@ -132,9 +132,21 @@ def test_predictions(rows, with_bias, monkeypatch):
     np.testing.assert_array_equal(ops.convert_to_numpy(found.ids), logits[:, 2:].argmax(1) + 2)
     np.testing.assert_array_equal(ops.convert_to_numpy(found.ends), logits[:, 1] > logits[:, 2:].max(1))
     assert bool(found.ends[-1])
+    alone = predict(hidden, embedding, bias=bias)
+    np.testing.assert_array_equal(ops.convert_to_numpy(alone.ids), ops.convert_to_numpy(found.ids))
+    np.testing.assert_array_equal(ops.convert_to_numpy(alone.ends), ops.convert_to_numpy(found.ends))
+    assert alone.nats is None
     nats = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
     nats -= logits[np.arange(rows), targets]
     np.testing.assert_allclose(ops.convert_to_numpy(found.nats), nats, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 3, 8, 9, 23, 100, 110])
+def test_the_first_of_the_highest(candidates):
+    values = np.random.default_rng(candidates).integers(-3, 1, (candidates, 200)).astype(np.float32)  # many are equal
+    which, top = map(ops.convert_to_numpy, highest(ops.convert_to_tensor(values)))
+    np.testing.assert_array_equal(which, values.argmax(0))
+    np.testing.assert_array_equal(top, values.max(0))
 
 
 def batch(lengths, padded, rows, seed=3):

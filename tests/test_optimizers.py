@@ -41,6 +41,23 @@ def test_adamw_moves_every_weight_by_the_learning_rate_at_first():
     np.testing.assert_allclose(moved((3, 4, COLUMNS), "kernel", gradient, "adamw"), 0.1 * np.sign(gradient), rtol=1e-3)
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_adamw_makes_the_updates_of_keras(weight_decay):
+    draw = np.random.default_rng(0)
+    start = draw.standard_normal((ROWS, COLUMNS)).astype("float32")
+    gradients = draw.standard_normal((5, ROWS, COLUMNS)).astype("float32")
+    ends = []
+    for kind in (optimizer, lambda _, **settings: keras.optimizers.AdamW(**settings)):
+        chosen, weight = kind("adamw", weight_decay=weight_decay, beta_1=0.8, beta_2=0.95), keras.Variable(start)
+        chosen.build([weight])
+        for number, gradient in enumerate(gradients):
+            chosen.learning_rate = 0.1 / (1 + number)
+            chosen.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+        ends.append([keras.ops.convert_to_numpy(v) for v in (weight, *chosen.variables[2:])])
+    for ours, theirs in zip(*ends, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 def test_an_unknown_optimizer():
     with pytest.raises(ValueError, match="among adamw, muon, received 'sgd'"):
         optimizer("sgd")

@@ -54,6 +54,22 @@ def test_every_weight_moves(small_model, changes):
     assert set(sums) >= SUMS
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_what_is_not_trainable_stays_and_has_no_moments(small_model, ema):
+    model = small_model(random_weights=False, tie_embeddings=False)
+    model.encoder.trainable = False
+    step = make(model, ema=ema)
+    before = weights(step)
+    for seed in range(3):
+        step([batch(seed)], 0.01)
+    after = weights(step)
+    assert set(after) == set(model.named_weights())
+    for name, values in before.items():
+        assert np.array_equal(values, after[name]) == name.startswith("encoder"), name
+    moments = [variable for variable in step.optimizer.variables if len(variable.shape)]
+    assert len(moments) == 2 * len(model.trainable_variables) < 2 * len(after)
+
+
 def test_the_sums_are_those_of_the_batch(small_model):
     model = small_model()
     tokens, lengths = batch(0)

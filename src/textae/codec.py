@@ -17,8 +17,8 @@ from keras import ops
 from textae.batches import Batch, Batches
 from textae.model import Autoencoder
 from textae.objectives import predict
+from textae.specialids import END_ID
 
-END_ID = 1
 POSITIONS = 16384  # padded positions of a batch
 SHAPES = 8  # padded lengths where each costs a compilation
 
@@ -63,7 +63,8 @@ class Codec:
         shape = (None, model.latent_size) if self._vector else (None, None, model.latent_size)
         ids, lengths = ((None, None), "int32"), ((None,), "int32")
         self._encode = compiled(model, self._encode_batch, [ids, lengths])
-        self._decode = compiled(model, self._decode_batch, [(shape, "float32"), lengths, ((None, None), "int32")])
+        self._decode = compiled(model, self._decode_batch, [(shape, "float32"), lengths, ids])
+        self._judge = compiled(model, self._judge_batch, [(shape, "float32"), lengths, ids])
         self._count = compiled(model, self._count_batch, [(shape, "float32")])
 
     def encode(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -199,12 +200,13 @@ class Codec:
         return ids[:length]
 
     def _decoded(self, latents: Any, counts: np.ndarray, targets: np.ndarray | None = None) -> tuple:
-        """Return counts, ids, ends and nats of each row; without targets the nats mean nothing."""
+        """Return counts, ids, ends and nats of each row; without targets the nats are empty."""
         if self._vector:
             return self._decoded_vectors(latents, counts, targets)
-        if targets is None:
-            targets = np.zeros((len(counts), latents.shape[1] * self.model.stride), np.int32)
-        return counts, *self._decode(latents, counts, targets)
+        if targets is not None:
+            return counts, *self._judge(latents, counts, targets)
+        shape = np.zeros((len(counts), latents.shape[1] * self.model.stride), np.int32)
+        return counts, *self._decode(latents, counts, shape), [np.zeros(0)] * len(counts)
 
     def _decoded_vectors(self, latents: np.ndarray, counts: np.ndarray, targets: np.ndarray | None) -> tuple:
         """As `_decoded`: a vector tells its own number of blocks, nats go by the true one.
@@ -224,15 +226,18 @@ class Codec:
             own, true = np.zeros(height, np.int32), np.zeros(height, np.int32)
             own[: len(rows)], true[: len(rows)] = told[rows], counts[rows]
             wanted = np.zeros((height, length), np.int32)
-            if targets is not None:
+            if targets is None:
+                found = self._decode(some, own, wanted)
+            else:
                 width = min(length, targets.shape[1])
                 wanted[: len(rows), :width] = targets[rows, :width]
-            found = self._decode(some, own, wanted)
-            measured = found[2]
-            if targets is not None and (own != true).any():
-                measured = self._decode(some, true, wanted)[2]
+                found = measured = self._judge(some, own, wanted)
+                if (own != true).any():
+                    measured = self._judge(some, true, wanted)
             for place, row in enumerate(rows):
-                ids[row], ends[row], nats[row] = found[0][place], found[1][place], measured[place]
+                ids[row], ends[row] = found[0][place], found[1][place]
+                if targets is not None:
+                    nats[row] = measured[2][place]
         return told, ids, ends, nats
 
     def _told(self, latents: np.ndarray) -> np.ndarray:
@@ -258,12 +263,19 @@ class Codec:
     def _count_batch(self, latents: Any) -> Any:
         return ops.cast(ops.argmax(self.model.block_logits(latents), axis=-1), "int32") + 1
 
-    def _decode_batch(self, latents: Any, counts: Any, targets: Any) -> tuple[Any, Any, Any]:
-        shape = ops.shape(targets)
+    def _decode_batch(self, latents: Any, counts: Any, wanted: Any) -> tuple[Any, Any]:
+        """Return ids and ends, (batch, length) as `wanted`, whose values do not matter."""
+        return self._answers(latents, counts, ops.shape(wanted))[:2]
+
+    def _judge_batch(self, latents: Any, counts: Any, wanted: Any) -> tuple[Any, Any, Any]:
+        """Return ids, ends, and the nats of the ids that are wanted."""
+        return self._answers(latents, counts, ops.shape(wanted), ops.reshape(wanted, (-1,)))
+
+    def _answers(self, latents: Any, counts: Any, shape: tuple, targets: Any = None) -> tuple:
         states = self.model.decode(latents, counts, shape[1] // self.model.stride)
         rows, embedding, bias = self.model.output_rows(ops.reshape(states, (-1, states.shape[-1])))
-        found = predict(rows, embedding, ops.reshape(targets, (-1,)), bias=bias)
-        return tuple(ops.reshape(values, (shape[0], shape[1])) for values in found)
+        found = predict(rows, embedding, targets, bias=bias)
+        return tuple(values if values is None else ops.reshape(values, (shape[0], shape[1])) for values in found)
 
     def _check(self, array: np.ndarray) -> None:
         dimensions, size = (1 if self._vector else 2), self.model.latent_size

@@ -151,6 +151,7 @@ class OnNonfinite(Enum):
 _MOST = 2**31 - 1
 _MOST_CHANNELS = 1 << 20
 _MOST_LEVELS = 32
+_MOST_UNITS = 1024
 _MOST_POSITIONS = 1 << 24
 
 
@@ -273,6 +274,7 @@ class ModelConfig:
     strides: list[int] = field(default_factory=lambda: [4])  # by what each level is shorter than the one below
     widths: list[int] = field(default_factory=lambda: [256, 512])  # channels of each level
     units: list[int] = field(default_factory=lambda: [0, 1])  # residual units of each level, in either half
+    encoder_units: list[int] | None = None  # the encoder's, where it has others; null: it has as many
     kernel_size: int = 3  # of the residual units
     expansion: float = 2.0  # inner channels of a residual unit, in times its width
     normalization: Normalization = Normalization.rms  # what stands in front of each residual unit
@@ -303,18 +305,20 @@ class ModelConfig:
         _require(
             len(self.strides) <= _MOST_LEVELS, f"model.strides of at most {_MOST_LEVELS} numbers", len(self.strides)
         )
-        for name, most in (("strides", _MOST_POSITIONS), ("widths", _MOST_CHANNELS), ("units", 1024)):
-            for value in getattr(self, name):
-                _require(value <= most, f"model.{name} of at most {most}", value)
-        for name in ("widths", "units"):
+        for value in self.strides:
+            _require(value <= _MOST_POSITIONS, f"model.strides of at most {_MOST_POSITIONS}", value)
+        bounds = {"widths": (1, _MOST_CHANNELS), "units": (0, _MOST_UNITS), "encoder_units": (0, _MOST_UNITS)}
+        for name, (least, most) in bounds.items():
             values = getattr(self, name)
+            if values is None:
+                continue
             _require(
                 len(values) == len(self.strides) + 1,
                 f"model.{name} with one entry more than model.strides ({len(self.strides) + 1})",
                 list(values),
             )
-        _require(all(w >= 1 for w in self.widths), "model.widths of at least 1", list(self.widths))
-        _require(all(u >= 0 for u in self.units), "model.units of at least 0", list(self.units))
+            _require(all(value >= least for value in values), f"model.{name} of at least {least}", list(values))
+            _require(all(value <= most for value in values), f"model.{name} of at most {most}", list(values))
         _at_least("model.kernel_size", self.kernel_size, 1, 1 << 16)
         _above("model.expansion", self.expansion, 1024)
         _at_least("model.latent_size", self.latent_size, 1, _MOST_CHANNELS)
@@ -357,8 +361,9 @@ class ModelConfig:
         levels = list(zip(self.strides, self.widths[:-1], self.widths[1:], strict=True))
         resampling = sum(2 * self.upsampler.kernel_factor * stride * low * high for stride, low, high in levels)
         units = sum(
-            2 * count * width * round(self.expansion * width) * (self.kernel_size + 1)
-            for count, width in zip(self.units, self.widths, strict=True)
+            count * width * round(self.expansion * width) * (self.kernel_size + 1)
+            for counts in (self.units, self.units if self.encoder_units is None else self.encoder_units)
+            for count, width in zip(counts, self.widths, strict=True)
         )
         blocks = self.max_length // math.prod(self.strides) if self.latent is LatentKind.vector else 1
         latent = (3 if self.variational else 2) * blocks * self.widths[-1] * self.latent_size
@@ -482,9 +487,8 @@ class Config:
         )
         self.training.corruption.require_alignment(self.model)
         if not self.training.train_encoder:
-            where = "with training.train_encoder=false"
-            _require(not self.model.tie_embeddings, f"model.tie_embeddings=false {where}", self.model.tie_embeddings)
-            _require(self.training.weight_decay == 0, f"training.weight_decay=0 {where}", self.training.weight_decay)
+            tied = self.model.tie_embeddings
+            _require(not tied, "model.tie_embeddings=false with training.train_encoder=false", tied)
         if self.model.decoder_input is DecoderInput.fourier:
             _require(
                 self.training.precision is not Precision.bfloat16,

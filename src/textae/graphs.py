@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from textae.codec import END_ID
 from textae.model import Autoencoder, blocks_of
 from textae.objectives import decide, highest
+from textae.specialids import END_ID
 
 
 class Graphs:
@@ -62,7 +62,7 @@ class Graphs:
         stride = self.model.stride
         batch = ops.shape(latents)[0]
         if self.vector:
-            counts = highest(self.model.block_logits(latents), axis=1) + 1
+            counts = highest(ops.transpose(self.model.block_logits(latents)))[0] + 1
             blocks = ops.max(counts)
             states = self.model.decode(latents, counts, blocks)
         else:

@@ -36,6 +36,18 @@ def choose_compile(asked: str) -> str:
     return "graph" if asked == "auto" else asked
 
 
+def multiply_exactly() -> None:
+    """Let this process multiply float32 as it is, on GPUs too, which else keep 11 bits of each factor (TF32)."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+    else:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
 def processor_flags() -> set[str]:
     """Return the processor's instruction sets, as Linux names them; empty elsewhere."""
     try:

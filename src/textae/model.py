@@ -14,6 +14,7 @@ from keras import ops
 
 from textae.layers import Downsample, Upsample
 from textae.layers.blocks import Collapse, Expand, Fourier, Level, Linear, Normalize, ResidualUnit
+from textae.machine import multiply_exactly
 
 
 class Reconstruction(NamedTuple):
@@ -31,11 +32,14 @@ class Reconstruction(NamedTuple):
 
 def build(config: Any, vocabulary_size: int, seed: int = 0) -> Autoencoder:
     """Return a built `Autoencoder` from a `ModelConfig`; the only place here that reads one."""
+    if config.decoder_input.name == "fourier":  # places are finer than GPUs multiply by themselves
+        multiply_exactly()
     model = Autoencoder(
         vocabulary_size=vocabulary_size,
         strides=list(config.strides),
         widths=list(config.widths),
         units=list(config.units),
+        encoder_units=None if config.encoder_units is None else list(config.encoder_units),
         kernel_size=config.kernel_size,
         expansion=config.expansion,
         normalization=config.normalization.name,
@@ -226,6 +230,7 @@ class Autoencoder(keras.Model):
         strides: list[int],
         widths: list[int],
         units: list[int],
+        encoder_units: list[int] | None = None,
         kernel_size: int = 3,
         expansion: float = 2.0,
         normalization: str = "rms",
@@ -257,7 +262,7 @@ class Autoencoder(keras.Model):
         policy = self.dtype_policy
         fourier = decoder_input == "fourier"
 
-        def levels(name: str) -> list[Level]:
+        def levels(name: str, counts: list[int]) -> list[Level]:
             return [
                 Level(
                     [
@@ -270,7 +275,7 @@ class Autoencoder(keras.Model):
                     name=f"{name}_{i}",
                     dtype=policy,
                 )
-                for i, count in enumerate(units)
+                for i, count in enumerate(counts)
             ]  # fmt: skip
 
         self.encoder = Encoder(
@@ -280,7 +285,7 @@ class Autoencoder(keras.Model):
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(widths[0])),
                 name="embedding",
             ),
-            levels=levels("encoder"),
+            levels=levels("encoder", units if encoder_units is None else encoder_units),
             downsamplers=[
                 Downsample(width, kernel_factor * stride, stride, name=f"down_{i}", dtype=policy)
                 for i, (width, stride) in enumerate(zip(widths[1:], strides, strict=True))
@@ -312,7 +317,7 @@ class Autoencoder(keras.Model):
                 None if max_blocks is None or fourier else Linear(max_blocks, name="block_counter", dtype="float32")
             ),
             max_blocks=max_blocks,
-            levels=levels("decoder")[::-1],
+            levels=levels("decoder", units)[::-1],
             upsamplers=[
                 Upsample(width, kernel_factor * stride, stride, kind=upsampler, name=f"up_{i}", dtype=policy)
                 for i, (width, stride) in enumerate(zip(widths[-2::-1], strides[::-1], strict=True))
@@ -336,17 +341,12 @@ class Autoencoder(keras.Model):
         if output_bias:
             self.bias = self.add_weight(shape=(vocabulary_size,), initializer="zeros", name="output_bias")
 
-    def call(
-        self, tokens: Any, lengths: Any, wanted: Any = None, training: bool = False, train_encoder: bool = True
-    ) -> Reconstruction:
+    def call(self, tokens: Any, lengths: Any, wanted: Any = None, training: bool = False) -> Reconstruction:
         """Encode and decode (batch, length) ids; `length` is a multiple of `stride`, `lengths` (batch,) tokens.
 
-        `wanted` (batch,) are the lengths to decode to, where they are not those of what is encoded. With
-        `train_encoder=False` no gradient goes past the latent.
+        `wanted` (batch,) are the lengths to decode to, where they are not those of what is encoded.
         """
         latent, kl = self.encoder(tokens, lengths, training=training)
-        if not train_encoder:
-            latent = ops.stop_gradient(latent)
         blocks = ops.shape(tokens)[1] // self.stride
         counts = blocks_of(lengths if wanted is None else wanted, self.stride)
         hidden = self.decode(latent, counts, blocks, training=training)
@@ -367,8 +367,8 @@ class Autoencoder(keras.Model):
         return None if self.decoder.block_counter is None else self.decoder.block_counter(latent)
 
     def named_weights(self) -> dict[str, keras.Variable]:
-        """Return the trainable weights by their paths within the model."""
-        return {weight.path.partition("/")[2]: weight for weight in self.trainable_variables}
+        """Return the weights by their paths within the model."""
+        return {weight.path.partition("/")[2]: weight for weight in self.weights}
 
     def output_rows(self, rows: Any) -> tuple[Any, Any, Any]:
         """Return what the vocabulary loss takes: rows (rows, channels), embedding (vocabulary, channels), bias."""

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from textae.specialids import END_ID, SPECIAL_IDS
+
 BLOCK_ROWS = 256  # rows of logits that exist at a time; docs/speed.md has the measurements
 
 
@@ -91,50 +93,59 @@ class Predictions(NamedTuple):
     nats: Any
 
 
-def predict(
-    hidden: Any, embedding: Any, targets: Any, *, bias: Any = None, pad_id: int = 0, end_id: int = 1
-) -> Predictions:
+def predict(hidden: Any, embedding: Any, targets: Any = None, *, bias: Any = None) -> Predictions:
     """Return what each row of (rows, channels) decodes to, in float32, without holding all logits.
 
     The padding is never an answer, and the end is answered apart from the text: only the last block of a document
-    can hold it, and who decodes knows which that is. `targets` (rows,) are only for `nats`.
+    can hold it, and who decodes knows which that is. `targets` (rows,) are only for `nats`, which are None without.
     """
-    embedding = ops.cast(embedding, "float32")
-    blocks, arrays = _in_blocks((ops.cast(hidden, "float32"), ops.cast(targets, "int32")), BLOCK_ROWS)
+    embedding, hidden = ops.cast(embedding, "float32"), ops.cast(hidden, "float32")
+    rows = ops.shape(hidden)[0]
+    blocks, arrays = _in_blocks((hidden,) if targets is None else (hidden, ops.cast(targets, "int32")), BLOCK_ROWS)
 
     def one_block(block):
-        rows, ids = block
-        logits = ops.matmul(embedding, ops.transpose(rows))
+        logits = ops.matmul(embedding, ops.transpose(block[0]))
         if bias is not None:
             logits = logits + bias[:, None]
-        nats = ops.logsumexp(logits, axis=0) - ops.take(ops.reshape(logits, (-1,)), _places(ids))
-        return ops.stack(decide(logits, pad_id, end_id), axis=1), nats
+        decided = decide(logits)
+        if targets is None:
+            return decided
+        return *decided, ops.logsumexp(logits, axis=0) - ops.take(ops.reshape(logits, (-1,)), _places(block[1]))
 
-    decided, nats = _map_blocks(one_block, arrays, blocks)
-    decided, nats = ops.reshape(decided, (-1, 2)), ops.reshape(nats, (-1,))
-    rows = ops.shape(hidden)[0]
-    return Predictions(decided[:rows, 0], decided[:rows, 1] > 0, nats[:rows])
+    ids, ends, *nats = (ops.reshape(values, (-1,))[:rows] for values in _map_blocks(one_block, arrays, blocks))
+    return Predictions(ids, ends > 0, nats[0] if nats else None)
 
 
-def decide(logits: Any, pad_id: int = 0, end_id: int = 1) -> tuple[Any, Any]:
+def decide(logits: Any) -> tuple[Any, Any]:
     """Return each row's best id of the text and whether the end would beat it, int32 (rows,).
 
     `logits` are (vocabulary, rows).
     """
-    special = ops.cast(ops.arange(logits.shape[0]) < max(pad_id, end_id) + 1, "float32") * -1e30
-    ends = logits[end_id]
-    logits = logits + special[:, None]
-    return highest(logits, axis=0), ops.cast(ends > ops.max(logits, axis=0), "int32")
+    best, top = highest(logits[SPECIAL_IDS:])
+    return SPECIAL_IDS + best, ops.cast(logits[END_ID] > top, "int32")
 
 
-def highest(values: Any, axis: int) -> Any:
-    """Return where values are highest along an axis of two, first of equal places, int32.
+def highest(values: Any) -> tuple[Any, Any]:
+    """Return at which candidate each column of (candidates, columns) is highest, the first of equals, and how high.
 
-    By comparisons alone, which ONNX has: Keras's own way for floats looks at their bits, and goes over them more often.
+    The best run of candidates is found first, then the best of that run: so one maximum is all that is taken of all
+    values, where a search for places goes over them several times. By comparisons alone, which ONNX has.
     """
-    return ops.cast(
-        ops.argmax(ops.cast(values >= ops.max(values, axis=axis, keepdims=True), "int32"), axis=axis), "int32"
-    )
+    candidates, columns = values.shape[0], ops.shape(values)[1]
+    size = math.isqrt(candidates)
+    runs = candidates // size
+    tops = ops.max(ops.reshape(values[: runs * size], (runs, size, columns)), axis=1)
+    if candidates % size:
+        tops = ops.concatenate([tops, ops.max(values[runs * size :], axis=0, keepdims=True)], axis=0)
+    top = ops.max(tops, axis=0)
+    first = size * _first_true(tops >= top)
+    members = ops.minimum(first + ops.arange(size, dtype="int32")[:, None], candidates - 1)
+    found = ops.take(ops.reshape(values, (-1,)), members * columns + ops.arange(columns, dtype="int32"))
+    return first + _first_true(found >= top), top
+
+
+def _first_true(values: Any) -> Any:
+    return ops.cast(ops.argmax(ops.cast(values, "int32"), axis=0), "int32")
 
 
 def reconstruction_sums(
@@ -148,7 +159,6 @@ def reconstruction_sums(
     label_smoothing: float = 0.0,
     precision: str = "float32",
     gather: bool = False,
-    train_encoder: bool = True,
     random_tokens: Any = None,
     corruption: Any = None,
 ) -> dict[str, Any]:
@@ -160,14 +170,13 @@ def reconstruction_sums(
         kl_weight, free_bits: weight of the KL divergence, and the nats per dimension below which it is free
             (Kingma et al., arXiv 1606.04934), for variational models.
         gather: project real positions only; needs shapes that may depend on the data.
-        train_encoder: False keeps the latent's gradient from the encoder.
         random_tokens: gives the (ids, lengths) that training goes by in place of these, or None.
         corruption: gives the (ids, lengths) that are encoded in training in place of those, or None.
     """
     if training and random_tokens is not None:
         tokens, lengths = random_tokens(tokens, lengths)
     encoded = corruption(tokens, lengths) if training and corruption is not None else (tokens, lengths)
-    out = model(*encoded, wanted=lengths, training=training, train_encoder=train_encoder)
+    out = model(*encoded, wanted=lengths, training=training)
     length = ops.shape(tokens)[1]
     real = ops.arange(length, dtype="int32")[None, :] < lengths[:, None]
     hidden = ops.reshape(out.hidden, (-1, out.hidden.shape[-1]))
@@ -303,7 +312,8 @@ def _map_blocks(function, arrays, blocks):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.map_fn(function, arrays, fn_output_signature=(tf.int32, tf.float32), parallel_iterations=1)
+        kinds = (tf.int32, tf.int32) if len(arrays) == 1 else (tf.int32, tf.int32, tf.float32)
+        return tf.map_fn(function, arrays, fn_output_signature=kinds, parallel_iterations=1)
     return ops.map(function, arrays)
 
 

@@ -19,13 +19,43 @@ def optimizer(kind: str, *, weight_decay: float = 0.0, beta_1: float = 0.9, beta
         ValueError: another kind.
     """
     if kind == "adamw":
-        return keras.optimizers.AdamW(1e-3, weight_decay=weight_decay, beta_1=beta_1, beta_2=beta_2)
+        return InPlaceAdamW(1e-3, weight_decay=weight_decay, beta_1=beta_1, beta_2=beta_2)
     if kind == "muon":
         return KernelMuon(
             1e-3, adam_weight_decay=weight_decay, weight_decay=weight_decay, adam_beta_1=beta_1,
             adam_beta_2=beta_2,
         )  # fmt: skip
     raise ValueError(f"expected an optimizer among adamw, muon, received {kind!r}")
+
+
+@keras.saving.register_keras_serializable(package="textae")
+class InPlaceAdamW(keras.optimizers.AdamW):
+    """AdamW whose update TensorFlow makes in place, in one pass over each weight.
+
+    Keras's own goes over them once for each operation, through copies that are as large as the weights.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one weight and its two moments."""
+        if keras.backend.backend() != "tensorflow":
+            return super().update_step(gradient, variable, learning_rate)
+        import tensorflow as tf
+
+        index = self._get_variable_index(variable)
+        done = tf.cast(self.iterations.value + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), done),
+            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), done),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.cast(gradient, variable.dtype),
+        )
+        return None
 
 
 @keras.saving.register_keras_serializable(package="textae")

@@ -20,7 +20,7 @@ def training_step(model: keras.Model, objective: Objective, optimizer: Any, **se
     """Return the training step of the running backend.
 
     Args:
-        model: built; its trainable variables are trained.
+        model: built; its trainable variables are trained, and no others cost anything.
         objective: gives sums over the batch: `total` (what is minimised) and `tokens` among them.
         optimizer: a Keras optimizer without clipping, averaging or accumulation of its own.
         settings: `accumulate` batches an update, `clip_norm` or None, `ema` decay (0: none), `xla`.
@@ -84,10 +84,10 @@ class _Step:
     def kept_weights(self) -> dict[str, np.ndarray]:
         """Return what the model is judged by, by the weights' names: the running averages, or the weights."""
         self.synchronize()
-        variables = self.averages or self.weights
+        averages = {id(weight): average for weight, average in zip(self.weights, self.averages, strict=False)}
         return {
-            name: np.array(ops.convert_to_numpy(variable))
-            for name, variable in zip(self.model.named_weights(), variables, strict=True)
+            name: np.array(ops.convert_to_numpy(averages.get(id(weight), weight)))
+            for name, weight in self.model.named_weights().items()
         }
 
     def state(self) -> dict[str, np.ndarray]:
@@ -145,8 +145,6 @@ class TensorFlowStep(_Step):
         else:
             self._step = tf.function(self._one_step, input_signature=signature)
         self._accumulate = tf.function(self._one_accumulation, jit_compile=self.xla)
-        # An update is element by element over all weights: XLA goes through them once, a graph once for each operation.
-        self._update = tf.function(self._one_update, jit_compile=True)
 
     def __call__(self, batches: list[tuple[Any, Any]], learning_rate: float) -> dict[str, Any]:
         """Train on one update's batches, (tokens, lengths) each; return sums over them and `gradient_norm`."""
@@ -180,7 +178,7 @@ class TensorFlowStep(_Step):
 
     def _one_step(self, tokens: Any, lengths: Any, learning_rate: Any, before: Any) -> dict[str, Any]:
         sums, gradients = self._gradients(tokens, lengths)
-        norm = self._update(gradients, sums["tokens"] + before[0], sums["total"] + before[1], learning_rate)
+        norm = self._one_update(gradients, sums["tokens"] + before[0], sums["total"] + before[1], learning_rate)
         return sums | {"gradient_norm": norm}
 
     def _one_update(self, gradients: list[Any], tokens: Any, total: Any, learning_rate: Any) -> Any:
@@ -195,7 +193,7 @@ class TensorFlowStep(_Step):
             self.optimizer.apply(gradients, self.weights)
             decay = ema_decay(self.ema, tf.cast(self.optimizer.iterations.value, tf.float32))
             for average, weight in zip(self.averages, self.weights if self.averages else [], strict=True):
-                average.assign(decay * average + (1 - decay) * tf.cast(weight, tf.float32))
+                average.assign_add((1 - decay) * (tf.cast(weight, tf.float32) - average))
             return tf.constant(0)
 
         tf.cond(tf.math.is_finite(norm) & tf.math.is_finite(total), apply, lambda: tf.constant(0))

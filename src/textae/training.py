@@ -152,6 +152,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         keras.config.set_dtype_policy("float32")
     if training.informed_start:
         start_informed(model)
+    model.encoder.trainable = training.train_encoder
     judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     random_tokens, corruption = (
         corruption_from(
@@ -172,7 +173,6 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             kl_weight=config.model.kl_weight,
             free_bits=config.model.free_bits,
             label_smoothing=training.label_smoothing,
-            train_encoder=training.train_encoder,
             precision=precision,
             gather=not xla,
             random_tokens=random_tokens,
