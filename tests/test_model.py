@@ -267,12 +267,12 @@ def test_the_arithmetic_of_lengths():
 
 
 def test_a_block_counts_as_its_best_position_and_the_last_as_no_end_too():
-    finder = EndFinder(max_blocks=3, stride=2)
-    states = np.array([[[0.1], [2.0], [0.3], [1.0], [0.0], [0.5]]], np.float32)
-    finder.build(states.shape)
-    finder.linear.kernel.assign([[10.0]])
+    finder = EndFinder(stride=2)
+    waves = np.array([[[0.1, 2.0], [0.3, 1.0], [0.0, 0.5]]], np.float32)
+    finder.build(waves.shape)
+    finder.linear.kernel.assign([[10.0, 0.0], [0.0, 10.0]])
     finder.no_end.assign(7.0)
-    scores = 10 * states[0, :, 0].astype(np.float64)
+    scores = 10 * waves[0].reshape(-1).astype(np.float64)
     wanted = [np.log(np.exp(scores[[0, 1]]).sum()), np.log(np.exp(scores[[2, 3]]).sum())]
     wanted.append(np.log(np.exp(scores[[4, 5]]).sum() + np.exp(7.0)))
-    np.testing.assert_allclose(ops.convert_to_numpy(finder(states))[0], wanted, rtol=1e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(finder(waves))[0], wanted, rtol=1e-5)

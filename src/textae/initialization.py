@@ -89,7 +89,7 @@ def start_placed(model: Any) -> None:
     cosines = np.arange(model.stride * waves).reshape(model.stride, waves)
     above = np.concatenate([cosines, widths[-1] // 2 + cosines], axis=1)
     if model.latent == "vector":
-        _find_the_end(model)
+        _find_the_end(model, numbers, cosines)
     for up, width in zip(decoder.upsamplers, widths[:0:-1], strict=True):
         count = len(above) // up.stride
         below = np.arange(count * 2 * waves).reshape(count, 2 * waves) + (numbers if count == 1 else 0)
@@ -165,10 +165,14 @@ def _angles_of_places(frequencies: np.ndarray, blocks: int, stride: int, count: 
     return kernel
 
 
-def _find_the_end(model: Any) -> None:
-    """Let the end finder look for the end's embedding in each position's state."""
-    embeddings = ops.convert_to_numpy((model.untied or model.encoder.embedding).embeddings)
-    model.end_finder.linear.kernel.assign(_END_LOGIT / math.sqrt(embeddings.shape[1]) * embeddings[END_ID][:, None])
+def _find_the_end(model: Any, numbers: int, cosines: np.ndarray) -> None:
+    """Let the end finder look for the waves of the end's place; `cosines` (stride, waves) are a position's channels."""
+    waves = cosines.shape[1]
+    end = ops.convert_to_numpy(model.encoder.embedding.embeddings)[END_ID, numbers : numbers + 2 * waves]
+    kernel = np.zeros(model.end_finder.linear.kernel.shape, np.float32)
+    for position, channels in enumerate(cosines):
+        kernel[channels, position], kernel[len(kernel) // 2 + channels, position] = end[:waves], end[waves:]
+    model.end_finder.linear.kernel.assign(_END_LOGIT / math.sqrt(2 * waves) * kernel)
     model.end_finder.no_end.assign(0.75 * _END_LOGIT)
 
 

@@ -192,26 +192,24 @@ class Decoder(keras.layers.Layer):
 
 
 class EndFinder(keras.layers.Layer):
-    """Decoder states (batch, max_length, channels) -> (batch, max_blocks): in which block the text's end is.
+    """Waves (batch, max_blocks, channels) -> (batch, max_blocks): in which block the text's end is.
 
-    A product and a bias say how much a position looks like the end, and a block counts as its best position does. A
-    text of `max_length` tokens may have no end: the last block also counts with a score of its own.
+    A product and a bias say how much each position of a block looks like the end, and a block counts as its best
+    position does. A text of `max_length` tokens may have no end: the last block also counts with a score of its own.
     """
 
-    def __init__(self, max_blocks: int, stride: int, **kwargs: Any) -> None:
+    def __init__(self, stride: int, **kwargs: Any) -> None:
         super().__init__(dtype="float32", **kwargs)
-        self.max_blocks, self.stride = max_blocks, stride
-        self.linear = Linear(1, name="linear", dtype="float32")
+        self.linear = Linear(stride, name="linear", dtype="float32")
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Build the product, and the score of no end."""
         self.linear.build(shape)
         self.no_end = self.add_weight(shape=(), initializer="zeros", name="no_end")
 
-    def call(self, states: Any) -> Any:
+    def call(self, waves: Any) -> Any:
         """Return the logits."""
-        scores = ops.reshape(self.linear(states), (-1, self.max_blocks, self.stride))
-        logits = ops.logsumexp(scores, axis=-1)
+        logits = ops.logsumexp(self.linear(waves), axis=-1)
         last = ops.stack([logits[:, -1], ops.zeros_like(logits[:, -1]) + self.no_end], axis=1)
         return ops.concatenate([logits[:, :-1], ops.logsumexp(last, axis=1, keepdims=True)], axis=1)
 
@@ -326,7 +324,7 @@ class Autoencoder(keras.Model):
         )
         self.end_finder = None
         if max_blocks is not None and fourier:  # a product makes nothing of the numbers themselves
-            self.end_finder = EndFinder(max_blocks, self.stride, name="end_finder")
+            self.end_finder = EndFinder(self.stride, name="end_finder")
         self.final_normalize = Normalize(normalization, name="final_normalize")
         self.untied = None
         if not tie_embeddings:
@@ -362,8 +360,7 @@ class Autoencoder(keras.Model):
     def block_logits(self, latent: Any) -> Any:
         """Return (batch, max_blocks), logits of the number of blocks less one; None for `chunk` latents."""
         if self.end_finder is not None:
-            blocks = self.decoder.max_blocks
-            return self.end_finder(self.decode(latent, ops.full_like(latent[:, 0], blocks, dtype="int32"), blocks))
+            return self.end_finder(self.decoder.project(latent, blocks=self.decoder.max_blocks))
         return None if self.decoder.block_counter is None else self.decoder.block_counter(latent)
 
     def named_weights(self) -> dict[str, keras.Variable]:
