@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textae.specialids import END_ID
 from textae.tokenstore import TokenStore
 
+END_ID = 1
 LONG_DOCUMENTS = ("split", "cut", "drop")
 BATCHES_AHEAD = 8
 

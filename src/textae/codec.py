@@ -14,10 +14,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from textae.batches import Batch, Batches
+from textae.batches import END_ID, Batch, Batches
 from textae.model import Autoencoder
 from textae.objectives import predict
-from textae.specialids import END_ID
 
 POSITIONS = 16384  # padded positions of a batch
 SHAPES = 8  # padded lengths where each costs a compilation

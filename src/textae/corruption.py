@@ -12,8 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from textae.specialids import END_ID, PAD_ID
-
+MASK_ID = 0  # that of padding: the encoder sees nothing at its place
+END_ID = 1
 _LAST = 1e9  # a sort key beyond every position
 
 Corruption = Callable[[Any, Any], tuple[Any, Any]]  # (ids, lengths) -> (ids, lengths)
@@ -48,7 +48,7 @@ def corrupt(
     Args:
         tokens: (batch, length) int32 ids, padded; lengths: (batch,) int32 real tokens of each.
         drop: share of tokens that are removed; the others close up.
-        mask: share that become `PAD_ID`, of which the encoder sees nothing.
+        mask: share that become `MASK_ID`.
         substitute: share that become an id drawn evenly from `first_id` to `vocabulary_size` - 1.
         shuffle: the most places that a token moves: positions plus noise from [0, shuffle + 1) are sorted
             (Lample et al., arXiv 1711.00043).
@@ -61,7 +61,7 @@ def corrupt(
     fate = ops.where(movable, keras.random.uniform(shape, seed=seed), 1.0)
     if mask:
         masked = ops.logical_and(fate >= drop, fate < drop + mask)
-        tokens = ops.where(masked, ops.full_like(tokens, PAD_ID), tokens)
+        tokens = ops.where(masked, ops.full_like(tokens, MASK_ID), tokens)
     if substitute:
         substituted = ops.logical_and(fate >= drop + mask, fate < drop + mask + substitute)
         drawn = keras.random.randint(shape, first_id, vocabulary_size, dtype="int32", seed=seed)

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from textae.batches import END_ID
 from textae.model import Autoencoder, blocks_of
 from textae.objectives import decide, highest
-from textae.specialids import END_ID
 
 
 class Graphs:

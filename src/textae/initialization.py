@@ -24,8 +24,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from textae.batches import END_ID
 from textae.layers.blocks import Fourier
-from textae.specialids import END_ID
 
 _SIDE = 2 * math.sqrt(3)  # of the cube of places, whose numbers are then of mean square 1
 _BOUNDED_SIDE = 1.9  # the same where latents are bounded by tanh

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from textae.specialids import END_ID, SPECIAL_IDS
-
+END_ID = 1
+SPECIAL_IDS = 2  # padding and end: all other ids can be the answer to a position of a text
 BLOCK_ROWS = 256  # rows of logits that exist at a time; docs/speed.md has the measurements
 
 

@@ -18,13 +18,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textae.specialids import END_ID, PAD_ID, SPECIAL_IDS
-
+PAD_ID = 0
+END_ID = 1
 KINDS = ("unigram", "bpe", "bytes", "characters", "words")
 
-FIRST_BYTE_ID = SPECIAL_IDS  # of "bytes" and "characters": byte b has id b + 2
+FIRST_BYTE_ID = 2  # of "bytes" and "characters": byte b has id b + 2
 FIRST_CHARACTER_ID = FIRST_BYTE_ID + 256
-UNKNOWN_WORD_ID = SPECIAL_IDS
+UNKNOWN_WORD_ID = 2
 UNKNOWN_WORD = "<unk>"
 SMALLEST_SENTENCEPIECE = 3 + 256  # pad, end, SentencePiece's obligatory unknown, and one piece for each byte
 
