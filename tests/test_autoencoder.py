@@ -8,7 +8,7 @@ import textae
 from textae import rundir
 from textae.autoencoder import TextAutoencoder, load, set_weights
 from textae.batches import Batches
-from textae.config import Config, ModelConfig, TextConfig, TrainingConfig
+from textae.config import Config, DecoderInput, ModelConfig, TextConfig, TrainingConfig
 from textae.model import build
 from textae.objectives import reconstruction_sums
 from textae.optimizers import optimizer
@@ -113,6 +113,16 @@ def test_a_line_in_is_a_line_out_where_training_drops(trained, tiny_config):
     assert len(ae.reconstruct(["a", "b" * 100, ""])) == 3
     assert ae.score(["a", "b" * 100]).shape == (2,)
     assert [r is None for r in ae.codec.reconstruct(ae.tokenizer.encode(["a", "b" * 100]))] == [False, True]
+
+
+def test_waves_ask_for_exact_products(monkeypatch):
+    asked = []
+    monkeypatch.setattr("textae.autoencoder.multiply_exactly", lambda: asked.append(True))
+    tokenizer = train_tokenizer("bytes", [])
+    for kind in DecoderInput:
+        config = Config(corpus=TextConfig(files=[]), model=ModelConfig(decoder_input=kind, latent_size=256))
+        TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
+        assert bool(asked) == (kind is DecoderInput.fourier)
 
 
 def test_a_run_is_loaded(trained):

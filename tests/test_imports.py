@@ -21,7 +21,7 @@ LEAVES = {
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {
     "batches": {"tokenstore"},
-    "model": {"layers", "machine"},
+    "model": {"layers"},
     "figures": {"metrics"},
     "codec": {"batches", "model", "objectives"},
     "corpora": {"progress"},

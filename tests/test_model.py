@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from textae.config import DecoderInput, ModelConfig, Normalization, UpsamplerConfig, UpsamplerKind
+from textae.config import ModelConfig, Normalization, UpsamplerConfig, UpsamplerKind
 from textae.model import EndFinder, blocks_of, build, real_positions
 
 PLACES = {
@@ -227,15 +227,6 @@ def test_build_reads_the_configuration():
     assert [u.kind for u in model.decoder.upsamplers] == ["subpixel", "subpixel"]
     assert [len(level.units) for level in model.encoder.levels] == [0, 1, 1]
     assert [len(level.units) for level in model.decoder.levels] == [2, 0, 1]
-
-
-def test_waves_ask_for_exact_products(monkeypatch):
-    asked = []
-    monkeypatch.setattr("textae.model.multiply_exactly", lambda: asked.append(True))
-    build(ModelConfig(), 11)
-    assert not asked
-    build(ModelConfig(decoder_input=DecoderInput.fourier), 11)
-    assert asked
 
 
 def test_building_warns_of_nothing(small_model, recwarn):

@@ -15,6 +15,7 @@ from textae.config import Config, from_mapping
 from textae.corruption import Corruption, corruption_from
 from textae.exporting import export
 from textae.latents import Nearest, Neighbour, check_variational, combined, drawn, interpolated, pooled
+from textae.machine import multiply_exactly
 from textae.model import Autoencoder, build
 from textae.prepared import in_portions
 from textae.rundir import RunDir
@@ -32,6 +33,8 @@ class TextAutoencoder:
     """
 
     def __init__(self, model: Autoencoder, tokenizer: Tokenizer, config: Config, latent_noise: float = 0.0) -> None:
+        if config.model.decoder_input.name == "fourier":  # places are finer than GPUs multiply by themselves
+            multiply_exactly()
         self.model, self.tokenizer, self.config = model, tokenizer, config
         long_documents = config.model.long_documents.name
         self.codec = Codec(model, long_documents, latent_noise, config.training.seed)

@@ -244,7 +244,7 @@ class Codec:
         if self.model.end_finder is None:
             return self._count(latents)
         told, blocks = np.zeros(len(latents), np.int32), self.model.max_length // self.model.stride
-        for rows in self._groups([blocks] * len(latents)):  # each is decoded at full length
+        for rows in self._groups([blocks] * len(latents)):  # of each the waves at full length
             some = np.zeros((self._fitting(len(rows), blocks)[0], latents.shape[1]), np.float32)
             some[: len(rows)] = latents[rows]
             told[rows] = self._count(some)[: len(rows)]
@@ -264,7 +264,7 @@ class Codec:
 
     def _decode_batch(self, latents: Any, counts: Any, wanted: Any) -> tuple[Any, Any]:
         """Return ids and ends, (batch, length) as `wanted`, whose values do not matter."""
-        return self._answers(latents, counts, ops.shape(wanted))[:2]
+        return self._answers(latents, counts, ops.shape(wanted))
 
     def _judge_batch(self, latents: Any, counts: Any, wanted: Any) -> tuple[Any, Any, Any]:
         """Return ids, ends, and the nats of the ids that are wanted."""
@@ -274,7 +274,7 @@ class Codec:
         states = self.model.decode(latents, counts, shape[1] // self.model.stride)
         rows, embedding, bias = self.model.output_rows(ops.reshape(states, (-1, states.shape[-1])))
         found = predict(rows, embedding, targets, bias=bias)
-        return tuple(values if values is None else ops.reshape(values, (shape[0], shape[1])) for values in found)
+        return tuple(ops.reshape(values, (shape[0], shape[1])) for values in found if values is not None)
 
     def _check(self, array: np.ndarray) -> None:
         dimensions, size = (1 if self._vector else 2), self.model.latent_size

@@ -14,7 +14,6 @@ from keras import ops
 
 from textae.layers import Downsample, Upsample
 from textae.layers.blocks import Collapse, Expand, Fourier, Level, Linear, Normalize, ResidualUnit
-from textae.machine import multiply_exactly
 
 
 class Reconstruction(NamedTuple):
@@ -32,8 +31,6 @@ class Reconstruction(NamedTuple):
 
 def build(config: Any, vocabulary_size: int, seed: int = 0) -> Autoencoder:
     """Return a built `Autoencoder` from a `ModelConfig`; the only place here that reads one."""
-    if config.decoder_input.name == "fourier":  # places are finer than GPUs multiply by themselves
-        multiply_exactly()
     model = Autoencoder(
         vocabulary_size=vocabulary_size,
         strides=list(config.strides),
