@@ -247,7 +247,8 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
             command = [sys.executable, __file__, "--child", name, "--vocabulary", str(vocabulary)]
             command += ["--rows", str(options.rows), "--length", str(options.length)]
             command += ["--widths", *map(str, options.widths), "--latent-size", str(options.latent_size)]
-            result = subprocess.run(command, capture_output=True, text=True)
+            environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}  # what is freed is given back
+            result = subprocess.run(command, capture_output=True, text=True, env=environment)
             if result.returncode:
                 raise ValueError(f"expected the memory of {name}, received: {result.stderr.strip()[-500:]}")
             found.setdefault(name, {}).setdefault(vocabulary, []).append(float(result.stdout.split()[-1]) / 1e6)

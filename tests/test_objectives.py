@@ -60,8 +60,11 @@ def gradients(function, *arrays):
 
 
 @pytest.mark.parametrize("rows", [1, 5, 8, 16, 21])
-@pytest.mark.parametrize(("bias", "smoothing"), [(False, 0.0), (True, 0.0), (True, 0.1), (False, 0.3)])
-def test_loss_and_gradients_equal_the_plain_form(rows, bias, smoothing):
+@pytest.mark.parametrize(
+    ("bias", "smoothing", "piece"), [(False, 0.0, 8192), (True, 0.0, 9), (True, 0.1, 23), (False, 0.3, 10)]
+)
+def test_loss_and_gradients_equal_the_plain_form(rows, bias, smoothing, piece, monkeypatch):
+    monkeypatch.setattr(objectives, "PIECE", piece)
     hidden, embedding, targets, weights, offset = example(rows, rows, bias)
     arrays = [hidden, embedding] + ([offset] if bias else [])
 

@@ -20,6 +20,9 @@ from keras import ops
 END_ID = 1
 SPECIAL_IDS = 2  # padding and end: all other ids can be the answer to a position of a text
 BLOCK_ROWS = 256  # rows of logits that exist at a time; docs/speed.md has the measurements
+LEAST_ROWS = 128  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
+BLOCK_LOGITS = 1 << 21  # logits that exist at a time, where that leaves enough rows
+PIECE = 8192  # ids whose part of the embedding's gradient is made at a time
 
 
 class VocabularyLoss(NamedTuple):
@@ -39,7 +42,7 @@ def vocabulary_loss(
     bias: Any = None,
     label_smoothing: float = 0.0,
     precision: str = "float32",
-    block_rows: int = BLOCK_ROWS,
+    block_rows: int | None = None,
 ) -> VocabularyLoss:
     """Return the summed cross-entropy of `softmax(hidden @ embedding.T + bias)` and what goes with it.
 
@@ -54,7 +57,7 @@ def vocabulary_loss(
         bias: (vocabulary,) or None.
         label_smoothing: share of the target that is spread evenly over the vocabulary.
         precision: "float32" or "bfloat16", the type of the three matrix products; sums and the softmax are float32.
-        block_rows: rows of logits that are held at a time.
+        block_rows: rows of logits that are held at a time; None: as the vocabulary leaves room.
 
     Raises:
         ValueError: `precision` is neither.
@@ -64,6 +67,8 @@ def vocabulary_loss(
     targets = ops.cast(targets, "int32")
     weights = ops.cast(weights, "float32")
     has_bias = bias is not None
+    if block_rows is None:
+        block_rows = min(max(BLOCK_LOGITS // embedding.shape[0], LEAST_ROWS), BLOCK_ROWS)
 
     def sums_and_gradients(hidden, embedding, bias):
         return _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, precision, block_rows)
@@ -223,7 +228,7 @@ def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, preci
     count = ops.shape(hidden)[0]
     blocks, (hidden, targets, weights) = _in_blocks((hidden, targets, weights), block_rows)
     matrix = ops.cast(embedding, precision)
-    transposed = ops.transpose(matrix)
+    pieces = [slice(first, min(first + PIECE, vocabulary)) for first in range(0, vocabulary, PIECE)]
 
     def one_block(carry, block):
         loss, correct, d_embedding, d_bias = carry
@@ -251,17 +256,22 @@ def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, preci
         if has_bias:
             d_bias = d_bias + ops.matmul(d_logits, scale)[:, 0]
         d_logits = ops.cast(d_logits, precision)
-        d_rows = _transpose_product(d_logits, matrix, transposed) * scale
-        d_embedding = d_embedding + ops.cast(_product(d_logits, ops.cast(rows * scale, precision)), "float32")
+        d_rows = _transpose_product(d_logits, matrix) * scale
+        scaled = ops.cast(rows * scale, precision)
+        d_embedding = tuple(
+            before + ops.cast(_product(d_logits[piece], scaled), "float32")
+            for piece, before in zip(pieces, d_embedding, strict=True)
+        )
         return (loss, correct, d_embedding, d_bias), d_rows
 
     start = (
         ops.zeros((), "float32"),
         ops.zeros((), "float32"),
-        ops.zeros(embedding.shape, "float32"),
+        tuple(ops.zeros((piece.stop - piece.start, embedding.shape[1]), "float32") for piece in pieces),
         ops.zeros(bias.shape, "float32"),
     )
     (loss, correct, d_embedding, d_bias), d_hidden = _scan(one_block, start, (hidden, targets, weights), blocks)
+    d_embedding = d_embedding[0] if len(pieces) == 1 else ops.concatenate(d_embedding, axis=0)
     return loss, correct, d_hidden[:count], d_embedding, d_bias
 
 
@@ -326,14 +336,17 @@ def _product(left, right):
     return ops.matmul(left, right)
 
 
-def _transpose_product(left, right, right_transposed):
-    """Return `left`'s transpose times `right` in float32, in the form that is fast on the backend.
+def _transpose_product(left, right):
+    """Return `left`'s transpose times `right` in float32, (rows, channels), from two of (vocabulary, ...).
 
-    On JAX, XLA finds a form by itself, and does not have every form of bfloat16.
+    TensorFlow is fastest where the small result is turned, and not the large `left`; XLA finds a form by itself, and
+    does not have every form of bfloat16.
     """
-    if keras.backend.backend() == "jax":
-        return _product(ops.transpose(left), right)
-    return ops.transpose(ops.cast(_product(right_transposed, left), "float32"))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return ops.transpose(ops.cast(tf.matmul(right, left, transpose_a=True), "float32"))
+    return _product(ops.transpose(left), right)
 
 
 def _places(ids):
