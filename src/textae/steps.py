@@ -84,7 +84,8 @@ class _Step:
     def kept_weights(self) -> dict[str, np.ndarray]:
         """Return what the model is judged by, by the weights' names: the running averages, or the weights."""
         self.synchronize()
-        averages = {id(weight): average for weight, average in zip(self.weights, self.averages, strict=False)}
+        trained = self.weights if self.averages else []
+        averages = {id(weight): average for weight, average in zip(trained, self.averages, strict=True)}
         return {
             name: np.array(ops.convert_to_numpy(averages.get(id(weight), weight)))
             for name, weight in self.model.named_weights().items()
