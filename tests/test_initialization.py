@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from textae.batches import END_ID
 from textae.codec import Codec
 from textae.config import DecoderInput, LatentKind, LatentNormalization, ModelConfig, UpsamplerConfig, UpsamplerKind
 from textae.initialization import evenly_placed, start_informed, start_transposed
@@ -140,3 +141,26 @@ def test_the_frequencies_of_waves_are_not_trained():
     angles = {id(weight) for weight in model.decoder.project.weights}
     assert len(angles) == 2
     assert not angles & {id(weight) for weight in model.trainable_variables}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_end_is_told_from_what_looks_most_like_it(seed):
+    """Four waves for a token, and texts full of the token whose waves are nearest to the end's."""
+    keras.utils.set_random_seed(seed)
+    config = ModelConfig(
+        **{"strides": [4], "widths": [128, 32], "units": [0, 0], "decoder_input": DecoderInput.fourier},
+        **VECTOR | {"latent_size": 256, "max_length": 256},
+    )
+    config.require_places()
+    model = build(config, vocabulary_size=256)
+    start_informed(model)
+    table = ops.convert_to_numpy(model.encoder.embedding.embeddings)
+    alike = table[:, 1:9] @ table[END_ID, 1:9]
+    _, nearest, *_, farthest = np.argsort(-alike).tolist()
+    tokens = np.full((3, 256), nearest, np.int32)
+    tokens[0, :100] = tokens[0, 200:] = farthest
+    lengths = np.array([256, 201, 3], np.int32)
+    for row, length in zip(tokens[1:], lengths[1:], strict=True):
+        row[length - 1 :] = [END_ID] + [0] * (256 - length)
+    found = ops.convert_to_numpy(model(tokens, lengths).blocks).argmax(1)
+    assert found.tolist() == [63, 50, 0]

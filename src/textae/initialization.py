@@ -29,7 +29,8 @@ from textae.layers.blocks import Fourier
 
 _SIDE = 2 * math.sqrt(3)  # of the cube of places, whose numbers are then of mean square 1
 _BOUNDED_SIDE = 1.9  # the same where latents are bounded by tanh
-_END_LOGIT = 32.0  # of a position that has the end of the text
+_END_MARGIN = 16.0  # logits between the end, the score of no end, and what looks most like the end; log(1024) is 7
+_DRAWS = 64  # sets of frequencies among which a vector's is chosen
 _SHARPNESS = 1.5  # deviation of the waves' frequencies, times the distance between neighbouring places
 
 
@@ -120,9 +121,12 @@ def _place_tokens(model: Any, numbers: int, waves: int) -> np.ndarray:
     bounded = model.encoder.bottleneck.normalization == "tanh"
     side = _BOUNDED_SIDE if bounded else _SIDE
     spacing = side * len(table) ** (-1 / numbers)
-    frequencies = keras.initializers.RandomNormal(stddev=_SHARPNESS / spacing)((numbers, waves))
-    frequencies = ops.convert_to_numpy(frequencies)
     places = side * evenly_placed(len(table), numbers)
+    drawn = [
+        ops.convert_to_numpy(keras.initializers.RandomNormal(stddev=_SHARPNESS / spacing)((numbers, waves)))
+        for _ in range(1 if model.end_finder is None else _DRAWS)
+    ]
+    frequencies = min(drawn, key=lambda drawn: _likeness_to_end(places @ drawn))  # few waves: not every set will do
     angles = places @ frequencies
     table[:, :numbers] = np.arctanh(places) if bounded else places
     table[:, :numbers] /= math.sqrt(table.shape[1])  # the encoder takes embeddings times this root
@@ -132,6 +136,11 @@ def _place_tokens(model: Any, numbers: int, waves: int) -> np.ndarray:
     if model.untied is not None:
         model.untied.embeddings.assign(table)
     return frequencies
+
+
+def _likeness_to_end(angles: np.ndarray) -> float:
+    """Return how much the most similar token's waves are like the end's, 1 if they are the same."""
+    return float(np.delete(np.cos(angles - angles[END_ID]).mean(axis=1), END_ID).max())
 
 
 def _handing_on(shape: tuple[int, ...], held: int, stride: int) -> np.ndarray:
@@ -166,14 +175,19 @@ def _angles_of_places(frequencies: np.ndarray, blocks: int, stride: int, count: 
 
 
 def _find_the_end(model: Any, numbers: int, cosines: np.ndarray) -> None:
-    """Let the end finder look for the waves of the end's place; `cosines` (stride, waves) are a position's channels."""
+    """Let the end finder look for the waves of the end's place; `cosines` (stride, waves) are a position's channels.
+
+    Up to `max_length` tokens add up against one end, so it has to score well above any that its waves resemble.
+    """
     waves = cosines.shape[1]
-    end = ops.convert_to_numpy(model.encoder.embedding.embeddings)[END_ID, numbers : numbers + 2 * waves]
+    table = ops.convert_to_numpy(model.encoder.embedding.embeddings)[:, numbers : numbers + 2 * waves]
+    end, likeness = table[END_ID], float(np.delete(table @ table[END_ID], END_ID).max())
+    scale = 2 * _END_MARGIN / (1 - likeness)
     kernel = np.zeros(model.end_finder.linear.kernel.shape, np.float32)
     for position, channels in enumerate(cosines):
         kernel[channels, position], kernel[len(kernel) // 2 + channels, position] = end[:waves], end[waves:]
-    model.end_finder.linear.kernel.assign(_END_LOGIT / math.sqrt(2 * waves) * kernel)
-    model.end_finder.no_end.assign(0.75 * _END_LOGIT)
+    model.end_finder.linear.kernel.assign(scale / math.sqrt(2 * waves) * kernel)
+    model.end_finder.no_end.assign(scale * (1 + likeness) / 2)
 
 
 def _assign_mean(kernel: Any, mean: Any) -> None:
