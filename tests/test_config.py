@@ -209,6 +209,11 @@ def test_waves_are_not_for_bfloat16():
     assert composed(waves, "training.precision=float32").training.precision.name == "float32"
 
 
+def test_only_waves_have_frequencies():
+    with pytest.raises(ValueError, match=r"expected model\.decoder_input=fourier .*received 'linear'"):
+        composed("training.train_waves=false")
+
+
 def test_a_tied_table_would_be_trained_with_an_encoder_that_is_not():
     with pytest.raises(ValueError, match=r"expected model\.tie_embeddings=false .*received True"):
         composed("training.train_encoder=false")

@@ -136,13 +136,6 @@ def test_waves_are_of_the_latent_as_it_is(policy):
     np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), waves, atol=0.02)
 
 
-def test_the_frequencies_of_waves_are_not_trained():
-    model = build(ModelConfig(widths=[16, 32], latent_size=8, decoder_input=DecoderInput.fourier), vocabulary_size=32)
-    angles = {id(weight) for weight in model.decoder.project.weights}
-    assert len(angles) == 2
-    assert not angles & {id(weight) for weight in model.trainable_variables}
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_the_end_is_told_from_what_looks_most_like_it(seed):
     """Four waves for a token, and texts full of the token whose waves are nearest to the end's."""

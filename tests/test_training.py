@@ -105,6 +105,18 @@ def test_an_encoder_that_is_not_trained_stays_as_it_began(tiny_config, tmp_path)
         assert same == name.startswith("encoder"), name
 
 
+def test_waves_that_are_not_trained_keep_their_frequencies(tiny_config, tmp_path):
+    changes = {"model.decoder_input": "fourier", "training.train_waves": False, "training.informed_start": False}
+    weights = []
+    for steps in (1, 4):
+        fit(tiny_config(**changes, **{"training.max_steps": steps}), tmp_path / str(steps))
+        weights.append(textae.load(tmp_path / str(steps)).model.named_weights())
+    before, after = weights
+    kept = {name for name, values in before.items() if np.array_equal(np.array(values), np.array(after[name]))}
+    assert {name for name in before if "angles" in name} <= kept
+    assert not any("decoder_0_unit" in name or "embedding" in name for name in kept)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the device decides")
 @pytest.mark.parametrize(("kind", "expected"), [("linear", "bfloat16"), ("fourier", "float32")])
 def test_waves_are_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_path, monkeypatch, kind, expected):

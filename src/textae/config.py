@@ -422,6 +422,7 @@ class TrainingConfig:
     short_first: float = 0.0  # share of the first epoch during which texts grow longer
     informed_start: bool = True  # weights begin so that the untrained model gives tokens back, not at random
     train_encoder: bool = True  # false: only the decoder learns, as it has to with decoder_input=fourier
+    train_waves: bool = True  # false: the frequencies of decoder_input=fourier stay, as they have to at higher rates
     random_tokens: float = 0.0  # share of tokens that become others, drawn evenly, in the text and in what is wanted
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
     precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
@@ -489,6 +490,13 @@ class Config:
         if not self.training.train_encoder:
             tied = self.model.tie_embeddings
             _require(not tied, "model.tie_embeddings=false with training.train_encoder=false", tied)
+        if not self.training.train_waves:
+            seen = self.model.decoder_input
+            _require(
+                seen is DecoderInput.fourier,
+                "model.decoder_input=fourier with training.train_waves=false",
+                seen.name,
+            )
         if self.model.decoder_input is DecoderInput.fourier:
             _require(
                 self.training.precision is not Precision.bfloat16,

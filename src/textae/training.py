@@ -153,6 +153,8 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     if training.informed_start:
         start_informed(model)
     model.encoder.trainable = training.train_encoder
+    if not training.train_waves:
+        model.decoder.project.trainable = False
     judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     random_tokens, corruption = (
         corruption_from(

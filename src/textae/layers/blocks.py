@@ -213,9 +213,7 @@ class Fourier(keras.layers.Layer):
     """(..., size) -> (..., 2 * angles): cosines, then sines, of what a layer makes of the inputs; of mean square 1.
 
     A network has trouble to tell apart what lies close together in few numbers; waves of high frequency do it.
-    Random Fourier features: Rahimi and Recht, NIPS 2007; in front of a network: Tancik et al., arXiv 2006.10739. As
-    there, the frequencies are not trained: an angle is a sum over all numbers, and an update of each of its weights
-    would turn it by more than what lies between two tokens.
+    Random Fourier features: Rahimi and Recht, NIPS 2007; in front of a network: Tancik et al., arXiv 2006.10739.
 
     Args:
         angles: a `Linear` or an `Expand` in float32: 16 bits of a latent are not enough for the high frequencies.
@@ -224,7 +222,6 @@ class Fourier(keras.layers.Layer):
     def __init__(self, angles: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.angles = angles
-        self.angles.trainable = False
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Build the projection."""
