@@ -126,21 +126,24 @@ def _place_tokens(model: Any, numbers: int, waves: int) -> np.ndarray:
         ops.convert_to_numpy(keras.initializers.RandomNormal(stddev=_SHARPNESS / spacing)((numbers, waves)))
         for _ in range(1 if model.end_finder is None else _DRAWS)
     ]
-    frequencies = min(drawn, key=lambda drawn: _likeness_to_end(places @ drawn))  # few waves: not every set will do
-    angles = places @ frequencies
+    frequencies = min(drawn, key=lambda one: _likeness_to_end(_waves(places @ one)))  # few waves: not every set will do
     table[:, :numbers] = np.arctanh(places) if bounded else places
     table[:, :numbers] /= math.sqrt(table.shape[1])  # the encoder takes embeddings times this root
-    table[:, numbers : numbers + 2 * waves] = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-    table[:, numbers : numbers + 2 * waves] /= math.sqrt(waves)
+    table[:, numbers : numbers + 2 * waves] = _waves(places @ frequencies)
     embeddings.assign(table)
     if model.untied is not None:
         model.untied.embeddings.assign(table)
     return frequencies
 
 
-def _likeness_to_end(angles: np.ndarray) -> float:
+def _waves(angles: np.ndarray) -> np.ndarray:
+    """Return (tokens, 2 * waves): cosines and sines, each row of length 1."""
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1) / math.sqrt(angles.shape[1])
+
+
+def _likeness_to_end(waves: np.ndarray) -> float:
     """Return how much the most similar token's waves are like the end's, 1 if they are the same."""
-    return float(np.delete(np.cos(angles - angles[END_ID]).mean(axis=1), END_ID).max())
+    return float(np.delete(waves @ waves[END_ID], END_ID).max())
 
 
 def _handing_on(shape: tuple[int, ...], held: int, stride: int) -> np.ndarray:
@@ -181,7 +184,7 @@ def _find_the_end(model: Any, numbers: int, cosines: np.ndarray) -> None:
     """
     waves = cosines.shape[1]
     table = ops.convert_to_numpy(model.encoder.embedding.embeddings)[:, numbers : numbers + 2 * waves]
-    end, likeness = table[END_ID], float(np.delete(table @ table[END_ID], END_ID).max())
+    end, likeness = table[END_ID], _likeness_to_end(table)
     scale = 2 * _END_MARGIN / (1 - likeness)
     kernel = np.zeros(model.end_finder.linear.kernel.shape, np.float32)
     for position, channels in enumerate(cosines):

@@ -153,8 +153,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     if training.informed_start:
         start_informed(model)
     model.encoder.trainable = training.train_encoder
-    if not training.train_waves:
-        model.decoder.project.trainable = False
+    model.decoder.project.trainable = training.train_waves
     judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     random_tokens, corruption = (
         corruption_from(
