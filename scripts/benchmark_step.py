@@ -19,6 +19,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from measuring import product  # noqa: E402
 from textae.machine import processor  # noqa: E402
 from textae.model import Autoencoder  # noqa: E402
 from textae.objectives import reconstruction_sums, vocabulary_loss  # noqa: E402
@@ -49,13 +50,6 @@ def show(title: str, times: dict[str, list[float]], base: str, flops: float, rat
         rows[name] = {"ms": 1e3 * float(np.median(seconds)), "ratio": ratio, "share": share}
         print(f"| {name} | {rows[name]['ms']:.0f} | {ratio:.2f} | {share:.2f} |")
     return rows
-
-
-def product(dtype: str):
-    """Return a function that multiplies two matrices of 2048 x 2048."""
-    matrix = tf.cast(tf.random.stateless_normal((2048, 2048), (0, 1)), dtype)
-    multiply = tf.function(lambda a: tf.reduce_sum(tf.matmul(a, a)[:1, :1]))
-    return lambda: float(multiply(matrix))
 
 
 def main() -> None:
@@ -90,7 +84,7 @@ def main() -> None:
     def fused(precision, block):
         return lambda h, e: vocabulary_loss(h, e, targets, weights, precision=precision, block_rows=block).loss
 
-    products = {dtype: product(dtype) for dtype in ("float32", "bfloat16")}
+    products = {dtype: product(dtype, 2048) for dtype in ("float32", "bfloat16")}
     losses = {"full logits, float32": gradients(plain)}
     for precision in ("float32", "bfloat16"):
         for block in (256, 512, 1024, 2048):

@@ -3,9 +3,10 @@
 python scripts/benchmark_training.py [CORPUS.txt.xz ...] [--repeats 9] [--json FILE]
 python scripts/benchmark_training.py --only padded reviews --torch eager
 
-Needs `pip install -e '.[benchmark]'` (not for memory and time). Architecture, parameters, batch, loss and optimizer are
-the same everywhere (`rivals.py`, `rivals_torch.py`). Variants take turns in one process, a round runs each of them for
-`--steps` batches, and ratios are medians over rounds of the ratio within a round. The sections:
+Needs `pip install -e '.[benchmark]'` (not for memory and time). Memory and time want TensorFlow; the others run on JAX
+too, and on a GPU with `--rows 1024` or so. Architecture, parameters, batch, loss and optimizer are the same everywhere
+(`rivals.py`, `rivals_torch.py`). Variants take turns in one process, a round runs each of them for `--steps` batches,
+and ratios are medians over rounds of the ratio within a round. The sections:
 
 padded   batches of full length, which have no padding to save
 reviews  documents as they come (of the files, or of Python's documentation): textae's buckets beside padding to 256
@@ -15,6 +16,7 @@ time     seconds of training until 99 % of the held-out tokens of Python's docum
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -30,27 +32,46 @@ from typing import Any
 
 from textae.commands import start_keras
 
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401 - PyTorch loads it, which crashes once TensorFlow has loaded its own LLVM
+
 start_keras()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
-import tensorflow as tf  # noqa: E402
 
-from benchmark_step import product  # noqa: E402
-from measuring import Batch, TextaeTrainer, backend, count_trainable, random_batch, rates, ratio, table  # noqa: E402
+from measuring import (  # noqa: E402
+    Batch,
+    TextaeTrainer,
+    backend,
+    count_trainable,
+    product,
+    random_batch,
+    rates,
+    ratio,
+    table,
+)
 from rivals import KerasTrainer  # noqa: E402
 from textae import schedule, training  # noqa: E402
 from textae.batches import Batches  # noqa: E402
 from textae.codec import Codec  # noqa: E402
 from textae.config import Config, ModelConfig, PydocsConfig, TrainingConfig  # noqa: E402
-from textae.machine import processor  # noqa: E402
+from textae.machine import on_accelerator, processor  # noqa: E402
 from textae.model import build  # noqa: E402
 from textae.prepared import Prepared, prepare  # noqa: E402
 
 SECTIONS = ("padded", "reviews", "lstm", "memory", "time")
-PRODUCT = 2 * 2048**3  # operations of what `product` gives
 SLOW = 3.0  # times float32 from which bfloat16 in PyTorch is not worth measuring
+
+
+def machine() -> str:
+    """Return what is computed on."""
+    if not on_accelerator():
+        return processor()
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def torch_trainers(options: argparse.Namespace, vocabulary: int, batch: Batch) -> dict[str, Callable]:
@@ -113,15 +134,18 @@ def padded(options: argparse.Namespace) -> dict[str, Any]:
     everyone = trainers(options, options.vocabulary, batch)
     from rivals_torch import product as torch_product
 
+    size = 8192 if on_accelerator() else 2048
+
     def multiply(run: Callable[[], float]) -> Callable[[], float]:
         def call() -> float:
             run()
-            return PRODUCT
+            return 2.0 * size**3
 
         return call
 
     precisions = [p for p in ("float32", "bfloat16") if any(p in name for name in everyone)]
-    products = {(p, kind): multiply(make(p)) for p in precisions for kind, make in enumerate((product, torch_product))}
+    makers = enumerate((product, torch_product))
+    products = {(p, kind): multiply(make(p, size)) for kind, make in makers for p in precisions}
     variants = {name: lambda trainer=trainer: trainer([batch] * options.steps) for name, trainer in everyone.items()}
     found = rates(products | variants, options.repeats)
     best = {p: np.maximum(found.pop((p, 0)), found.pop((p, 1))) for p in precisions}
@@ -301,6 +325,8 @@ def keras_until(
     options: argparse.Namespace, prepared: Prepared, plan: str, steps: int | None, rate: Callable, minutes: float
 ) -> dict[str, Any]:
     """Train the plain Keras model, padded to the longest length, until the accuracy or a limit is reached."""
+    import tensorflow as tf
+
     keras.utils.set_random_seed(TrainingConfig().seed)
     trainer = KerasTrainer(options.model, prepared.tokenizer.vocabulary_size)
     ids = prepared.tokenizer.encode(prepared.validation)
@@ -413,13 +439,15 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
-    if (running := backend()) != "tensorflow":
-        raise ValueError(f"expected KERAS_BACKEND tensorflow, received {running}")
+    running = backend()
+    if running != "tensorflow" and not {"padded", "reviews", "lstm"}.issuperset(options.only):
+        raise ValueError(f"expected KERAS_BACKEND tensorflow for memory and time, received {running}")
     if options.child:
         print(added_memory(options))
         return
-    print(f"{processor()}; " + ", ".join(f"{name} {metadata.version(name)}" for name in ("keras", "tensorflow")))
-    report: dict[str, Any] = {"machine": processor()}
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("keras", running))
+    print(f"{machine()}; {versions}")
+    report: dict[str, Any] = {"machine": machine()}
     sections = {"padded": padded, "reviews": reviews, "lstm": lstm, "memory": memory, "time": until}
     for name in options.only:
         report[name] = sections[name](options)

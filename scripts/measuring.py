@@ -107,6 +107,24 @@ def random_batch(vocabulary: int, rows: int, length: int) -> Batch:
     return tokens, np.full((rows,), length, "int32")
 
 
+def product(dtype: str, size: int) -> Callable[[], float]:
+    """Return a function that multiplies two matrices of `size` x `size` on the running backend."""
+    matrix = keras.ops.cast(keras.random.normal((size, size), seed=0), dtype)
+
+    def corner(matrix: Any) -> Any:
+        return keras.ops.sum(keras.ops.matmul(matrix, matrix)[:1, :1])
+
+    if backend() == "jax":
+        import jax
+
+        multiply = jax.jit(corner)
+    else:
+        import tensorflow as tf
+
+        multiply = tf.function(corner)
+    return lambda: float(multiply(matrix))
+
+
 def count_trainable(model: Any) -> int:
     """Return how many numbers of a Keras model are trained."""
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)

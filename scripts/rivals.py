@@ -71,7 +71,7 @@ class KerasTrainer:
                 global_clipnorm=training.clip_norm,
             ),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
-            jit_compile=False,
+            jit_compile=keras.backend.backend() == "jax",  # which knows nothing else
         )
 
     def __call__(self, batches: Sequence[Batch], rate: Callable[[int], float] | None = None) -> int:

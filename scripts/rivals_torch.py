@@ -18,7 +18,9 @@ from torch.nn import functional
 from measuring import Batch
 from rivals import sizes
 from textae.config import ModelConfig, TrainingConfig
+from textae.machine import on_accelerator
 
+DEVICE = "cuda" if on_accelerator() else "cpu"
 torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -67,7 +69,7 @@ class TorchTrainer:
 
     def __init__(self, config: ModelConfig, vocabulary: int, way: str, precision: str) -> None:
         training = TrainingConfig()
-        self.model = Convolutional(config, vocabulary)
+        self.model = Convolutional(config, vocabulary).to(DEVICE)
         self.parameters = parameters(self.model)
         self.clip_norm = training.clip_norm
         self.optimizer = torch.optim.AdamW(
@@ -79,7 +81,7 @@ class TorchTrainer:
         )
 
         def loss(tokens: torch.Tensor) -> torch.Tensor:
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=precision == "bfloat16"):
                 logits = self.model(tokens)
                 return functional.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=0)
 
@@ -89,7 +91,7 @@ class TorchTrainer:
         """Train on batches; return their real tokens."""
         for tokens, _ in batches:
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.loss(torch.from_numpy(tokens).long())
+            loss = self.loss(torch.from_numpy(tokens).to(DEVICE).long())
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
             self.optimizer.step()
@@ -110,14 +112,14 @@ class Recurrent(nn.Module):
     @torch.inference_mode()
     def reconstruct(self, tokens: np.ndarray) -> np.ndarray:
         """Return as many ids as came in, (batch, length): greedy, each step reads what the one before wrote."""
-        _, state = self.encoder(self.embedding(torch.from_numpy(tokens)))
-        current = torch.zeros((len(tokens), 1), dtype=torch.long)
+        _, state = self.encoder(self.embedding(torch.from_numpy(tokens).to(DEVICE)))
+        current = torch.zeros((len(tokens), 1), dtype=torch.long, device=DEVICE)
         written = []
         for _ in range(tokens.shape[1]):
             states, state = self.decoder(self.embedding(current), state)
             current = functional.linear(self.project(states), self.embedding.weight).argmax(-1)
             written.append(current)
-        return torch.cat(written, 1).numpy()
+        return torch.cat(written, 1).cpu().numpy()
 
 
 def recurrent(vocabulary: int, width: int, wanted: int) -> Recurrent:
@@ -133,7 +135,7 @@ def recurrent(vocabulary: int, width: int, wanted: int) -> Recurrent:
     hidden = min(range(1, 1 << 14), key=lambda hidden: abs(count(hidden) - wanted))
     if abs(count(hidden) - wanted) > 0.02 * wanted:
         raise ValueError(f"expected an LSTM of {wanted:,} parameters within 2 %, received {count(hidden):,}")
-    return Recurrent(vocabulary, width, hidden).eval()
+    return Recurrent(vocabulary, width, hidden).to(DEVICE).eval()
 
 
 def parameters(model: nn.Module) -> int:
@@ -141,9 +143,9 @@ def parameters(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def product(dtype: str, size: int = 2048) -> Callable[[], float]:
+def product(dtype: str, size: int) -> Callable[[], float]:
     """Return a function that multiplies two square matrices."""
-    matrix = torch.randn(size, size).to(getattr(torch, dtype))
+    matrix = torch.randn(size, size).to(DEVICE, getattr(torch, dtype))
     return lambda: float((matrix @ matrix)[0, 0])
 
 

@@ -29,6 +29,13 @@ def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, flags, expected
     assert machine.choose_precision("auto", fine_latents=True) == "float32"
 
 
+def test_bfloat16_on_a_gpu_but_for_fine_latents(monkeypatch):
+    assert not machine.on_accelerator()
+    monkeypatch.setattr(machine, "on_accelerator", lambda: True)
+    assert machine.choose_precision("auto") == "bfloat16"
+    assert machine.choose_precision("auto", fine_latents=True) == "float32"
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone")
 def test_jax_compiles_always_and_takes_float32_on_a_processor():
     assert machine.choose_compile("graph") == "xla"

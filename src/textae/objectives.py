@@ -17,11 +17,14 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from textae.machine import on_accelerator
+
 END_ID = 1
 SPECIAL_IDS = 2  # padding and end: all other ids can be the answer to a position of a text
 BLOCK_ROWS = 256  # rows of logits that exist at a time; docs/speed.md has the measurements
 LEAST_ROWS = 128  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
 BLOCK_LOGITS = 1 << 21  # logits that exist at a time, where that leaves enough rows
+ACCELERATOR_LOGITS = 1 << 26  # the same on a GPU, which has no use for small products
 PIECE = 8192  # ids whose part of the embedding's gradient is made at a time
 
 
@@ -68,7 +71,7 @@ def vocabulary_loss(
     weights = ops.cast(weights, "float32")
     has_bias = bias is not None
     if block_rows is None:
-        block_rows = min(max(BLOCK_LOGITS // embedding.shape[0], LEAST_ROWS), BLOCK_ROWS)
+        block_rows = _rows_at_a_time(embedding.shape[0])
 
     def sums_and_gradients(hidden, embedding, bias):
         return _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, precision, block_rows)
@@ -106,7 +109,8 @@ def predict(hidden: Any, embedding: Any, targets: Any = None, *, bias: Any = Non
     """
     embedding, hidden = ops.cast(embedding, "float32"), ops.cast(hidden, "float32")
     rows = ops.shape(hidden)[0]
-    blocks, arrays = _in_blocks((hidden,) if targets is None else (hidden, ops.cast(targets, "int32")), BLOCK_ROWS)
+    arrays = (hidden,) if targets is None else (hidden, ops.cast(targets, "int32"))
+    blocks, arrays = _in_blocks(arrays, max(_rows_at_a_time(embedding.shape[0]), BLOCK_ROWS))
 
     def one_block(block):
         logits = ops.matmul(embedding, ops.transpose(block[0]))
@@ -273,6 +277,13 @@ def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, preci
     (loss, correct, d_embedding, d_bias), d_hidden = _scan(one_block, start, (hidden, targets, weights), blocks)
     d_embedding = d_embedding[0] if len(pieces) == 1 else ops.concatenate(d_embedding, axis=0)
     return loss, correct, d_hidden[:count], d_embedding, d_bias
+
+
+def _rows_at_a_time(vocabulary):
+    """Return how many rows of logits are held at a time: as many as the processor's caches, or a GPU, do best with."""
+    if on_accelerator():
+        return max(ACCELERATOR_LOGITS // vocabulary, LEAST_ROWS)
+    return min(max(BLOCK_LOGITS // vocabulary, LEAST_ROWS), BLOCK_ROWS)
 
 
 def _in_blocks(arrays, block_rows):

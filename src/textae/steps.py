@@ -218,6 +218,8 @@ class JaxStep(_Step):
 
     def __call__(self, batches: list[tuple[Any, Any]], learning_rate: float) -> dict[str, Any]:
         """Train on one update's batches, (tokens, lengths) each; return sums over them and `gradient_norm`."""
+        import jax
+
         totals: dict[str, Any] = {}
         for tokens, lengths in batches[:-1]:
             self._state, sums = self._accumulate(self._state, tokens, lengths)
@@ -226,6 +228,7 @@ class JaxStep(_Step):
         rate = np.float32(learning_rate)
         before = np.array([totals.get(name, 0.0) for name in ("tokens", "total")], np.float32)
         self._state, sums = self._step(self._state, tokens, lengths, rate, before)
+        sums = jax.device_get(sums)  # at once: one after the other they wait for a GPU each time
         norm = sums.pop("gradient_norm")
         return _add(totals, sums) | {"gradient_norm": norm}
 
