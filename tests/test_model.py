@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from textae.config import ModelConfig, Normalization, UpsamplerConfig, UpsamplerKind
+from textae.layers.blocks import TokenEmbedding
 from textae.model import EndFinder, blocks_of, build, real_positions
 
 PLACES = {
@@ -267,3 +268,25 @@ def test_a_block_counts_as_its_best_position_and_the_last_as_no_end_too():
     wanted = [np.log(np.exp(scores[[0, 1]]).sum()), np.log(np.exp(scores[[2, 3]]).sum())]
     wanted.append(np.log(np.exp(scores[[4, 5]]).sum() + np.exp(7.0)))
     np.testing.assert_allclose(ops.convert_to_numpy(finder(waves))[0], wanted, rtol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX takes Keras's own")
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_tokens_that_occur_twice_add_to_a_dense_gradient(dtype):
+    import tensorflow as tf
+
+    ids, upstream = np.array([[1, 2, 2], [0, 1, 4]], "int32"), np.random.default_rng(0).normal(size=(2, 3, 4))
+    found = []
+    for kind in (TokenEmbedding, keras.layers.Embedding):
+        layer = kind(5, 4, dtype=dtype)
+        layer.build(None)
+        layer.set_weights([np.arange(20, dtype="float32").reshape(5, 4)])
+        with tf.GradientTape() as tape:
+            out = layer(ids)
+            total = tf.reduce_sum(tf.cast(out, tf.float32) * upstream.astype("float32"))
+        gradient = tape.gradient(total, layer.embeddings.value)
+        found.append((out, gradient))
+    (ours, dense), (theirs, rows) = found
+    assert isinstance(dense, tf.Tensor) and ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(dense, tf.convert_to_tensor(rows), rtol=1e-2 if dtype != "float32" else 1e-6)

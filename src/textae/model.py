@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from textae.layers import Downsample, Upsample
-from textae.layers.blocks import Collapse, Expand, Fourier, Level, Linear, Normalize, ResidualUnit
+from textae.layers.blocks import Collapse, Expand, Fourier, Level, Linear, Normalize, ResidualUnit, TokenEmbedding
 
 
 class Reconstruction(NamedTuple):
@@ -274,7 +274,7 @@ class Autoencoder(keras.Model):
             ]  # fmt: skip
 
         self.encoder = Encoder(
-            embedding=keras.layers.Embedding(
+            embedding=TokenEmbedding(
                 vocabulary_size,
                 widths[0],
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(widths[0])),

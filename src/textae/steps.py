@@ -41,7 +41,16 @@ def ema_decay(decay: float, step: Any) -> Any:
 
 def global_norm(gradients: list[Any]) -> Any:
     """Return the Euclidean norm of all gradients together."""
-    return ops.sqrt(sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients))
+    return ops.sqrt(sum(_square_sum(ops.cast(g, "float32")) for g in gradients))
+
+
+def _square_sum(values: Any) -> Any:
+    """Return the sum of squares, on TensorFlow too without an array of squares."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return 2.0 * tf.nn.l2_loss(values)
+    return ops.sum(ops.square(values))
 
 
 class _Step:

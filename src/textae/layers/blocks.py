@@ -71,6 +71,31 @@ class SameConv1D(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
+@keras.saving.register_keras_serializable(package="textae")
+class TokenEmbedding(keras.layers.Embedding):
+    """Ids (batch, length) -> (batch, length, output_dim), with a dense gradient.
+
+    TensorFlow's own gradient of a lookup is a list of rows. Where the table is the output layer's too, that layer's
+    would be made a list of rows as well, both be joined, and the whole added up row by row.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the ids' rows of the table, in the compute type."""
+        if keras.backend.backend() != "tensorflow":
+            return super().call(inputs)
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def lookup(table: Any) -> Any:
+            def backward(upstream: Any) -> Any:
+                rows = tf.reshape(upstream, (-1, self.output_dim))
+                return tf.math.unsorted_segment_sum(rows, tf.reshape(inputs, (-1,)), self.input_dim)
+
+            return tf.gather(table, inputs), backward
+
+        return ops.cast(lookup(tf.convert_to_tensor(self.embeddings.value)), self.compute_dtype)
+
+
 class Normalize(keras.layers.Layer):
     """Root-mean-square or layer normalization over channels, or nothing; sums in float32.
 
