@@ -41,7 +41,15 @@ class TextaeTrainer:
         self.parameters = count_trainable(model)
 
         def sums(tokens: Any, lengths: Any, in_training: bool) -> dict[str, Any]:
-            return reconstruction_sums(model, tokens, lengths, in_training, precision=self.precision, gather=not xla)
+            return reconstruction_sums(
+                model,
+                tokens,
+                lengths,
+                in_training,
+                precision=self.precision,
+                gather=not xla,
+                gradient_filter=settings.gradient_filter,
+            )
 
         adam = optimizer(
             settings.optimizer.name,

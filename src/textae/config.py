@@ -419,6 +419,7 @@ class TrainingConfig:
     accumulate: int = 1  # batches of an update
     ema: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
     label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
+    gradient_filter: float = 0.01  # share of the loss's gradient that may be left out, of what is right already
     short_first: float = 0.0  # share of the first epoch during which texts grow longer
     informed_start: bool = True  # weights begin so that the untrained model gives tokens back, not at random
     train_encoder: bool = True  # false: only the decoder learns, as it has to with decoder_input=fourier
@@ -462,7 +463,7 @@ class TrainingConfig:
             _at_least(f"training.{name}", getattr(self, name), 0)
         _above("training.learning_rate", self.learning_rate, 3e38)
         _share("training.final_learning_rate", self.final_learning_rate, below_one=False)
-        for name in ("beta_1", "beta_2", "ema", "label_smoothing", "short_first", "random_tokens"):
+        for name in ("beta_1", "beta_2", "ema", "label_smoothing", "gradient_filter", "short_first", "random_tokens"):
             _share(f"training.{name}", getattr(self, name))
         _above("training.clip_norm", self.clip_norm, 3e38)
 

@@ -21,10 +21,11 @@ from textae.machine import on_accelerator
 
 END_ID = 1
 SPECIAL_IDS = 2  # padding and end: all other ids can be the answer to a position of a text
-BLOCK_ROWS = 256  # rows of logits that exist at a time; docs/speed.md has the measurements
-LEAST_ROWS = 128  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
-BLOCK_LOGITS = 1 << 21  # logits that exist at a time, where that leaves enough rows
+BLOCK_ROWS = 512  # rows of logits that exist at a time; docs/speed.md has the measurements
+LEAST_ROWS = 256  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
+BLOCK_LOGITS = 1 << 22  # logits that exist at a time, where that leaves enough rows
 ACCELERATOR_LOGITS = 1 << 26  # the same on a GPU, which has no use for small products
+STEP_ROWS = 32  # rows that get a gradient are a multiple of
 PIECE = 8192  # ids whose part of the embedding's gradient is made at a time
 
 
@@ -46,6 +47,7 @@ def vocabulary_loss(
     label_smoothing: float = 0.0,
     precision: str = "float32",
     block_rows: int | None = None,
+    gradient_filter: float = 0.0,
 ) -> VocabularyLoss:
     """Return the summed cross-entropy of `softmax(hidden @ embedding.T + bias)` and what goes with it.
 
@@ -61,6 +63,11 @@ def vocabulary_loss(
         label_smoothing: share of the target that is spread evenly over the vocabulary.
         precision: "float32" or "bfloat16", the type of the three matrix products; sums and the softmax are float32.
         block_rows: rows of logits that are held at a time; None: as the vocabulary leaves room.
+        gradient_filter: rows whose error, 1 - p(target), is below this share of their block's mean get no gradient, so
+            that at most this share of the errors is left out: once most rows are right, most products of the backward
+            pass have nothing to say. On TensorFlow alone, and not under XLA, as shapes depend on the data; not with
+            `label_smoothing`, which leaves an error in every row. Cut Cross-Entropy (arXiv 2411.09009) filters tiles of
+            logits likewise.
 
     Raises:
         ValueError: `precision` is neither.
@@ -72,9 +79,10 @@ def vocabulary_loss(
     has_bias = bias is not None
     if block_rows is None:
         block_rows = _rows_at_a_time(embedding.shape[0])
+    filtered = 0.0 if label_smoothing or keras.backend.backend() != "tensorflow" else gradient_filter
 
     def sums_and_gradients(hidden, embedding, bias):
-        return _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, precision, block_rows)
+        return _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, precision, block_rows, filtered)
 
     @ops.custom_gradient
     def fused(hidden, embedding, bias):
@@ -110,7 +118,7 @@ def predict(hidden: Any, embedding: Any, targets: Any = None, *, bias: Any = Non
     embedding, hidden = ops.cast(embedding, "float32"), ops.cast(hidden, "float32")
     rows = ops.shape(hidden)[0]
     arrays = (hidden,) if targets is None else (hidden, ops.cast(targets, "int32"))
-    blocks, arrays = _in_blocks(arrays, max(_rows_at_a_time(embedding.shape[0]), BLOCK_ROWS))
+    blocks, arrays = _in_blocks(arrays, _rows_at_a_time(embedding.shape[0]))
 
     def one_block(block):
         logits = ops.matmul(embedding, ops.transpose(block[0]))
@@ -168,6 +176,7 @@ def reconstruction_sums(
     label_smoothing: float = 0.0,
     precision: str = "float32",
     gather: bool = False,
+    gradient_filter: float = 0.0,
     random_tokens: Any = None,
     corruption: Any = None,
 ) -> dict[str, Any]:
@@ -179,6 +188,7 @@ def reconstruction_sums(
         kl_weight, free_bits: weight of the KL divergence, and the nats per dimension below which it is free
             (Kingma et al., arXiv 1606.04934), for variational models.
         gather: project real positions only; needs shapes that may depend on the data.
+        gradient_filter: as in `vocabulary_loss`, where shapes may depend on the data.
         random_tokens: gives the (ids, lengths) that training goes by in place of these, or None.
         corruption: gives the (ids, lengths) that are encoded in training in place of those, or None.
     """
@@ -197,7 +207,14 @@ def reconstruction_sums(
         weights = ops.ones_like(ops.cast(targets, "float32"))
     rows, embedding, bias = model.output_rows(hidden)
     loss = vocabulary_loss(
-        rows, embedding, targets, weights, bias=bias, label_smoothing=label_smoothing, precision=precision
+        rows,
+        embedding,
+        targets,
+        weights,
+        bias=bias,
+        label_smoothing=label_smoothing,
+        precision=precision,
+        gradient_filter=gradient_filter if gather else 0.0,
     )
     sums = {"loss": loss.loss, "correct": loss.correct, "tokens": loss.weight, "total": loss.loss}
     counts = (lengths + (model.stride - 1)) // model.stride
@@ -225,7 +242,7 @@ def _first(upstream: Any) -> Any:
     return upstream
 
 
-def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, precision, block_rows):
+def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, precision, block_rows, gradient_filter):
     """Return loss, correct, and the loss's gradients in hidden, embedding and bias."""
     vocabulary = embedding.shape[0]
     has_bias = tuple(bias.shape) == (vocabulary,)
@@ -252,6 +269,11 @@ def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, preci
         loss = loss + ops.sum(weight * nats)
         correct = correct + ops.sum(weight * ops.cast(target >= top, "float32"))
 
+        if gradient_filter:
+            wrong = _wrong_rows(weight * -ops.expm1(-nats), gradient_filter)
+            shares, count = _columns(shares, wrong), ops.shape(rows)[0]
+            rows, ids, weight, total = (ops.take(array, wrong, axis=0) for array in (rows, ids, weight, total))
+
         # The difference is taken in float32: of a share near 1 bfloat16 would leave nothing.
         d_logits = _add_at_targets(shares, ids, (label_smoothing - 1) * total)
         if label_smoothing:
@@ -266,6 +288,8 @@ def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, preci
             before + ops.cast(_product(d_logits[piece], scaled), "float32")
             for piece, before in zip(pieces, d_embedding, strict=True)
         )
+        if gradient_filter:
+            d_rows = ops.scatter(wrong[:, None], d_rows, (count, d_rows.shape[-1]))
         return (loss, correct, d_embedding, d_bias), d_rows
 
     start = (
@@ -277,6 +301,28 @@ def _blockwise(hidden, embedding, bias, targets, weights, label_smoothing, preci
     (loss, correct, d_embedding, d_bias), d_hidden = _scan(one_block, start, (hidden, targets, weights), blocks)
     d_embedding = d_embedding[0] if len(pieces) == 1 else ops.concatenate(d_embedding, axis=0)
     return loss, correct, d_hidden[:count], d_embedding, d_bias
+
+
+def _wrong_rows(errors, share):
+    """Return which rows, int32, have an error of more than a share of the mean: a multiple of `STEP_ROWS`, or all.
+
+    Products are prepared for each shape anew, so there should be few.
+    """
+    import tensorflow as tf
+
+    count, all_rows = tf.math.count_nonzero(errors > share * tf.reduce_mean(errors), dtype=tf.int32), tf.size(errors)
+    wanted = (count + (STEP_ROWS - 1)) // STEP_ROWS * STEP_ROWS
+    return tf.cond(
+        wanted < all_rows, lambda: tf.math.top_k(errors, wanted, sorted=False).indices, lambda: tf.range(all_rows)
+    )
+
+
+def _columns(array, columns):
+    """Return these columns of an array, or the array itself where they are all of them in order."""
+    import tensorflow as tf
+
+    every = tf.size(columns) == tf.shape(array)[1]
+    return tf.cond(every, lambda: array, lambda: tf.gather(array, columns, axis=1))
 
 
 def _rows_at_a_time(vocabulary):

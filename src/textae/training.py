@@ -176,6 +176,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             label_smoothing=training.label_smoothing,
             precision=precision,
             gather=not xla,
+            gradient_filter=training.gradient_filter,
             random_tokens=random_tokens,
             corruption=corruption,
         ),
