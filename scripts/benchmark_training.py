@@ -47,6 +47,7 @@ from measuring import (  # noqa: E402
     count_trainable,
     product,
     random_batch,
+    random_batches,
     rates,
     ratio,
     table,
@@ -145,7 +146,8 @@ def padded(options: argparse.Namespace) -> dict[str, Any]:
     precisions = [p for p in ("float32", "bfloat16") if any(p in name for name in everyone)]
     makers = enumerate((product, torch_product))
     products = {(p, kind): multiply(make(p, size)) for kind, make in makers for p in precisions}
-    variants = {name: lambda trainer=trainer: trainer([batch] * options.steps) for name, trainer in everyone.items()}
+    streams = {name: random_batches(options.vocabulary, options.rows, options.length) for name in everyone}
+    variants = {name: lambda name=name: everyone[name](taken(streams[name], options.steps)) for name in everyone}
     found = rates(products | variants, options.repeats)
     best = {p: np.maximum(found.pop((p, 0)), found.pop((p, 1))) for p in precisions}
     print("Matrix products: " + ", ".join(f"{p} {np.median(r) / 1e9:.0f} GFLOP/s" for p, r in best.items()) + ".")
@@ -159,6 +161,11 @@ def padded(options: argparse.Namespace) -> dict[str, Any]:
         "parameters": next(iter(everyone.values())).parameters,
         "product_rate": {p: float(np.median(rate)) for p, rate in best.items()},
     }
+
+
+def taken(batches: Iterator[Batch], count: int) -> list[Batch]:
+    """Return the next so many batches."""
+    return list(itertools.islice(batches, count))
 
 
 def batches_of(prepared: Prepared, config: ModelConfig, *, bucketed: bool) -> Batches:

@@ -1,9 +1,10 @@
 """What the benchmarks of training share: textae's own step, turns of several variants, ratios and tables."""
 
+import itertools
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from textae.commands import start_keras
@@ -109,10 +110,15 @@ def table(title: str, heads: list[str], rows: list[list[Any]]) -> None:
     sys.stdout.flush()
 
 
-def random_batch(vocabulary: int, rows: int, length: int) -> Batch:
+def random_batch(vocabulary: int, rows: int, length: int, seed: int = 0) -> Batch:
     """Return texts of full length, of random tokens."""
-    tokens = np.random.default_rng(0).integers(2, vocabulary, (rows, length)).astype("int32")
+    tokens = np.random.default_rng(seed).integers(2, vocabulary, (rows, length)).astype("int32")
     return tokens, np.full((rows,), length, "int32")
+
+
+def random_batches(vocabulary: int, rows: int, length: int) -> Iterator[Batch]:
+    """Yield such batches without end, 64 different ones: what is seen again and again would be learnt by heart."""
+    return itertools.cycle([random_batch(vocabulary, rows, length, seed) for seed in range(64)])
 
 
 def product(dtype: str, size: int) -> Callable[[], float]:

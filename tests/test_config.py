@@ -146,6 +146,7 @@ TRAINING = [
     *(({n: -1}, f"training.{n} of at least 0", -1) for n in ("warmup_steps", "samples")),
     *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("weight_decay", "checkpoint_minutes")),
     *(({n: 1.0}, f"training.{n} in [0, 1)", 1.0) for n in ("beta_1", "beta_2", "ema", "label_smoothing")),
+    ({"gradient_filter": -0.1}, "training.gradient_filter in [0, 1)", -0.1),
 ]
 OTHERS = [
     (settings.UpsamplerConfig, {"kernel_factor": 0}, "model.upsampler.kernel_factor of at least 1", 0),
