@@ -14,7 +14,7 @@ MODULES = {
     if "configs" not in path.relative_to(ROOT).parts
 }
 LEAVES = {
-    "config", "tokenizers", "tokenstore", "metrics", "schedule", "optimizers", "machine", "interrupts",
+    "config", "tokenizers", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
     "steps", "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard", "corruption",
     "probing",
 }  # fmt: skip
@@ -22,7 +22,6 @@ PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing
 ALLOWED = {
     "batches": {"tokenstore"},
     "model": {"layers"},
-    "objectives": {"machine"},
     "figures": {"metrics"},
     "codec": {"batches", "model", "objectives"},
     "corpora": {"progress"},

@@ -17,14 +17,12 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from textae.machine import on_accelerator
-
 END_ID = 1
 SPECIAL_IDS = 2  # padding and end: all other ids can be the answer to a position of a text
 BLOCK_ROWS = 512  # rows of logits that exist at a time; docs/speed.md has the measurements
 LEAST_ROWS = 256  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
 BLOCK_LOGITS = 1 << 22  # logits that exist at a time, where that leaves enough rows
-ACCELERATOR_LOGITS = 1 << 26  # the same on a GPU, which has no use for small products
+ACCELERATOR_LOGITS = 1 << 26  # the same on a GPU with JAX: it has no use for small products
 STEP_ROWS = 32  # rows that get a gradient are a multiple of
 PIECE = 8192  # ids whose part of the embedding's gradient is made at a time
 
@@ -327,8 +325,11 @@ def _columns(array, columns):
 
 def _rows_at_a_time(vocabulary):
     """Return how many rows of logits are held at a time: as many as the processor's caches, or a GPU, do best with."""
-    if on_accelerator():
-        return max(ACCELERATOR_LOGITS // vocabulary, LEAST_ROWS)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return max(ACCELERATOR_LOGITS // vocabulary, LEAST_ROWS)
     return min(max(BLOCK_LOGITS // vocabulary, LEAST_ROWS), BLOCK_ROWS)
 
 
