@@ -20,7 +20,6 @@ import os
 import sys
 import tempfile
 from importlib import metadata
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmark_preparing import measured, medians, repeated
-from measuring import TextaeTrainer, backend, random_batches, rates, ratio, table
+from measuring import TextaeTrainer, backend, random_batches, rates, ratio, table, taken
 from textae.config import ModelConfig, PydocsConfig
 from textae.corpora import open_corpus
 from textae.machine import processor
@@ -47,7 +46,7 @@ def length(options: argparse.Namespace) -> list[dict[str, Any]]:
             )
     trainer = TextaeTrainer(options.model, options.vocabulary)
     batches = {n: random_batches(options.vocabulary, options.positions // n, n) for n in options.lengths}
-    variants = {n: lambda n=n: trainer(list(islice(batches[n], options.steps))) for n in batches}
+    variants = {n: lambda n=n: trainer(taken(batches[n], options.steps)) for n in batches}
     operations = trainer.operations(options.model.strides[0])
     title = f"A training step of {options.positions} positions, vocabulary {options.vocabulary}"
     return costs(title, "length", rates(variants, options.repeats), dict.fromkeys(batches, operations))
@@ -57,7 +56,7 @@ def vocabulary(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Cost of a token against the vocabulary."""
     trainers = {size: TextaeTrainer(options.model, size) for size in options.vocabularies}
     batches = {size: random_batches(size, options.positions // 64, 64) for size in trainers}
-    variants = {size: lambda size=size: trainers[size](list(islice(batches[size], options.steps))) for size in trainers}
+    variants = {size: lambda size=size: trainers[size](taken(batches[size], options.steps)) for size in trainers}
     operations = {size: trainer.operations(options.model.strides[0]) for size, trainer in trainers.items()}
     title = f"A training step of {options.positions} positions, texts of 64 tokens"
     return costs(title, "vocabulary", rates(variants, options.repeats), operations)

@@ -51,6 +51,7 @@ from measuring import (  # noqa: E402
     rates,
     ratio,
     table,
+    taken,
 )
 from rivals import KerasTrainer  # noqa: E402
 from textae import schedule, training  # noqa: E402
@@ -163,11 +164,6 @@ def padded(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def taken(batches: Iterator[Batch], count: int) -> list[Batch]:
-    """Return the next so many batches."""
-    return list(itertools.islice(batches, count))
-
-
 def batches_of(prepared: Prepared, config: ModelConfig, *, bucketed: bool) -> Batches:
     """Return the batches that textae trains on, or those of a script that pads all texts to the longest length."""
     settings = TrainingConfig()
@@ -187,7 +183,7 @@ def groups(batches: Batches, size: int) -> Iterator[list[Batch]]:
     """Yield so many batches at a time, epoch after epoch."""
     everything = itertools.chain.from_iterable(batches.epoch(number) for number in itertools.count())
     while True:
-        yield [(batch.tokens, batch.lengths) for batch in itertools.islice(everything, size)]
+        yield [(batch.tokens, batch.lengths) for batch in taken(everything, size)]
 
 
 def reviews(options: argparse.Namespace) -> dict[str, Any]:

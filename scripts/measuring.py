@@ -121,6 +121,11 @@ def random_batches(vocabulary: int, rows: int, length: int) -> Iterator[Batch]:
     return itertools.cycle([random_batch(vocabulary, rows, length, seed) for seed in range(64)])
 
 
+def taken(batches: Iterator[Any], count: int) -> list[Any]:
+    """Return the next so many batches."""
+    return list(itertools.islice(batches, count))
+
+
 def product(dtype: str, size: int) -> Callable[[], float]:
     """Return a function that multiplies two matrices of `size` x `size` on the running backend."""
     matrix = keras.ops.cast(keras.random.normal((size, size), seed=0), dtype)
