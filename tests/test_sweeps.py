@@ -1,5 +1,6 @@
 """Sweeps end to end, with a task that takes no time instead of training."""
 
+import io
 import math
 import os
 import signal
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from textae.commands import fail
+from textae.progress import say
 from textae.sweeps import Jobs, Labelled, limit_threads
 
 # What a job does is told by its settings: the learning rate is its result, or 1 to fail, 2 for NaN, 3 to work long.
@@ -222,6 +225,24 @@ def test_labels_stand_in_front_of_whole_lines(tmp_path):
         stream.write("ee\nfour\n")
     assert (tmp_path / "out").read_text() == "job 1: one 2\njob 1: three\njob 1: four\n"
     assert not stream.isatty()
+
+
+def test_a_line_and_its_end_are_one_write_also_where_nothing_is_buffered(monkeypatch):
+    written = []
+
+    class Written(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            written.append(bytes(data))
+            return len(data)
+
+    # as Python opens standard error under PYTHONUNBUFFERED=1
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(Written(), write_through=True))
+    say("a line")
+    fail("another", 1)
+    assert [data for data in written if data] == [b"a line\n", b"textae: another\n"]
 
 
 def test_threads_are_shared_unless_the_user_says_else(monkeypatch):

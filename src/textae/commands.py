@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from textae.explanations import cause, check_settings, explain, options_of
 from textae.options import arranged
+from textae.progress import say
 from textae.sweeps import Jobs
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -170,7 +171,7 @@ def fail(line: str, code: int, error: BaseException | None = None) -> int:
     shown = "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in line
     )  # one line, whatever it is
-    print(f"textae: {shown}", file=sys.stderr, flush=True)
+    say(f"textae: {shown}")
     return code
 
 

@@ -39,5 +39,6 @@ class Progress:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line on standard error, its end in the same write: lines of several processes do not run together."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
