@@ -122,6 +122,19 @@ def test_chinese(follow):
 
 
 @pytest.mark.slow
+def test_jax_gpu(follow):
+    """A run trained on JAX reconstructs the same on either backend."""
+    pytest.importorskip("jax")
+    place = follow.place
+    write(place / "lines.txt", make_lines(300))
+    follow("jax-gpu.md", [*SMALL, "corpus.validation_share=0.1", "corpus.test_share=0.1"])
+    assert json.loads((place / "from_jax" / "environment.json").read_text())["backend"] == "jax"
+    back = (place / "tensorflow.out").read_text(encoding="utf-8")
+    assert back.count("\n") == 300
+    assert back == (place / "jax.out").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_log_anomaly(follow):
     """The lines that do not belong are those with the highest scores, on what Python says on this machine."""
     _, oddest, usual = follow("log-anomaly.md", LOG_SETTINGS)

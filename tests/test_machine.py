@@ -30,7 +30,6 @@ def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, flags, expected
 
 
 def test_bfloat16_on_a_gpu_but_for_fine_latents(monkeypatch):
-    assert not machine.on_accelerator()
     monkeypatch.setattr(machine, "on_accelerator", lambda: True)
     assert machine.choose_precision("auto") == "bfloat16"
     assert machine.choose_precision("auto", fine_latents=True) == "float32"

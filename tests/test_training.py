@@ -383,5 +383,35 @@ def test_jax_needs_no_tensorflow(tiny_mapping, tmp_path):
     assert json.loads(done.stdout.splitlines()[-1]) == [2, 2, False]
 
 
+CONTINUED = """
+import json
+import sys
+from pathlib import Path
+from textae.config import from_mapping
+from textae.training import fit
+print(json.dumps(fit(from_mapping(json.loads(sys.argv[1])), Path(sys.argv[2]))))
+"""
+
+
+def test_a_run_goes_on_with_the_other_backend(trained, tiny_config, tiny_mapping, tmp_path, monkeypatch):
+    """Weights and moments are either's: as many steps as without a stop, and figures that only rounding parts."""
+    pytest.importorskip("jax")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 10)
+        with pytest.raises(Interrupted):
+            fit(tiny_config(), tmp_path)
+    other = "tensorflow" if keras.backend.backend() == "jax" else "jax"
+    done = subprocess.run(
+        [sys.executable, "-c", CONTINUED, json.dumps(tiny_mapping()), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": other},
+    )
+    assert done.returncode == 0, done.stderr
+    metrics, whole = json.loads(done.stdout.splitlines()[-1]), trained[1]
+    assert (metrics["steps"], metrics["examples_seen"]) == (whole["steps"], whole["examples_seen"])
+    assert metrics["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+
+
 def test_mapping_and_config_are_inverse(trained, tiny_mapping):
     assert from_mapping(RunDir(trained[0]).config()) == from_mapping(tiny_mapping())
