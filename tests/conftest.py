@@ -18,7 +18,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the commands, whose
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 # Many tests train the same small models, in processes of their own as well: with this JAX compiles each graph once,
-# which takes a third off its tests. The folder lasts as long as the first process that makes it.
+# which takes a third off test_training. The folder lasts as long as the process that makes it.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _compiled = tempfile.TemporaryDirectory(prefix="textae_jax_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name

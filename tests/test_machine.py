@@ -29,6 +29,15 @@ def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, flags, expected
     assert machine.choose_precision("auto", fine_latents=True) == "float32"
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_an_accelerator_is_what_the_backend_says(monkeypatch, there):
+    if keras.backend.backend() == "jax":
+        monkeypatch.setattr("jax.default_backend", lambda: "gpu" if there else "cpu")
+    else:
+        monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [f"/{kind}:0"] if there else [])
+    assert machine.on_accelerator() is there
+
+
 def test_bfloat16_on_a_gpu_but_for_fine_latents(monkeypatch):
     monkeypatch.setattr(machine, "on_accelerator", lambda: True)
     assert machine.choose_precision("auto") == "bfloat16"
