@@ -19,7 +19,7 @@ from textae.corpora.readers import Label
 from textae.progress import Progress, say
 
 SPLITS = ("train", "validation", "test")
-VERSION = "1.0.0"  # of the layout and of the way documents are split; part of every fingerprint
+VERSION = "2.0.0"  # of the layout and of the way documents are split; part of every fingerprint
 # A group of one record is what TFDS and grain read at random without complaint. Compressing such small groups
 # takes four times as long and saves a third of the space, and handing them to other threads takes longer than
 # writing them.
@@ -107,38 +107,69 @@ class Splitting:
     """Choice of a split by the content of a document, so that equal documents go to the same split.
 
     test is the low end of the range of the key and validation its high end: adding documents, or changing one
-    share, moves no document between the other splits.
+    share, moves no document between the other splits. Where a corpus is so small that one of them stays empty, the
+    document of train next to it stands in for it; see `filled`.
     """
 
     def __init__(self, carved: dict[str, float]):
         self._carved = carved
         self._test_below = int(carved.get("test", 0.0) * 2**64)
         self._validation_from = 2**64 - int(carved.get("validation", 0.0) * 2**64)
-        self._chosen: dict[int, str] = {}
-        self._lowest: list[int] = []  # keys seen, as many as there are splits to fill
+        self._stand_ins: dict[int, str] = {}
+        self._chosen: set[str] = set()  # splits that a document was chosen for
+        # Keys of different documents, no more of them than there are splits: of any, and the ends of train.
+        self._some: set[int] = set()
+        self._lowest: list[int] = []
+        self._highest: list[int] = []
 
     def __call__(self, content: bytes) -> str:
         """Split of the document with these UTF-8 bytes."""
         number = key(content)
-        if self._chosen:
-            return self._chosen.get(number, "train")
-        if len(self._lowest) <= len(self._carved) or number < self._lowest[-1]:
-            self._lowest = sorted({*self._lowest, number})[: len(self._carved) + 1]
+        most = len(SPLITS)
+        if len(self._some) < most:
+            self._some.add(number)
         if number < self._test_below:
-            return "test"
-        return "validation" if number >= self._validation_from else "train"
+            split = "test"
+        elif number >= self._validation_from:
+            split = "validation"
+        else:
+            split = self._stand_ins.get(number, "train")
+            if len(self._lowest) < most or number < self._lowest[-1]:
+                self._lowest = sorted({*self._lowest, number})[:most]
+            if len(self._highest) < most or number > self._highest[0]:
+                self._highest = sorted({*self._highest, number})[-most:]
+        self._chosen.add(split)
+        return split
 
-    def for_few(self) -> "Splitting":
-        """The same for a corpus too small for its shares: one document each, the rest to train."""
+    def filled(self) -> "Splitting":
+        """The same, after a pass over all documents, with a document of train in each split that is empty.
+
+        It is the one whose key is next to the split's: the lowest for test, the highest for validation. More
+        documents can only bring one that is nearer, or one of the split's own, and then the stand-in is in train
+        again. So no document ever leaves train, and none goes from validation to test or back. No rule promises
+        that and has a split for every corpus of three documents: those with too few in train are refused.
+
+        Raises:
+            ValueError: there are too few documents, or too few of them are in train.
+        """
         splits = [*self._carved, "train"]
-        if len(self._lowest) < len(splits):
+        if len(self._some) < len(splits):
             raise ValueError(
                 f"expected at least {len(splits)} different documents, one for each of {', '.join(splits)},"
-                f" found {len(self._lowest)}"
+                f" found {len(self._some)}"
             )
-        few = Splitting(self._carved)
-        few._chosen = dict(zip(self._lowest, self._carved, strict=False))
-        return few
+        empty = [split for split in self._carved if split not in self._chosen]
+        different = len({*self._lowest, *self._highest})
+        if different <= len(empty):
+            lent = f", {len(empty)} of them for {' and '.join(empty)}" if empty else ""
+            raise ValueError(
+                f"expected at least {len(empty) + 1} different documents that fall to train by their content{lent},"
+                f" found {different}: more documents, or smaller {' and '.join(f'{s}_share' for s in self._carved)}"
+            )
+        filled = Splitting(self._carved)
+        ends = {"test": self._lowest[0], "validation": self._highest[-1]}
+        filled._stand_ins = {ends[split]: split for split in empty}
+        return filled
 
 
 def _write(recipe: Recipe, folder: Path) -> dict[str, int]:
@@ -152,7 +183,7 @@ def _write(recipe: Recipe, folder: Path) -> dict[str, int]:
         if split != "train" or not recipe.shares:
             raise ValueError(f"corpus {recipe.name}: expected documents for the split {split}, found none")
     if empty:
-        sizes = _write_examples(recipe, folder, splitting.for_few())
+        sizes = _write_examples(recipe, folder, splitting.filled())
     return sizes
 
 
