@@ -14,7 +14,7 @@ MODULES = {
     if "configs" not in path.relative_to(ROOT).parts
 }
 LEAVES = {
-    "config", "tokenizers", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
+    "config", "sentencepiece_worker", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
     "steps", "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard", "corruption",
     "probing",
 }  # fmt: skip
@@ -25,6 +25,8 @@ ALLOWED = {
     "figures": {"metrics"},
     "codec": {"batches", "model", "objectives"},
     "corpora": {"progress"},
+    "sentencepiece_training": {"progress", "sentencepiece_worker"},
+    "tokenizers": {"sentencepiece_training"},
     "sweeps": {"progress"},
 }
 SHARED = {"commands", "explanations", "options", "report"}  # what entry points import of each other

@@ -5,7 +5,6 @@ Ids 0 (pad) and 1 (end) mean the same in all kinds. `encode` gives ids without t
 
 import hashlib
 import heapq
-import io
 import json
 import os
 import random
@@ -17,6 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from textae.sentencepiece_training import train_apart
 
 PAD_ID = 0
 END_ID = 1
@@ -356,8 +357,6 @@ def _lines(text: str) -> Iterator[str]:
 
 def _train_sentencepiece(kind: str, sample: list[str], vocabulary_size: int, shrink: bool) -> bytes:
     """Train on the sample; SentencePiece's own complaints become one line."""
-    import sentencepiece
-
     if not any(line.strip() for line in sample):
         raise ValueError(f"a {kind} tokenizer expects texts to be trained on, received none that is not empty")
     if vocabulary_size < SMALLEST_SENTENCEPIECE:
@@ -367,28 +366,26 @@ def _train_sentencepiece(kind: str, sample: list[str], vocabulary_size: int, shr
         )
     for line in sample:
         _encoded(line)
-    model = io.BytesIO()
+    settings = {
+        "model_type": kind,
+        "vocab_size": vocabulary_size,
+        "hard_vocab_limit": not shrink,
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "add_dummy_prefix": False,
+        "allow_whitespace_only_pieces": True,
+        "byte_fallback": True,
+        "max_sentence_length": 4 * 2 * LONGEST_TRAINING_LINE,
+        "pad_id": PAD_ID,
+        "eos_id": END_ID,
+        "unk_id": 2,
+        "bos_id": -1,
+        "unk_surface": "\ufffd",
+        "num_threads": TRAINING_THREADS,
+        "minloglevel": 2,
+    }
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=map(_escape, sample),
-            model_writer=model,
-            model_type=kind,
-            vocab_size=vocabulary_size,
-            hard_vocab_limit=not shrink,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            add_dummy_prefix=False,
-            allow_whitespace_only_pieces=True,
-            byte_fallback=True,
-            max_sentence_length=4 * 2 * LONGEST_TRAINING_LINE,
-            pad_id=PAD_ID,
-            eos_id=END_ID,
-            unk_id=2,
-            bos_id=-1,
-            unk_surface="\ufffd",
-            num_threads=TRAINING_THREADS,
-            minloglevel=2,
-        )
+        return train_apart(settings, map(_escape, sample), f"training the {kind} tokenizer")
     except RuntimeError as error:
         message = str(error)
         if found := re.search(r"too high \(\d+\).*<= (\d+)", message):
@@ -401,7 +398,6 @@ def _train_sentencepiece(kind: str, sample: list[str], vocabulary_size: int, shr
                 f"the smallest possible is {found[1]}"
             ) from None
         raise ValueError(f"SentencePiece could not train a {kind} vocabulary: {_one_line(error)}") from error
-    return model.getvalue()
 
 
 def _most_frequent(
