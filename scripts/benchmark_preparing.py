@@ -44,7 +44,7 @@ def run_sentencepiece(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
     portions = list(in_portions(texts, PORTION))
 
     start, cpu = time.perf_counter(), time.process_time()
-    model = train_tokenizer(TOKENIZER["kind"], sample, DEFAULT_VOCABULARY, shrink=True).model
+    model = train_tokenizer(TOKENIZER["kind"], sample, DEFAULT_VOCABULARY[TOKENIZER["kind"]], nearest=True).model
     trained = time.perf_counter()
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     tokens = 0

@@ -147,7 +147,8 @@ def test_a_vocabulary_too_large_for_the_corpus(run, corpus_file):
     code, lines, _ = run("train", *arguments)
     assert code == 2
     assert [line.startswith("textae:") for line in lines] == [False, True]
-    assert "99999 is more than the texts can fill" in lines[1]
+    assert lines[1].startswith("textae: expected tokenizer.vocabulary_size of at most ")
+    assert "received 99999" in lines[1]
     assert not (run.place / "outputs").exists()
     assert run("train", *arguments)[1] == lines[1:]
 

@@ -150,10 +150,15 @@ TRAINING = [
 ]
 OTHERS = [
     (settings.UpsamplerConfig, {"kernel_factor": 0}, "model.upsampler.kernel_factor of at least 1", 0),
-    (settings.TokenizerConfig, {"vocabulary_size": 2}, "tokenizer.vocabulary_size of at least 4", 2),
+    (settings.TokenizerConfig, {"vocabulary_size": 258}, "tokenizer.vocabulary_size from 259 to 16777216 with", 258),
+    (settings.TokenizerConfig, {"target_vocabulary_size": 3}, "tokenizer.target_vocabulary_size of at least 4", 3),
     (settings.TokenizerConfig, {"sample_megabytes": 0.0}, "tokenizer.sample_megabytes of at least 0.001", 0.0),
     (TextConfig, {"validation_share": 1.0}, "corpus.validation_share in [0, 1)", 1.0),
     (TextConfig, {"test_share": -0.1}, "corpus.test_share in [0, 1)", -0.1),
+    (TextConfig, {"test_share": 0.0}, "corpus.test_share above 0", 0.0),
+    (TextConfig, {"validation_share": 0.0, "test_files": ["a"]}, "corpus.validation_share above 0", 0.0),
+    (TextConfig, {"validation_share": 0.5, "test_share": 0.5}, "corpus.validation_share + corpus.test_share be", 1.0),
+    (settings.TfdsConfig, {"test_share": 0.0, "splits": {"train": "t"}}, "corpus.test_share above 0", 0.0),
     *((settings.CorruptionConfig, {n: 1.0}, f"corruption.{n} in [0, 1)", 1.0) for n in ("drop", "mask", "substitute")),
     (settings.CorruptionConfig, {"shuffle": -1}, "corruption.shuffle of at least 0", -1),
     (

@@ -14,9 +14,9 @@ MODULES = {
     if "configs" not in path.relative_to(ROOT).parts
 }
 LEAVES = {
-    "config", "sentencepiece_worker", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
-    "steps", "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard", "corruption",
-    "probing",
+    "config", "sentencepiece_worker", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine",
+    "interrupts", "steps", "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard",
+    "corruption", "probing",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -55,8 +56,8 @@ def test_its_complaints_come_out_here():
 
 
 def test_the_worker_is_light():
-    with open(sentencepiece_worker.__file__) as file:
-        imported = [node for node in ast.walk(ast.parse(file.read())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    tree = ast.parse(Path(sentencepiece_worker.__file__).read_text(encoding="utf-8"))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in imported for alias in node.names if isinstance(node, ast.Import)}
     names |= {node.module.split(".")[0] for node in imported if isinstance(node, ast.ImportFrom)}
     assert names - sys.stdlib_module_names == {"sentencepiece"}
@@ -89,7 +90,7 @@ def test_a_signal_ends_the_work_of_this_process(capfd):
     thread = threading.Thread(target=strike)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        train_tokenizer("unigram", slow(), 8192, shrink=True)
+        train_tokenizer("unigram", slow(), 8192, nearest=True)
     thread.join()
     assert workers(psutil.Process()) == []
     assert capfd.readouterr() == ("", "")

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import sys
 
 import numpy as np
@@ -122,6 +123,26 @@ def test_neighbours_in_the_corpus_of_the_run(command, run_folder, corpus_file, d
         command("neighbours", run_folder, "documents=a", "corpus=pydocs", stdin=text)
     with pytest.raises(FileNotFoundError, match="documents: expected a file, found none at nowhere"):
         command("neighbours", run_folder, "documents=nowhere", stdin=text)
+
+
+def test_neighbours_of_documents_from_where_the_input_comes_from(command, run_folder, tmp_path):
+    """What one of them reads from a pipe is missing from the other: an empty answer."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the red house\n")
+    for given in ([], ["input=-"]):
+        with pytest.raises(ValueError, match="expected input=FILE with documents=-, which takes all of standard input"):
+            command("neighbours", run_folder, "documents=-", *given, stdin="the red house\n")
+    rows = command("neighbours", run_folder, "documents=-", f"input={texts}", stdin="a river\nthe red house\n")
+    assert rows[0] == "1\t1.0000\t2\tthe red house"
+    rows = command("neighbours", run_folder, f"documents={texts}", f"input={texts}")
+    assert rows == ["1\t1.0000\t1\tthe red house"]
+    reading, writing = os.pipe()
+    os.write(writing, b"the red house\n")
+    os.close(writing)
+    pipe = f"/dev/fd/{reading}"
+    with pytest.raises(ValueError, match="expected input and documents of their own, found both from /dev/fd/"):
+        command("neighbours", run_folder, f"documents={pipe}", f"input={pipe}")
+    os.close(reading)
 
 
 def test_samples_repeat_and_differ_by_seed(command, variational):

@@ -153,6 +153,14 @@ _MOST_CHANNELS = 1 << 20
 _MOST_LEVELS = 32
 _MOST_UNITS = 1024
 _MOST_POSITIONS = 1 << 24
+# The fewest and the most ids of each kind of tokenizer, as `textae.tokenizers` has them.
+_VOCABULARIES = {
+    "unigram": (259, 1 << 24),
+    "bpe": (259, 1 << 24),
+    "bytes": (258, 258),
+    "characters": (258, 1 << 24),
+    "words": (4, 1 << 24),
+}
 
 
 def _require(condition: bool, expected: str, received: object) -> None:
@@ -195,14 +203,24 @@ class CorpusConfig:
     test_share: float = 0.02  # share of the documents that go to the test split, chosen by content
 
     def __post_init__(self) -> None:
-        _share("corpus.validation_share", self.validation_share)
-        _share("corpus.test_share", self.test_share)
+        taken = 0.0
+        for split in ("validation", "test"):
+            share = getattr(self, f"{split}_share")
+            _share(f"corpus.{split}_share", share)
+            if not self._names(split):
+                _require(share > 0, f"corpus.{split}_share above 0", share)
+                taken += share
+        _require(taken < 1, "corpus.validation_share + corpus.test_share below 1", taken)
         _at_least("corpus.max_characters", getattr(self, "max_characters", None), 1)
         for name in ("files", "test_files", "validation_files"):
             for value in getattr(self, name, ()):
                 _require(isinstance(value, str), f"corpus.{name} as paths", value)
         for split, source in (getattr(self, "splits", None) or {}).items():
             _require(isinstance(source, str), f"corpus.splits.{split} as the name of a split", source)
+
+    def _names(self, split: str) -> bool:
+        """Return whether other settings say what a split is, so that no share of the documents is taken for it."""
+        return bool(getattr(self, f"{split}_files", None)) or split in (getattr(self, "splits", None) or {})
 
     def settings(self) -> dict[str, Any]:
         """Return the keyword arguments of `textae.corpora.open_corpus`."""
@@ -248,12 +266,25 @@ class TokenizerConfig:
     """Text to ids."""
 
     kind: TokenizerKind = TokenizerKind.unigram  # how text becomes ids
-    vocabulary_size: int | None = None  # ids; null: what suits the corpus, 8192 or as many as it fills
+    vocabulary_size: int | None = None  # ids; null: about target_vocabulary_size, as the texts allow
+    target_vocabulary_size: int | None = None  # ids to aim at; null: 8192, of words 25002, of characters all
     sample_megabytes: float = 5.0  # how much text unigram and bpe learn from, in millions of characters
 
     def __post_init__(self) -> None:
-        _at_least("tokenizer.vocabulary_size", self.vocabulary_size, 4, 1 << 24)
+        _at_least("tokenizer.target_vocabulary_size", self.target_vocabulary_size, 4, 1 << 24)
+        if self.vocabulary_size is not None:
+            least, most = _VOCABULARIES[self.kind.name]
+            bounds = f"from {least} to {most}" if most > least else f"as {least}"
+            _require(
+                least <= self.vocabulary_size <= most,
+                f"tokenizer.vocabulary_size {bounds} with tokenizer.kind={self.kind.name}",
+                self.vocabulary_size,
+            )
         _at_least("tokenizer.sample_megabytes", self.sample_megabytes, 0.001)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the plain values that `textae.prepared.prepare` takes."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"kind": self.kind.name}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -609,6 +640,8 @@ class NeighboursConfig:
         _at_least("count", self.count, 1)
         both = self.documents is not None and self.corpus.kind != "run"
         _require(not both, "documents=FILE or corpus=..., and not both of them", self.documents)
+        shared = self.documents == "-" and self.input in (None, "-")
+        _require(not shared, "input=FILE with documents=-, which takes all of standard input", self.input)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,10 +3,20 @@
 A line of the answer is `line number<TAB>cosine<TAB>document number<TAB>document`; numbers begin with 1.
 """
 
-from pathlib import Path
-from typing import Any
+import os
+import stat
+from typing import Any, BinaryIO
 
-from textae.commands import answers, check_output, hydra_main, open_input, read_lines, run_config, start_keras
+from textae.commands import (
+    answers,
+    check_output,
+    corpus_of,
+    hydra_main,
+    open_input,
+    read_lines,
+    run_config,
+    start_keras,
+)
 
 
 def main(composed: Any) -> None:
@@ -18,13 +28,12 @@ def main(composed: Any) -> None:
     check_output(options.output)
     source = open_input(options.input)
     if options.documents is not None:
-        documents = read_lines(open_input(options.documents, "documents"), options.documents)
+        stream = open_input(options.documents, "documents")
+        if _same_stream(source, stream):
+            raise ValueError(f"expected input and documents of their own, found both from {options.documents}")
+        documents = read_lines(stream, options.documents)
     else:
-        from textae.corpora import open_corpus
-
-        corpus = options.corpus if options.corpus.kind != "run" else trained_with.corpus
-        opened = open_corpus(corpus.kind, Path(options.data_dir) / "corpora", **corpus.settings())
-        documents = opened.texts(options.split)
+        documents = corpus_of(options, trained_with).texts(options.split)
     texts = list(read_lines(source, options.input or "standard input"))
     start_keras()
     from textae.autoencoder import load
@@ -34,6 +43,15 @@ def main(composed: Any) -> None:
         for number, found in enumerate(autoencoder.neighbours(texts, documents, options.count), 1):
             for near in found:
                 write(f"{number}\t{near.similarity:.4f}\t{near.number + 1}\t{near.text}")
+
+
+def _same_stream(one: BinaryIO, other: BinaryIO) -> bool:
+    """Return whether what is read from one is missing from the other: two names of a pipe, not of a file."""
+    try:
+        states = [os.fstat(stream.fileno()) for stream in (one, other)]
+    except OSError:  # not of the system
+        return one is other
+    return os.path.samestat(*states) and not any(stat.S_ISREG(state.st_mode) for state in states)
 
 
 if __name__ == "__main__":

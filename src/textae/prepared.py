@@ -19,8 +19,9 @@ from textae.progress import Progress, say
 from textae.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from textae.tokenstore import TokenStore, open_store, write_store
 
-DEFAULT_VOCABULARY = 8192
-_FORMAT = 1  # of the folders under data_dir; part of every fingerprint
+# Ids that a tokenizer aims at where nothing else is said; other kinds have all that occur.
+DEFAULT_VOCABULARY = {"unigram": 8192, "bpe": 8192, "words": 25002}
+_FORMAT = 2  # of the folders under data_dir; part of every fingerprint
 _ENCODED_AT_ONCE = 4 << 20  # characters
 
 
@@ -62,7 +63,8 @@ def prepare(
     Args:
         data_dir: the folder of everything prepared; all of it can be deleted between runs.
         corpus: arguments of `open_corpus`.
-        tokenizer: `kind`, `vocabulary_size` (None: what suits the corpus), `sample_megabytes`.
+        tokenizer: `kind`, `vocabulary_size` (None: what suits the corpus), `sample_megabytes`, and perhaps
+            `target_vocabulary_size`, the size that is aimed at where `vocabulary_size` is None.
         validation_documents: how many documents of the validation split are wanted (None: all).
 
     Raises:
@@ -138,14 +140,28 @@ def _locked(folder: Path, name: str) -> FileLock:
 def _train(corpus: Corpus, settings: dict[str, Any]) -> Tokenizer:
     kind, size = settings["kind"], settings["vocabulary_size"]
     start = time.monotonic()
-    shrink = size is None
-    if shrink and kind in ("unigram", "bpe"):
-        size = DEFAULT_VOCABULARY
+    nearest = size is None
+    if nearest and kind != "bytes":
+        size = settings.get("target_vocabulary_size") or DEFAULT_VOCABULARY.get(kind)
     trained = train_tokenizer(
-        kind, corpus.texts("train"), size, sample_megabytes=settings["sample_megabytes"], shrink=shrink
+        kind, _counted(corpus, "train"), size, sample_megabytes=settings["sample_megabytes"], nearest=nearest
     )
-    say(f"trained the {kind} tokenizer in {time.monotonic() - start:.1f} s; vocabulary: {trained.vocabulary_size:,}")
+    found = trained.vocabulary_size
+    remark = ""
+    if size is not None and found != size:
+        remark = (
+            f", all that the texts fill of {size:,}" if found < size else f", more than {size:,} for all characters"
+        )
+    say(f"trained the {kind} tokenizer in {time.monotonic() - start:.1f} s; vocabulary: {found:,}{remark}")
     return trained
+
+
+def _counted(corpus: Corpus, split: str) -> Iterator[str]:
+    """Yield the texts of a split, with progress."""
+    with Progress(f"reading {corpus.name} for the tokenizer", corpus.sizes[split], "documents") as progress:
+        for text in corpus.texts(split):
+            yield text
+            progress.advance(1)
 
 
 def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[list[Any]]:

@@ -30,6 +30,14 @@ UNKNOWN_WORD = "<unk>"
 SMALLEST_SENTENCEPIECE = 3 + 256  # pad, end, SentencePiece's obligatory unknown, and one piece for each byte
 
 LARGEST_VOCABULARY = 1 << 24
+SMALLEST_VOCABULARY = {
+    "unigram": SMALLEST_SENTENCEPIECE,
+    "bpe": SMALLEST_SENTENCEPIECE,
+    "bytes": FIRST_CHARACTER_ID,
+    "characters": FIRST_CHARACTER_ID,
+    "words": UNKNOWN_WORD_ID + 2,
+}
+SMALLEST_SAMPLE = 0.001  # megabytes
 LARGEST_FILE_BYTES = 1 << 28
 LONGEST_TRAINING_LINE = 4000  # characters
 TRAINING_THREADS = 4  # fixed, because the scores of the pieces depend on it in the sixth digit
@@ -247,38 +255,44 @@ def train_tokenizer(
     vocabulary_size: int | None = None,
     *,
     sample_megabytes: float = 5.0,
-    shrink: bool = False,
+    nearest: bool = False,
 ) -> Tokenizer:
     """Train a tokenizer on one pass over the texts.
 
     vocabulary_size counts every id: pad, end, the bytes or the unknown word as well. The kinds "characters"
     and "words" take None for all that occur; "bytes" always has 258. sample_megabytes (millions of characters
     in truth) bounds what SentencePiece is trained on: an even sample, the same for the same texts.
-    Raises ValueError for no text at all, and for a vocabulary larger than the texts can fill; with shrink,
-    the largest possible one is taken instead.
+    Raises ValueError for no text at all, and for a vocabulary larger than the texts can fill or smaller than their
+    characters need; with nearest, the nearest possible size is taken instead.
     """
     if kind not in KINDS:
         raise ValueError(f"the kind of tokenizer should be one of {', '.join(KINDS)}, received {kind!r}")
-    if vocabulary_size is not None and not 0 < vocabulary_size <= LARGEST_VOCABULARY:
-        raise ValueError(f"vocabulary_size should be from 1 to {LARGEST_VOCABULARY}, received {vocabulary_size}")
-    if kind == "bytes":
-        if vocabulary_size not in (None, FIRST_CHARACTER_ID):
+    if vocabulary_size is not None:
+        least = SMALLEST_VOCABULARY[kind]
+        most = least if kind == "bytes" else LARGEST_VOCABULARY
+        if nearest:
+            vocabulary_size = min(max(vocabulary_size, least), most)
+        if not least <= vocabulary_size <= most:
+            bounds = f"from {least} to {most}" if most > least else f"as {least}"
             raise ValueError(
-                f"vocabulary_size of the bytes tokenizer is {FIRST_CHARACTER_ID}, received {vocabulary_size}"
+                f"expected tokenizer.vocabulary_size {bounds} with tokenizer.kind={kind}, received {vocabulary_size}"
             )
+    if kind == "bytes":
         return BytesTokenizer()
     if kind == "characters":
-        characters = _most_frequent(texts, str, vocabulary_size, FIRST_CHARACTER_ID, shrink, kind)
+        characters = _most_frequent(texts, str, vocabulary_size, FIRST_CHARACTER_ID, nearest, kind)
         return CharactersTokenizer("".join(characters))
     if kind == "words":
-        words = _most_frequent(texts, str.split, vocabulary_size, UNKNOWN_WORD_ID + 1, shrink, kind)
+        words = _most_frequent(texts, str.split, vocabulary_size, UNKNOWN_WORD_ID + 1, nearest, kind)
         return WordsTokenizer(words)
     if vocabulary_size is None:
         raise ValueError(f"a {kind} tokenizer expects a vocabulary_size, received None")
-    if sample_megabytes <= 0:
-        raise ValueError(f"sample_megabytes should be above 0, received {sample_megabytes}")
+    if not sample_megabytes >= SMALLEST_SAMPLE:
+        raise ValueError(
+            f"expected tokenizer.sample_megabytes of at least {SMALLEST_SAMPLE}, received {sample_megabytes}"
+        )
     sample = training_sample(texts, int(sample_megabytes * 1e6))
-    return SentencePieceTokenizer(kind, _train_sentencepiece(kind, sample, vocabulary_size, shrink))
+    return SentencePieceTokenizer(kind, _train_sentencepiece(kind, sample, vocabulary_size, nearest))
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -355,21 +369,16 @@ def _lines(text: str) -> Iterator[str]:
         yield text[start:]
 
 
-def _train_sentencepiece(kind: str, sample: list[str], vocabulary_size: int, shrink: bool) -> bytes:
+def _train_sentencepiece(kind: str, sample: list[str], vocabulary_size: int, nearest: bool) -> bytes:
     """Train on the sample; SentencePiece's own complaints become one line."""
     if not any(line.strip() for line in sample):
         raise ValueError(f"a {kind} tokenizer expects texts to be trained on, received none that is not empty")
-    if vocabulary_size < SMALLEST_SENTENCEPIECE:
-        raise ValueError(
-            f"a {kind} tokenizer expects a vocabulary_size of at least {SMALLEST_SENTENCEPIECE} "
-            f"(one id for each byte among them), received {vocabulary_size}"
-        )
     for line in sample:
         _encoded(line)
     settings = {
         "model_type": kind,
         "vocab_size": vocabulary_size,
-        "hard_vocab_limit": not shrink,
+        "hard_vocab_limit": not nearest,
         "normalization_rule_name": "identity",
         "remove_extra_whitespaces": False,
         "add_dummy_prefix": False,
@@ -389,13 +398,13 @@ def _train_sentencepiece(kind: str, sample: list[str], vocabulary_size: int, shr
     except RuntimeError as error:
         message = str(error)
         if found := re.search(r"too high \(\d+\).*<= (\d+)", message):
-            raise ValueError(
-                f"vocabulary_size {vocabulary_size} is more than the texts can fill, the largest possible is {found[1]}"
-            ) from None
+            raise _too_large(vocabulary_size, int(found[1])) from None
         if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
+            if nearest:
+                return _train_sentencepiece(kind, sample, int(found[1]), nearest)
             raise ValueError(
-                f"vocabulary_size {vocabulary_size} does not hold the characters of the texts, "
-                f"the smallest possible is {found[1]}"
+                f"expected tokenizer.vocabulary_size of at least {found[1]}, which the characters of the texts need, "
+                f"received {vocabulary_size}"
             ) from None
         raise ValueError(f"SentencePiece could not train a {kind} vocabulary: {_one_line(error)}") from error
 
@@ -405,7 +414,7 @@ def _most_frequent(
     parts: Callable[[str], Iterable[str]],
     vocabulary_size: int | None,
     fixed_ids: int,
-    shrink: bool,
+    nearest: bool,
     kind: str,
 ) -> list[str]:
     """Give the most frequent parts of the texts, ties in the order of code points."""
@@ -420,14 +429,16 @@ def _most_frequent(
     largest = fixed_ids + len(counts)
     if vocabulary_size is None:
         vocabulary_size = largest
-    elif vocabulary_size < fixed_ids:
-        raise ValueError(f"vocabulary_size of a {kind} tokenizer is at least {fixed_ids}, received {vocabulary_size}")
-    elif vocabulary_size > largest and not shrink:
-        raise ValueError(
-            f"vocabulary_size {vocabulary_size} is more than the texts can fill, the largest possible is {largest}"
-        )
+    elif vocabulary_size > largest and not nearest:
+        raise _too_large(vocabulary_size, largest)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [part for part, _ in ordered[: vocabulary_size - fixed_ids]]
+
+
+def _too_large(vocabulary_size: int, largest: int) -> ValueError:
+    return ValueError(
+        f"expected tokenizer.vocabulary_size of at most {largest}, which the texts fill, received {vocabulary_size}"
+    )
 
 
 def _encoded(text: str, encoding: str = "utf-8") -> bytes:

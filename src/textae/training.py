@@ -128,11 +128,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     prepared = prepare(
         Path(config.data_dir),
         {"kind": config.corpus.kind} | config.corpus.settings(),
-        {
-            "kind": config.tokenizer.kind.name,
-            "vocabulary_size": config.tokenizer.vocabulary_size,
-            "sample_megabytes": config.tokenizer.sample_megabytes,
-        },
+        config.tokenizer.settings(),
         training.validation_documents,
     )
     if training.overfit_documents is not None:

@@ -49,7 +49,10 @@ def fingerprint(*parts: object) -> str:
 
 
 def shares(*, validation: float | None, test: float | None) -> dict[str, float]:
-    """Checked shares of the splits to be taken out of train; None for a split that is given."""
+    """Checked shares of the splits to be taken out of train; None for a split that is given.
+
+    `CorpusConfig` of `textae.config` has the same bounds.
+    """
     named = {"validation": validation, "test": test}
     carved = {split: share for split, share in named.items() if share is not None}
     for split, share in carved.items():
