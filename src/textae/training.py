@@ -33,7 +33,7 @@ from textae.machine import choose_compile, choose_precision, processor
 from textae.model import build
 from textae.objectives import reconstruction_sums
 from textae.optimizers import optimizer
-from textae.prepared import Prepared, first_documents, prepare
+from textae.prepared import Prepared, first_documents, in_portions, prepare
 from textae.reporting import POINTS, Reporter
 from textae.rundir import RunDir
 from textae.steps import training_step
@@ -135,6 +135,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         prepared = first_documents(prepared, training.overfit_documents)
     tokenizer = prepared.tokenizer
     batches = _batches(config, prepared, fixed_rows=xla)
+    _check_splits(config, prepared)
     arrays, state, remark = _checkpoint(run, prepared)
     if state.stopped and (training.on_nonfinite.name == "stop" or state.skipped_in_a_row >= SKIPPED_IN_A_ROW):
         raise FloatingPointError(state.stopped)
@@ -389,6 +390,20 @@ def _batches(config: Config, prepared: Prepared, fixed_rows: bool) -> Batches:
             "model.long_documents=split or cut keeps longer ones"
         )
     return batches
+
+
+def _check_splits(config: Config, prepared: Prepared) -> None:
+    """Raise a ValueError if all that the weights would be judged by is left out as too long."""
+    model = config.model
+    if model.long_documents.name != "drop":
+        return
+    for split, texts in (("validation", prepared.validation), ("test", prepared.test_texts())):
+        encoded = (ids for portion in in_portions(texts, 1 << 16) for ids in prepared.tokenizer.encode(portion))
+        if all(len(ids) >= model.max_length for ids in encoded):  # with its end a document has a token more
+            raise ValueError(
+                f"expected a document of at most model.max_length={model.max_length} tokens in the {split} split, "
+                "found none; model.long_documents=split or cut keeps longer ones"
+            )
 
 
 def _stream(batches: Batches, state: TrainingState, accumulate: int) -> Iterator[list[Batch]]:
