@@ -98,6 +98,8 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     def run(config: Any) -> Any:
         """Run one job; Hydra prints lines of its own about errors that reach it."""
         settings = HydraConfig.get()
+        if settings.job.chdir:  # paths are relative to where the command was given all the same
+            os.chdir(settings.runtime.cwd)
         fresh = _new_and_empty(Path(settings.runtime.output_dir))
         swept = settings.mode == RunMode.MULTIRUN
         number, overrides = settings.job.num if swept else 0, list(settings.overrides.task)
@@ -230,8 +232,16 @@ def corpus_of(options: Any, trained_with: Any) -> Any:
     """
     from textae.corpora import open_corpus
 
-    corpus = options.corpus if options.corpus.kind != "run" else trained_with.corpus
-    return open_corpus(corpus.kind, Path(options.data_dir) / "corpora", **corpus.settings())
+    folder = Path(options.data_dir) / "corpora"
+    if options.corpus.kind != "run":
+        return open_corpus(options.corpus.kind, folder, **options.corpus.settings())
+    corpus = trained_with.corpus.located()
+    try:
+        return open_corpus(corpus.kind, folder, **corpus.settings())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"the corpus of {options.run}: {error}; corpus={corpus.kind} says where it is"
+        ) from None
 
 
 def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:

@@ -6,8 +6,10 @@ name them, `resolve()` turns a composed config into a checked `Config`.
 
 from __future__ import annotations
 
+import glob
 import math
-from dataclasses import dataclass, field, fields
+import os
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -186,12 +188,32 @@ def _above(name: str, value: float | None, most: float = _MOST) -> None:
         _require(value <= most, f"{name} of at most {most}", value)
 
 
+def _absolute(path: str) -> str:
+    """Return a path or glob that names from every folder what this one names from the current folder.
+
+    "~" is the home folder, and leading ".." are followed, so that the folders that they leave may go.
+    """
+    home = Path(os.path.expanduser(path))  # noqa: PTH111, Path's own fails where there is no such home
+    if home.is_absolute():
+        return str(home)
+    folder, parts = Path.cwd(), home.parts
+    up = len(parts) - parts[::-1].index("..") if ".." in parts else 0
+    if not glob.has_magic("".join(parts[:up])):
+        folder, parts = folder.joinpath(*parts[:up]).resolve() if up else folder, parts[up:]
+    if glob.has_magic("".join(parts)) and not folder.joinpath(*parts).exists():
+        folder = Path(glob.escape(str(folder)))
+    return str(folder.joinpath(*parts))
+
+
 def _split(name: str) -> None:
     _require(name in ("train", "validation", "test"), "split as train, validation or test", name)
 
 
 def _objective(name: str, value: str) -> None:
     _require(value in DIRECTIONS, f"{name} as one of {', '.join(DIRECTIONS)}", value)
+
+
+PATHS = ("files", "test_files", "validation_files", "tfds_dir")  # settings of a corpus that say where it lies
 
 
 @dataclass(slots=True, kw_only=True)
@@ -221,6 +243,15 @@ class CorpusConfig:
     def _names(self, split: str) -> bool:
         """Return whether other settings say what a split is, so that no share of the documents is taken for it."""
         return bool(getattr(self, f"{split}_files", None)) or split in (getattr(self, "splits", None) or {})
+
+    def located(self) -> CorpusConfig:
+        """Return the same with paths that mean the same from every folder."""
+        paths: dict[str, Any] = {}
+        for name in set(PATHS) & {f.name for f in fields(self)}:
+            value = getattr(self, name)
+            if value is not None:
+                paths[name] = _absolute(value) if isinstance(value, str) else [_absolute(path) for path in value]
+        return replace(self, **paths)
 
     def settings(self) -> dict[str, Any]:
         """Return the keyword arguments of `textae.corpora.open_corpus`."""
@@ -537,6 +568,10 @@ class Config:
             )
             if self.training.informed_start:
                 self.model.require_places()
+
+    def located(self) -> Config:
+        """Return the same with paths that mean the same from every folder."""
+        return replace(self, corpus=self.corpus.located(), data_dir=_absolute(self.data_dir))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,7 +24,8 @@ from textae import rundir, schedule
 from textae.autoencoder import TextAutoencoder, load, set_weights
 from textae.batches import Batch, Batches
 from textae.card import model_card
-from textae.config import Config, flat, from_mapping, to_mapping
+from textae.config import PATHS, Config, flat, from_mapping, to_mapping
+from textae.corpora import fingerprint_of
 from textae.corruption import corruption_from
 from textae.evaluation import evaluate, final_evaluation
 from textae.initialization import start_informed
@@ -48,6 +49,7 @@ MAY_CHANGE = {
     "training.checkpoint_minutes",
     "training.on_nonfinite",
 }
+PLACES = {f"corpus.{name}" for name in PATHS}  # may change if the documents are the same
 SKIPPED_IN_A_ROW = 100  # updates that are not finite, after which skipping more of them is no help
 
 
@@ -85,6 +87,7 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
         FloatingPointError: a loss or gradient was not finite.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was written.
     """
+    config = config.located()
     run = RunDir(folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     run.check_files()
@@ -108,14 +111,26 @@ def continues(config: Config, run: RunDir) -> bool:
         return False
     if config.training.resume.name == "never":
         raise ValueError(f"expected a new run folder with training.resume=never, found a run in {run.folder}")
-    before, now = flat(to_mapping(from_mapping(run.config()))), flat(to_mapping(config))
-    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
-        if before.get(key) != now.get(key):
+    config = config.located()
+    before, now = flat(to_mapping(from_mapping(run.config()).located())), flat(to_mapping(config))
+    different = [k for k in sorted((before.keys() | now.keys()) - MAY_CHANGE) if before.get(k) != now.get(k)]
+    for key in different:
+        if key not in PLACES or not _same_corpus(config, run):
             raise ValueError(
                 f"expected the configuration of the run in {run.folder}: {key}={before.get(key)!r}, "
                 f"found {now.get(key)!r}"
             )
     return True
+
+
+def _same_corpus(config: Config, run: RunDir) -> bool:
+    """Return whether the configuration's corpus has what that of the run had, wherever it lies now."""
+    return fingerprint_of(config.corpus.kind, **config.corpus.settings()) == _fingerprint(run)
+
+
+def _fingerprint(run: RunDir) -> str | None:
+    corpus = rundir.read_json(run / rundir.ENVIRONMENT).get("corpus")
+    return corpus.get("fingerprint") if isinstance(corpus, dict) else None
 
 
 def _fit(config: Config, run: RunDir) -> dict[str, Any]:
@@ -236,8 +251,7 @@ def _checkpoint(run: RunDir, prepared: Prepared) -> tuple[dict[str, np.ndarray],
             "the version in environment.json goes on from it"
         )
     state = TrainingState(**described)
-    corpus = rundir.read_json(run / rundir.ENVIRONMENT).get("corpus")
-    before = corpus.get("fingerprint") if isinstance(corpus, dict) else None
+    before = _fingerprint(run)
     if before != prepared.corpus.fingerprint:
         raise ValueError(
             f"expected the corpus that the run in {run.folder} was begun on ({before}), found another one "

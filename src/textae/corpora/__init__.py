@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from textae.corpora.preparing import SPLITS, prepare
+from textae.corpora.preparing import SPLITS, Recipe, prepare
 from textae.corpora.readers import Label, documents
 
-__all__ = ["KINDS", "SPLITS", "Corpus", "documents", "open_corpus"]
+__all__ = ["KINDS", "SPLITS", "Corpus", "documents", "fingerprint_of", "open_corpus"]
 
 KINDS = ("pydocs", "text", "tfds")
 _BATCH_BYTES = 1 << 20
@@ -26,6 +26,16 @@ def open_corpus(kind: str, data_dir: Path, **settings: Any) -> "Corpus":
     The settings are the arguments of `recipe` in `textae.corpora.pydocs`, `.text` and `.by_name`.
     Raises ValueError or FileNotFoundError, of one line, for settings and data that will not do.
     """
+    made = _recipe(kind, settings)
+    return Corpus(made.name, made.fingerprint, prepare(made, Path(data_dir)))
+
+
+def fingerprint_of(kind: str, **settings: Any) -> str:
+    """The fingerprint of the corpus that `open_corpus` would give; nothing is prepared."""
+    return _recipe(kind, settings).fingerprint
+
+
+def _recipe(kind: str, settings: dict[str, Any]) -> Recipe:
     if kind == "pydocs":
         from textae.corpora.pydocs import recipe
     elif kind == "text":
@@ -34,8 +44,7 @@ def open_corpus(kind: str, data_dir: Path, **settings: Any) -> "Corpus":
         from textae.corpora.by_name import recipe
     else:
         raise ValueError(f"corpus: expected one of {', '.join(KINDS)}, found {kind}")
-    made = recipe(**settings)
-    return Corpus(made.name, made.fingerprint, prepare(made, Path(data_dir)))
+    return recipe(**settings)
 
 
 class Corpus:
