@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from textae import batches
 from textae.batches import Batches, ahead, bucket_lengths, pieces
 from textae.tokenstore import TokenStore, write_store
 
@@ -236,3 +237,19 @@ def test_an_error_in_the_thread_comes_out():
     with pytest.raises(OSError, match="disk gone"):
         next(reader)
     assert workers() == []
+
+
+def test_an_item_that_takes_long_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(batches, "SECONDS_TO_END", 0.1)
+    release = threading.Event()
+
+    def items():
+        yield 1
+        release.wait(30)
+
+    reader = ahead(items(), 1)
+    assert next(reader) == 1
+    began = time.monotonic()
+    reader.close()
+    assert time.monotonic() - began < 5
+    release.set()

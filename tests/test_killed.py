@@ -125,3 +125,27 @@ def test_signals_end_a_run_soon_and_it_goes_on_to_the_bit(forks, place, settings
         if (name, call) != ("step", 1):
             assert (place / "asked" / rundir.CHECKPOINT).is_file()
     same_run(whole, place / "asked")
+
+
+@pytest.mark.slow
+def test_signals_end_what_comes_before_the_first_step(forks, place, settings):
+    """The corpus is prepared, SentencePiece trains on what takes it long, text is encoded, a model is built."""
+    draw = random.Random(0)
+    (place / "slow.txt").write_text("".join("".join(draw.choices("=-", k=3900)) + "\n" for _ in range(60)))
+    slow = [*settings[:-1], "corpus.files=[slow.txt]", "tokenizer.vocabulary_size=null"]
+    phases = [
+        (settings, {"place": "preparing", "signal": signal.SIGTERM}),
+        (slow, {"place": "tokenizer", "signal": signal.SIGTERM, "after": 1.0}),
+        (slow, {"place": "tokenizer", "signal": signal.SIGINT, "after": 1.0}),
+        (settings, {"place": "tokens", "signal": signal.SIGINT}),
+        (settings, {"place": "building", "signal": signal.SIGTERM}),
+    ]
+    for arguments, at in phases:
+        ended = forks.run([*arguments, "hydra.run.dir=before", "data_dir=before_data"], at=at, cwd=place)
+        number = at["signal"]
+        assert ended.code == 128 + number, (at, ended)
+        assert ended.seconds < 10, (at, ended)
+        said = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}[number]
+        assert ended.errors.splitlines()[-1] == f"textae: stopped by {said}", (at, ended)
+        assert not (place / "before" / rundir.CONFIG).exists()
+        assert not [p for p in (place / "before_data").rglob("*") if p.suffix in (".tmp", ".incomplete")]

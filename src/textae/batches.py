@@ -18,6 +18,7 @@ from textae.tokenstore import TokenStore
 END_ID = 1
 LONG_DOCUMENTS = ("split", "cut", "drop")
 BATCHES_AHEAD = 8
+SECONDS_TO_END = 2.0  # that a thread has, of whose items no more are wanted
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,8 @@ class Epoch:
 def ahead(items: Iterable, depth: int) -> Iterator:
     """Iterate in a thread that keeps up to `depth` items ready; its exceptions come out here.
 
-    The thread ends when the items end, and when this iterator is closed or forgotten.
+    The thread ends when the items end, and when this iterator is closed or forgotten; then an item that takes long is
+    not waited for.
     """
     ready: queue.Queue = queue.Queue(depth)
     stopped = threading.Event()
@@ -308,7 +310,7 @@ def ahead(items: Iterable, depth: int) -> Iterator:
             yield item
     finally:
         stopped.set()
-        thread.join()
+        thread.join(SECONDS_TO_END)
 
 
 def _check_lengths(length: int, stride: int) -> None:
