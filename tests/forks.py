@@ -90,6 +90,10 @@ class Forks:
         """Start a command and wait for it."""
         return self.wait(self.start(*arguments, **more))
 
+    def call(self, function, **keywords):
+        """Call a function "module:name" in a process of its own, and return how that ended; keywords are plain."""
+        return self.run([], call=function, keywords=keywords, command=None)
+
     def close(self):
         """End the server."""
         self.server.kill()
@@ -155,6 +159,9 @@ def behave(request):
         os.dup2(nothing.fileno(), 1)
         os.dup2(errors.fileno(), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request.get("call"):
+        module, name = request["call"].split(":")
+        return getattr(importlib.import_module(module), name)(**request["keywords"])
     if request.get("eager", True) and request["command"] == "train" and not request.get("resolve"):
         import tensorflow as tf
 
