@@ -156,7 +156,7 @@ _MOST_KERNEL_FACTOR = 16  # strides that a kernel covers: upsampling has operati
 _MOST_TAPS = 1 << 11  # of a strided convolution
 _MOST_WINDOWS = 1 << 9  # taps of all convolutions without a stride, each an operation
 _MOST_POSITIONS = 1 << 24
-_MOST_FILES = 10_000
+_MOST_FILES = 2_000  # that are named one by one; OmegaConf takes a fifth of a millisecond for each
 MOST_NUMBERS = 1 << 25  # of one array for one segment, 128 MB; several of them are held at a time
 
 
@@ -204,9 +204,13 @@ class CorpusConfig:
         _share("corpus.test_share", self.test_share)
         _at_least("corpus.max_characters", getattr(self, "max_characters", None), 1)
         for name in ("files", "test_files", "validation_files"):
-            for value in getattr(self, name, ()):
+            named = getattr(self, name, ())
+            _require(len(named) <= _MOST_FILES, f"corpus.{name} of at most {_MOST_FILES} paths and globs", len(named))
+            for value in named:
                 _require(isinstance(value, str), f"corpus.{name} as paths", value)
-        for split, source in (getattr(self, "splits", None) or {}).items():
+        splits = getattr(self, "splits", None) or {}
+        _require(len(splits) <= 3, "corpus.splits of train, validation and test", len(splits))
+        for split, source in splits.items():
             _require(isinstance(source, str), f"corpus.splits.{split} as the name of a split", source)
 
     def settings(self) -> dict[str, Any]:
