@@ -16,7 +16,7 @@ import attacks
 import textae
 from test_bad_input import one_line, refuses
 from textae import progress, report, rundir, training
-from textae.commands import answers
+from textae.commands import answers, failure
 from textae.rundir import RunDir, read_arrays, write_arrays
 from textae.tokenizers import load_tokenizer, train_tokenizer
 from textae.training import TrainingState
@@ -144,6 +144,17 @@ def test_arrays_that_no_memory_holds(broken, monkeypatch):
     refuses(broken, r"expected arrays that 0\.0 GB of free memory can hold, found 0\.0 GB")
 
 
+def test_a_library_that_finds_no_memory(broken, monkeypatch):
+    """Its error is no Exception."""
+    raised = type("PanicException", (BaseException,), {})
+
+    def no_memory(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(rundir, "safe_open", no_memory)
+    refuses(broken, r"weights\.safetensors .* expected arrays that the free memory can hold, found larger ones")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -248,6 +259,16 @@ def test_answers_on_a_terminal(monkeypatch):
         with answers(None) as write:
             write("1\ta\x1b[2J\n\r\x9b")
         assert out.getvalue() == shown
+
+
+def test_a_traceback_holds_nothing_a_terminal_obeys(monkeypatch, capsys):
+    monkeypatch.setenv("TEXTAE_TRACEBACK", "1")
+    try:
+        raise ValueError(f"of a file: {ESCAPES}")
+    except ValueError as error:
+        assert failure(error) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" in said and all(line.isprintable() for line in said.split("\n"))
 
 
 def test_errors_about_a_run_hold_nothing_a_terminal_obeys(broken):

@@ -167,7 +167,8 @@ def fail(line: str, code: int, error: BaseException | None = None) -> int:
     if error is not None and os.environ.get("TEXTAE_TRACEBACK"):
         import traceback
 
-        traceback.print_exception(error)
+        for shown in "".join(traceback.format_exception(error)).splitlines():
+            say(shown)
     say(f"textae: {line}")
     return code
 
