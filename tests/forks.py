@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import namedtuple
 from pathlib import Path
 
@@ -211,6 +212,8 @@ def serve():
             code = 99
             try:
                 code = behave(request)
+            except Exception:
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(code or 0)
