@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import namedtuple
 from pathlib import Path
 
@@ -90,6 +91,10 @@ class Forks:
         """Start a command and wait for it."""
         return self.wait(self.start(*arguments, **more))
 
+    def call(self, function, **keywords):
+        """Call a function "module:name" in a process of its own, and return how that ended; keywords are plain."""
+        return self.run([], call=function, keywords=keywords, command=None)
+
     def close(self):
         """End the server."""
         self.server.kill()
@@ -155,6 +160,9 @@ def behave(request):
         os.dup2(nothing.fileno(), 1)
         os.dup2(errors.fileno(), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request.get("call"):
+        module, name = request["call"].split(":")
+        return getattr(importlib.import_module(module), name)(**request["keywords"])
     if request.get("eager", True) and request["command"] == "train" and not request.get("resolve"):
         import tensorflow as tf
 
@@ -204,6 +212,8 @@ def serve():
             code = 99
             try:
                 code = behave(request)
+            except Exception:
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(code or 0)

@@ -200,6 +200,18 @@ def test_predictions(rows, with_bias, monkeypatch):
     np.testing.assert_allclose(ops.convert_to_numpy(found.nats), nats, rtol=2e-5, atol=2e-5)
 
 
+def test_the_logits_of_a_large_vocabulary_are_few_at_a_time(monkeypatch):
+    hidden, embedding, targets, _, bias = example(31)
+    expected, asked, in_blocks = predict(hidden, embedding, targets, bias=bias), [], objectives._in_blocks
+    monkeypatch.setattr(objectives, "_in_blocks", lambda arrays, rows: asked.append(rows) or in_blocks(arrays, rows))
+    for name, value in (("BLOCK_ROWS", 8), ("LEAST_ROWS", 8), ("MOST_LOGITS", 2 * len(embedding))):
+        monkeypatch.setattr(objectives, name, value)
+    found = predict(hidden, embedding, targets, bias=bias)
+    assert asked == [2]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(one), ops.convert_to_numpy(other), rtol=1e-6)
+
+
 @pytest.mark.parametrize("candidates", [1, 2, 3, 8, 9, 23, 100, 110])
 def test_the_first_of_the_highest(candidates):
     values = np.random.default_rng(candidates).integers(-3, 1, (candidates, 200)).astype(np.float32)  # many are equal

@@ -2,13 +2,15 @@
 
 import csv
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 from textae.config import Config, TextConfig, config_dir, register, to_mapping
 from textae.report import SweepTable, collect, main, plot, sorted_rows, table
-from textae.rundir import CONFIG, ENVIRONMENT, METRICS, RunDir, write_json
+from textae.rundir import CONFIG, ENVIRONMENT, HISTORY, METRICS, RunDir, write_json
 
 
 def make(folder, seed, size, **metrics):
@@ -67,8 +69,63 @@ def test_what_cannot_be_read_is_named_and_left_out(runs, capsys):
     assert [row["run"] for row in rows] == [str(runs / "b"), str(runs / "c")]
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
-    assert said[0].startswith(f"left out: {runs / 'a' / METRICS} is damaged")
+    assert said[0].startswith(f"left out: {runs / 'a'}: {runs / 'a' / METRICS} is damaged")
     assert "format 2, found 99" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        (HISTORY, "loss\n3.0\n", r"metrics\.csv is damaged: expected a column step, found 'loss'"),
+        (HISTORY, "step,loss\nmany,3.0\n", "expected the number of a step in its last row, found 'many'"),
+        (HISTORY, "step,loss\n1\n", r"metrics\.csv is damaged"),
+        (HISTORY, f"step,loss\n1,{'x' * 200_000}\n", r"metrics\.csv is damaged: field larger than field limit"),
+        (
+            METRICS,
+            '{"loss": 0.1, "tokens_per_second": "fast"}',
+            "expected tokens_per_second to be a finite number, found 'f",
+        ),
+        (METRICS, '{"loss": true}', "expected loss to be a finite number, found True"),
+        (METRICS, '{"loss": 1e999}', "expected loss to be a finite number, found inf"),
+        (METRICS, '{"loss": NaN}', "expected numbers that are finite, found NaN"),
+        (METRICS, f'{{"loss": {"9" * 400}}}', "expected loss to be a finite number, found 99"),
+        (METRICS, json.dumps({f"m{i}": i for i in range(2000)}), "expected at most 1,000 metrics, found 2,000"),
+        (CONFIG, "corpus: {kind: text, files: [a]}\nnope: 1\n", "expected a run's settings: Key 'nope'"),
+    ],
+)
+def test_a_run_with_other_things_in_its_figures(runs, capsys, file, content, why):
+    (runs / "c" / file).write_text(content)
+    rows, differing = collect(str(runs))
+    assert [Path(row["run"]).name for row in rows] == ["a", "b", "d"]
+    [said] = capsys.readouterr().err.splitlines()
+    assert re.match(rf"left out: {re.escape(str(runs / 'c'))}: .*{why}", said)
+    assert len(table(rows, differing, "loss").splitlines()) == 5
+
+
+def test_links_and_large_files_are_left_out_and_not_read(runs, capsys):
+    (runs / "c" / HISTORY).unlink()
+    (runs / "c" / HISTORY).symlink_to("/etc/passwd")
+    with (runs / "d" / HISTORY).open("wb") as file:
+        file.truncate(6 << 30)
+    (runs / "a" / ENVIRONMENT).unlink()
+    (runs / "a" / ENVIRONMENT).symlink_to(runs / "b" / ENVIRONMENT)
+    rows, _ = collect(str(runs))
+    assert [Path(row["run"]).name for row in rows] == ["b"]
+    said = "\n".join(sorted(capsys.readouterr().err.splitlines()))
+    assert re.search(r"a: .* found a link\n.*c: .* found a link\n.*d: .* at most 16,777,216 bytes, found 6,4", said)
+
+
+def test_metrics_named_like_other_columns(runs):
+    write_json(runs / "a" / METRICS, {"run": 5, "state": 6, "training.seed": 7, "loss": 0.5})
+    row = collect(str(runs))[0][0]
+    assert (row["run"], row["state"], row["training.seed"]) == (str(runs / "a"), "finished", 0)
+
+
+def test_runs_of_which_none_can_be_read(runs):
+    for name in "abcd":
+        (runs / name / CONFIG).write_text("{")
+    with pytest.raises(ValueError, match="expected a folder with runs, found none but 4 that cannot be read in"):
+        collect(str(runs))
 
 
 def test_the_best_run_comes_first_and_unfinished_ones_last(runs):

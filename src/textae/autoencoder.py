@@ -18,7 +18,9 @@ from textae.latents import Nearest, Neighbour, check_variational, combined, draw
 from textae.machine import multiply_exactly
 from textae.model import Autoencoder, build
 from textae.prepared import in_portions
+from textae.progress import escaped
 from textae.rundir import RunDir
+from textae.shapes import check_shapes, weight_shapes
 from textae.tokenizers import Tokenizer, load_tokenizer
 
 
@@ -37,10 +39,11 @@ class TextAutoencoder:
             multiply_exactly()
         self.model, self.tokenizer, self.config = model, tokenizer, config
         long_documents = config.model.long_documents.name
-        self.codec = Codec(model, long_documents, latent_noise, config.training.seed)
+        positions = config.model.positions_at_once()
+        self.codec = Codec(model, long_documents, latent_noise, config.training.seed, positions)
         self._answering = self.codec
         if long_documents == "drop":  # a line in is a line out
-            self._answering = Codec(model, "cut", latent_noise, config.training.seed)
+            self._answering = Codec(model, "cut", latent_noise, config.training.seed, positions)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray | list[np.ndarray]:
         """Return latents: float32 (texts, size) with one vector per text, else an array (blocks, size) for each.
@@ -138,6 +141,9 @@ class TextAutoencoder:
 def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:
     """Return the autoencoder of a run folder, with the weights that were kept.
 
+    The folder may be a stranger's: sizes, names and shapes are compared with its configuration before anything large is
+    read or built, and an error's message holds no control characters.
+
     Args:
         run: the folder that training wrote.
         weights: another file of it, such as `last.safetensors`.
@@ -146,25 +152,27 @@ def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0
     Raises:
         ValueError: the folder is not a run's, or a file in it is damaged or does not fit.
     """
-    folder = RunDir(run)
+    try:
+        return _load(RunDir(run), weights, latent_noise)
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and str(error).isprintable():
+            raise
+        raise ValueError(escaped(str(error))) from None  # a traceback would print the cause as it is
+
+
+def _load(folder: RunDir, weights: str, latent_noise: float) -> TextAutoencoder:
     values = folder.config()
     try:
         config = from_mapping(values)
     except ValueError as error:
         raise ValueError(f"{folder / rundir.CONFIG}: {error}") from error
     tokenizer = load_tokenizer(folder / rundir.TOKENIZER)
-    arrays, _ = rundir.read_arrays(folder / weights)
-    _check_size(config, tokenizer.vocabulary_size, arrays, folder / weights)
+    path = folder / weights
+    expected = weight_shapes(config.model, tokenizer.vocabulary_size)
+    arrays, _ = rundir.read_arrays(path, lambda found: check_shapes(expected, found, path))
     model = build(config.model, tokenizer.vocabulary_size)
-    set_weights(model, arrays, folder / weights)
+    set_weights(model, arrays, path)
     return TextAutoencoder(model, tokenizer, config, latent_noise)
-
-
-def _check_size(config: Config, vocabulary_size: int, arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Raise a ValueError if the model of a configuration would be far larger than its weights, before it is made."""
-    found, expected = sum(array.size for array in arrays.values()), config.model.about_parameters(vocabulary_size)
-    if expected > 2 * found + 1_000_000:
-        raise ValueError(f"expected in {path} about {expected:,} numbers, as config.yaml says, found {found:,}")
 
 
 def set_weights(model: Autoencoder, arrays: dict[str, np.ndarray], path: Path | str) -> None:
@@ -174,11 +182,9 @@ def set_weights(model: Autoencoder, arrays: dict[str, np.ndarray], path: Path | 
         ValueError: a weight is missing, unknown, or of another shape or type.
     """
     own = model.named_weights()
-    if odd := sorted(set(own) ^ set(arrays)):
-        raise ValueError(f"expected in {path} the {len(own)} weights of the run's model, found others: {odd[0]}")
+    shapes = {name: tuple(variable.shape) for name, variable in own.items()}
+    check_shapes(shapes, {name: array.shape for name, array in arrays.items()}, path)
     for name, variable in own.items():
-        if arrays[name].shape != tuple(variable.shape):
-            raise ValueError(f"expected in {path} {name} of shape {tuple(variable.shape)}, found {arrays[name].shape}")
         if arrays[name].dtype.kind != "f":
             raise ValueError(f"expected in {path} {name} of floats, found {arrays[name].dtype}")
         variable.assign(arrays[name])

@@ -48,15 +48,22 @@ class Codec:
         long_documents: "split", "cut" or "drop", for documents of more than `model.max_length` tokens.
         latent_noise: standard deviation of normal noise that is added to latents before they are decoded, of a
             repeatable sequence that begins with `seed`.
+        positions: padded positions of a batch, where a wide model has room for fewer than usual.
 
     A model with one vector per text always cuts in `encode`: one row a document.
     """
 
     def __init__(
-        self, model: Autoencoder, long_documents: str = "split", latent_noise: float = 0.0, seed: int = 0
+        self,
+        model: Autoencoder,
+        long_documents: str = "split",
+        latent_noise: float = 0.0,
+        seed: int = 0,
+        positions: int | None = None,
     ) -> None:
         self.model, self.long_documents, self.latent_noise = model, long_documents, latent_noise
         self.random = np.random.default_rng(seed)
+        self.positions = POSITIONS if positions is None else min(positions, POSITIONS)
         self._vector = model.latent == "vector"
         self._fixed = keras.backend.backend() == "jax"  # each shape is compiled anew
         shape = (None, model.latent_size) if self._vector else (None, None, model.latent_size)
@@ -169,7 +176,7 @@ class Codec:
             documents,
             max_length=self.model.max_length,
             stride=self.model.stride,
-            batch_tokens=max(POSITIONS, self.model.max_length),
+            batch_tokens=max(self.positions, self.model.max_length),
             buckets=_even_lengths(self.model.max_length, self.model.stride) if self._fixed else 64,
             long_documents=long_documents,
             shuffle=False,
@@ -182,7 +189,7 @@ class Codec:
             return rows, blocks
         stride = self.model.stride
         length = next(n for n in _even_lengths(self.model.max_length, stride) if n >= blocks * stride)
-        return max(rows, POSITIONS // length), length // stride
+        return max(rows, self.positions // length), length // stride
 
     def _rows(self, batch: Batch) -> Iterator[tuple[int, int]]:
         for row, document in enumerate(batch.documents.tolist()):
@@ -252,7 +259,7 @@ class Codec:
 
     def _groups(self, blocks: Sequence[int]) -> Iterator[list[int]]:
         """Yield the indices of rows of so many blocks, as many at a time as a batch may hold."""
-        return _together([self._fitting(1, count)[1] for count in blocks], POSITIONS // self.model.stride)
+        return _together([self._fitting(1, count)[1] for count in blocks], self.positions // self.model.stride)
 
     def _encode_batch(self, tokens: Any, lengths: Any) -> tuple:
         """Return the latents and, from a variational model, their divergence."""

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from textae.explanations import cause, check_settings, explain, options_of
 from textae.options import arranged
-from textae.progress import say
+from textae.progress import escaped, say
 from textae.sweeps import Jobs
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -169,11 +169,9 @@ def fail(line: str, code: int, error: BaseException | None = None) -> int:
     if error is not None and os.environ.get("TEXTAE_TRACEBACK"):
         import traceback
 
-        traceback.print_exception(error)
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in line
-    )  # one line, whatever it is
-    say(f"textae: {shown}")
+        for shown in "".join(traceback.format_exception(error)).splitlines():
+            say(shown)
+    say(f"textae: {line}")
     return code
 
 
@@ -312,13 +310,19 @@ def check_output(name: str | None, key: str = "output") -> None:
 def answers(name: str | None) -> Iterator[Callable[[str], None]]:
     r"""Give a function that writes a line to the named file, or to standard output.
 
-    A file appears when all is written. A "\n" within a text cannot stand in a line and becomes a space.
+    A file appears when all is written. A "\n" within a text cannot stand in a line and becomes a space. On a terminal
+    control characters stand as escapes: the texts may be a stranger's.
     """
+    standard = name is None or name == "-"
+    terminal = standard and sys.stdout.isatty()
 
     def line(text: str) -> bytes:
-        return text.replace("\n", " ").encode("utf-8", "replace") + b"\n"
+        text = text.replace("\n", " ")
+        if terminal:
+            text = "\t".join(map(escaped, text.split("\t")))
+        return text.encode("utf-8", "replace") + b"\n"
 
-    if name is None or name == "-":
+    if standard:
         yield lambda text: sys.stdout.buffer.write(line(text)) and None
         sys.stdout.buffer.flush()
         return

@@ -153,7 +153,10 @@ class OnNonfinite(Enum):
 _MOST = 2**31 - 1
 _MOST_CHANNELS = 1 << 20
 _MOST_LEVELS = 32
-_MOST_UNITS = 1024
+_MOST_UNITS = 64  # residual units of both halves: each takes a quarter of a second to build and to trace
+_MOST_KERNEL_FACTOR = 16  # strides that a kernel covers: upsampling has operations for each
+_MOST_TAPS = 1 << 11  # of a strided convolution
+_MOST_WINDOWS = 1 << 9  # taps of all convolutions without a stride, each an operation
 _MOST_POSITIONS = 1 << 24
 # The fewest and the most ids of each kind of tokenizer, as `textae.tokenizers` has them.
 _VOCABULARIES = {
@@ -163,6 +166,8 @@ _VOCABULARIES = {
     "characters": (258, 1 << 24),
     "words": (4, 1 << 24),
 }
+_MOST_FILES = 2_000  # that are named one by one; OmegaConf takes a fifth of a millisecond for each
+MOST_NUMBERS = 1 << 25  # of one array for one segment, 128 MB; several of them are held at a time
 
 
 def _require(condition: bool, expected: str, received: object) -> None:
@@ -235,9 +240,13 @@ class CorpusConfig:
         _require(taken < 1, "corpus.validation_share + corpus.test_share below 1", taken)
         _at_least("corpus.max_characters", getattr(self, "max_characters", None), 1)
         for name in ("files", "test_files", "validation_files"):
-            for value in getattr(self, name, ()):
+            named = getattr(self, name, ())
+            _require(len(named) <= _MOST_FILES, f"corpus.{name} of at most {_MOST_FILES} paths and globs", len(named))
+            for value in named:
                 _require(isinstance(value, str), f"corpus.{name} as paths", value)
-        for split, source in (getattr(self, "splits", None) or {}).items():
+        splits = getattr(self, "splits", None) or {}
+        _require(len(splits) <= 3, "corpus.splits of train, validation and test", len(splits))
+        for split, source in splits.items():
             _require(isinstance(source, str), f"corpus.splits.{split} as the name of a split", source)
 
     def _names(self, split: str) -> bool:
@@ -326,7 +335,7 @@ class UpsamplerConfig:
     kernel_factor: int = 1  # kernel size of the strided convolutions, in strides
 
     def __post_init__(self) -> None:
-        _at_least("model.upsampler.kernel_factor", self.kernel_factor, 1, 1024)
+        _at_least("model.upsampler.kernel_factor", self.kernel_factor, 1, _MOST_KERNEL_FACTOR)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -401,6 +410,7 @@ class ModelConfig:
             self.max_length,
         )
         _at_least("model.max_length", self.max_length, 1, _MOST_POSITIONS)
+        self._check_size()
 
     def require_places(self) -> None:
         """Raise a ValueError if there is no room for a place for each token, with which such a model begins."""
@@ -418,19 +428,55 @@ class ModelConfig:
             _require(width >= least, f"model.widths[{i}] of at least {least} {where}", width)
             covered *= self.strides[i] if i < len(self.strides) else 1
 
-    def about_parameters(self, vocabulary_size: int) -> int:
-        """Return roughly how many parameters the model has, from its largest arrays alone, building nothing."""
-        levels = list(zip(self.strides, self.widths[:-1], self.widths[1:], strict=True))
-        resampling = sum(2 * self.upsampler.kernel_factor * stride * low * high for stride, low, high in levels)
-        units = sum(
-            count * width * round(self.expansion * width) * (self.kernel_size + 1)
-            for counts in (self.units, self.units if self.encoder_units is None else self.encoder_units)
-            for count, width in zip(counts, self.widths, strict=True)
+    def numbers_at_once(self, positions: int) -> int:
+        """Return about how many numbers the largest array has when so many positions are encoded and decoded together.
+
+        At each level: the states, what its residual units widen them to, and the windows that convolutions see.
+        """
+        found, taps = [positions], self.upsampler.kernel_factor
+        both = [self.units, self.units if self.encoder_units is None else self.encoder_units]
+        resized = self.upsampler.kind in (UpsamplerKind.resize_nearest, UpsamplerKind.resize_linear)
+        for i, width in enumerate(self.widths):
+            if any(units[i] for units in both):
+                found += [positions * self.kernel_size * width, positions * max(int(self.expansion * width), 1)]
+            if i < len(self.strides):
+                stride, high = self.strides[i], self.widths[i + 1]
+                steps = -(-positions // stride)
+                found += [positions * taps * width, steps * (taps + 1) * high]
+                if resized:
+                    found.append(positions * taps * stride * high)
+                positions = steps
+            found.append(positions * width)
+        found.append(positions * (2 if self.variational else 1) * self.latent_size)
+        if self.latent is LatentKind.vector:  # each text of at least one block has a score for every number of blocks
+            found.append(positions * (self.max_length // math.prod(self.strides)))
+        return max(found)
+
+    def positions_at_once(self) -> int:
+        """Return how many positions can be encoded and decoded together: at least those of one segment."""
+        segments = max(1, MOST_NUMBERS // self.numbers_at_once(self.max_length))
+        return segments * self.max_length
+
+    def _check_size(self) -> None:
+        """Raise a ValueError if building or using the model would take minutes, or one segment gigabytes."""
+        encoder = self.units if self.encoder_units is None else self.encoder_units
+        units = sum(self.units) + sum(encoder)
+        _require(units <= _MOST_UNITS, f"at most {_MOST_UNITS} residual units in both halves of the model", units)
+        for stride in self.strides:
+            taps = stride * self.upsampler.kernel_factor
+            _require(taps <= _MOST_TAPS, f"each of model.strides times kernel_factor to be at most {_MOST_TAPS}", taps)
+        windows = units * self.kernel_size
+        if self.upsampler.kind in (UpsamplerKind.resize_nearest, UpsamplerKind.resize_linear):
+            windows += self.upsampler.kernel_factor * sum(self.strides)
+        _require(
+            windows <= _MOST_WINDOWS, f"at most {_MOST_WINDOWS} taps in all convolutions without a stride", windows
         )
-        blocks = self.max_length // math.prod(self.strides) if self.latent is LatentKind.vector else 1
-        latent = (3 if self.variational else 2) * blocks * self.widths[-1] * self.latent_size
-        embeddings = (1 if self.tie_embeddings else 2) * vocabulary_size * self.widths[0]
-        return resampling + units + latent + embeddings
+        numbers = self.numbers_at_once(self.max_length)
+        _require(
+            numbers <= MOST_NUMBERS,
+            f"model.max_length times channels times kernel to be at most {MOST_NUMBERS:,} numbers for one segment",
+            numbers,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -797,7 +843,7 @@ def resolve(config: DictConfig) -> Any:
     try:
         return OmegaConf.to_object(config)  # runs each __post_init__
     except AttributeError as error:  # slots refuse what +group.name=value adds
-        raise ValueError(f"expected settings that exist: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"expected settings that exist: {str(error).splitlines()[0]:.300}") from error
 
 
 def from_mapping(values: dict[str, Any]) -> Config:
@@ -807,18 +853,21 @@ def from_mapping(values: dict[str, Any]) -> Config:
         ValueError: an unknown corpus kind, a setting that does not exist, a value of another type; and as `resolve`.
     """
     for name, value in flat(values).items():
+        most = _MOST_FILES if name.startswith("corpus.") else 2 * _MOST_LEVELS
+        if isinstance(value, (list, tuple)) and len(value) > most:  # OmegaConf would take minutes over them
+            raise ValueError(f"expected at most {most:,} values for {name:.100}, received {len(value):,}")
         if "${" in f"{name}{value!r}":  # OmegaConf would look up what stands there, in the environment or elsewhere
-            raise ValueError(f"expected plain values in a run's settings, received {value!r:.100} as {name}")
+            raise ValueError(f"expected plain values in a run's settings, received {value!r:.100} as {name:.100}")
     corpus = values.get("corpus")
     kind = corpus.get("kind") if isinstance(corpus, dict) else None
     if not isinstance(kind, str) or kind not in CORPORA:
-        raise ValueError(f"expected corpus.kind to be one of {', '.join(CORPORA)}, received {kind!r}")
+        raise ValueError(f"expected corpus.kind to be one of {', '.join(CORPORA)}, received {kind!r:.100}")
     schema = OmegaConf.structured(Config)
     schema.corpus = OmegaConf.structured(CORPORA[kind])
     try:
         return resolve(OmegaConf.merge(schema, values))
     except (OmegaConfBaseException, OverflowError) as error:
-        raise ValueError(f"expected a run's settings: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"expected a run's settings: {str(error).splitlines()[0]:.300}") from error
 
 
 def to_mapping(config: Config) -> dict[str, Any]:

@@ -25,11 +25,10 @@ def main(composed: Any) -> None:
     start_keras()
     from textae.autoencoder import load
     from textae.evaluation import final_evaluation
-    from textae.rundir import METRICS, RunDir, read_json, write_csv
+    from textae.rundir import RunDir, write_csv
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
-    run = RunDir(options.run)
-    trained = read_json(run / METRICS) if run.finished else {}
+    trained = RunDir(options.run).metrics()
     found = final_evaluation(autoencoder, lambda: corpus.texts(options.split), corruption=asdict(options.corruption))
     if options.by_length is not None:
         write_csv(Path(options.by_length), [row._asdict() for row in found.by_length])

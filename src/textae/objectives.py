@@ -21,6 +21,7 @@ END_ID = 1
 SPECIAL_IDS = 2  # padding and end: all other ids can be the answer to a position of a text
 BLOCK_ROWS = 512  # rows of logits that exist at a time; docs/speed.md has the measurements
 LEAST_ROWS = 256  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
+MOST_LOGITS = 1 << 25  # that exist at a time when texts are decoded, 128 MB
 BLOCK_LOGITS = 1 << 22  # logits that exist at a time, where that leaves enough rows
 ACCELERATOR_LOGITS = 1 << 26  # the same on a GPU with JAX: it has no use for small products
 STEP_ROWS = 32  # rows that get a gradient are a multiple of
@@ -116,7 +117,11 @@ def predict(hidden: Any, embedding: Any, targets: Any = None, *, bias: Any = Non
     embedding, hidden = ops.cast(embedding, "float32"), ops.cast(hidden, "float32")
     rows = ops.shape(hidden)[0]
     arrays = (hidden,) if targets is None else (hidden, ops.cast(targets, "int32"))
-    blocks, arrays = _in_blocks(arrays, _rows_at_a_time(embedding.shape[0]))
+    vocabulary = embedding.shape[0]
+    rows_at_a_time = _rows_at_a_time(vocabulary)
+    if rows_at_a_time == LEAST_ROWS:  # there are no gradients to add up, so fewer will do
+        rows_at_a_time = min(LEAST_ROWS, max(MOST_LOGITS // vocabulary, 1))
+    blocks, arrays = _in_blocks(arrays, rows_at_a_time)
 
     def one_block(block):
         logits = ops.matmul(embedding, ops.transpose(block[0]))

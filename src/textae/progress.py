@@ -2,8 +2,11 @@
 
 import sys
 import time
+import unicodedata
 
 from tqdm import tqdm
+
+_JOINERS = "\u200c\u200d"  # within words of several scripts, and within emoji
 
 
 class Progress:
@@ -13,12 +16,12 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int, unit: str = "B", seconds: float = 10.0):
-        self._title, self._total, self._seconds = title, total, seconds
+        self._title, self._total, self._seconds = escaped(title), total, seconds
         self._done = 0
         self._last = time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(total=total, desc=title, unit=unit, unit_scale=True, file=sys.stderr, leave=False)
+            self._bar = tqdm(total=total, desc=self._title, unit=unit, unit_scale=True, file=sys.stderr, leave=False)
 
     def advance(self, amount: int) -> None:
         """Count `amount` more of the total as done."""
@@ -38,7 +41,22 @@ class Progress:
             self._bar.close()
 
 
+def escaped(text: str) -> str:
+    """Return text on one line that no terminal takes for a command.
+
+    Control characters, line ends, lone surrogates and marks that change the direction of writing stand as escapes.
+    Whatever comes from a run's files or from a corpus goes through here on its way to a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode() if _commands(c) else c for c in text)
+
+
+def _commands(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
+
+
 def say(line: str) -> None:
     """Print a line on standard error, its end in the same write: lines of several processes do not run together."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{escaped(line)}\n")
     sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import io
 import os
@@ -27,6 +26,7 @@ COLUMNS = (
     "tokens_per_second",
 )
 FINISHED = "finished"
+LONGEST_CELL = 100  # characters
 REPORT = "report"  # of a sweep: .txt, .csv, .png
 _NO_SETTING = {"data_dir", "objective"}  # they make no difference to what a run reaches
 
@@ -40,42 +40,47 @@ def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
     Raises:
         ValueError: no run is there.
     """
-    from textae.config import flat
     from textae.progress import say
-    from textae.rundir import CONFIG, ENVIRONMENT, METRICS, RunDir, read_json
+    from textae.rundir import CONFIG, ENVIRONMENT, RunDir
+    from textae.untrusted import entries, kind_of
 
     folders = [Path(found) for found in sorted(glob.glob(pattern))]  # noqa: PTH207, patterns may be absolute
-    found = {path.parent for folder in folders for path in folder.rglob(CONFIG)}
+    found = {path.parent for folder in folders for path in entries(folder, most=None) if path.name == CONFIG}
     read: list[tuple[Path, str, dict[str, Any], dict[str, Any]]] = []
+    damaged = 0
     for run in map(RunDir, sorted(found)):
-        if not (run / ENVIRONMENT).is_file():
+        if kind_of(run / ENVIRONMENT) is None:
             continue  # of another program
         try:
-            metrics = read_json(run / METRICS) if run.finished else {}
-            read.append((run.folder, _state(run), flat(run.config()), metrics))
-        except ValueError as error:
-            say(f"left out: {error}")
+            read.append(_read(run))
+        except (ValueError, OSError) as error:
+            damaged += 1
+            say(f"left out: {run.folder}: {error}")
     if not read:
-        raise ValueError(f"runs: expected a folder with runs, found none in {pattern}")
+        others = f" but {damaged:,} that cannot be read" if damaged else ""
+        raise ValueError(f"runs: expected a folder with runs, found none{others} in {pattern}")
     names = list(dict.fromkeys(name for _, _, settings, _ in read for name in settings if name not in _NO_SETTING))
     differing = [name for name in names if len({repr(settings.get(name)) for _, _, settings, _ in read}) > 1]
-    rows = [
-        {"run": str(folder), "state": state} | {name: settings.get(name) for name in differing} | metrics
-        for folder, state, settings, metrics in read
-    ]
+    rows = []
+    for folder, state, settings, metrics in read:
+        own = {"run": str(folder), "state": state} | {name: settings.get(name) for name in differing}
+        rows.append(own | {name: value for name, value in metrics.items() if name not in own})
     return rows, differing
 
 
-def _state(run: Any) -> str:
-    """Return how far a run is, by its last validation."""
-    from textae.rundir import HISTORY
+def _read(run: Any) -> tuple[Path, str, dict[str, Any], dict[str, Any]]:
+    """Return a run's folder, how far it is by its last validation, its settings, and its metrics once it is finished.
 
-    if run.finished:
-        return FINISHED
-    if not (run / HISTORY).is_file():
-        return "begun"
-    steps = [row["step"] for row in csv.DictReader(io.StringIO((run / HISTORY).read_text(encoding="utf-8")))]
-    return f"step {steps[-1]}" if steps else "begun"
+    Raises:
+        ValueError, OSError: one of its files is damaged, or is no file.
+    """
+    from textae.config import flat, from_mapping, to_mapping
+
+    settings = flat(to_mapping(from_mapping(run.config())))
+    if metrics := run.metrics():
+        return run.folder, FINISHED, settings, metrics
+    step = run.last_step()
+    return run.folder, "begun" if step is None else f"step {step}", settings, {}
 
 
 def table(rows: list[dict[str, Any]], differing: list[str], sort: str) -> str:
@@ -87,8 +92,9 @@ def table(rows: list[dict[str, Any]], differing: list[str], sort: str) -> str:
     state = [] if all(row["state"] == FINISHED for row in rows) else ["state"]
     shown = ["run", *state, *differing, *dict.fromkeys([sort, *COLUMNS])]
     body = [[_cell(row.get(name)) for name in shown] for row in rows]
-    widths = [max(len(line[i]) for line in [shown, *body]) for i in range(len(shown))]
-    lines = [shown, ["-" * width for width in widths], *body]
+    head = [_cell(name) for name in shown]
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(shown))]
+    lines = [head, ["-" * width for width in widths], *body]
     return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
 
 
@@ -108,11 +114,16 @@ def plot(rows: list[dict[str, Any]], differing: list[str], sort: str, file: Path
     from textae.rundir import write_bytes
 
     having = [row for row in rows if isinstance(row.get(sort), (int, float))]
-    settings = {name: [row.get(name) for row in having] for name in differing}
+    settings = {_label(name): [_label(row.get(name)) for row in having] for name in differing}
     speeds = [row.get("tokens_per_second") for row in having]
     image = io.BytesIO()
     runs_compared([row[sort] for row in having], sort, settings, speeds).savefig(image, format=_kind(file))
     write_bytes(file, image.getvalue())
+
+
+def _label(value: Any) -> Any:
+    r"""Return a setting as it stands in a plot: text without what Matplotlib reads as formulas, "\$" as it is."""
+    return value if isinstance(value, (int, float)) else _cell(value)[:40].replace("$", r"\$")
 
 
 def _kind(file: Path) -> str:
@@ -132,11 +143,14 @@ def sorted_rows(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
 
 
 def _cell(value: Any) -> str:
+    from textae.progress import escaped
+
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.5g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}" if abs(value) >= 10000 else str(value)
-    return "" if value is None else str(value)
+    text = "" if value is None else escaped(str(value)).replace("|", "\\|")
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 3]}..."
 
 
 class SweepTable(Callback):
@@ -162,7 +176,8 @@ class SweepTable(Callback):
         from textae.rundir import write_csv, write_text
 
         text = table(rows, differing, sort)
-        say(text)
+        for line in text.splitlines():
+            say(line)
         write_text(folder / f"{REPORT}.txt", text + "\n")
         write_csv(folder / f"{REPORT}.csv", sorted_rows(rows, sort))
         if any(isinstance(row.get(sort), (int, float)) for row in rows):

@@ -16,7 +16,7 @@ from textae.evaluation import Evaluation, Sample
 from textae.figures import accuracy_by_position, latent_dimensions, quality_by_length
 from textae.latentstats import ALIVE
 from textae.prepared import Prepared
-from textae.progress import say
+from textae.progress import escaped, say
 from textae.rundir import RunDir
 from textae.tensorboard import ComparedText, TensorBoardWriter
 
@@ -55,7 +55,7 @@ class Reporter:
     def says(self, line: str) -> None:
         """Write a line to standard error, above the bar where there is one."""
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(escaped(line), file=sys.stderr)
         else:
             say(line)
 

@@ -22,18 +22,22 @@ import csv
 import errno
 import io
 import json
+import math
 import os
-import stat
+import struct
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+
+from textae.untrusted import entries, kind_of, open_file, parse_json, parse_yaml, read_bytes
 
 FORMAT = 2  # 1: embeddings went into the encoder without their scale
 CONFIG = "config.yaml"
@@ -52,18 +56,14 @@ EVENTS = ("train", "validation", "test")
 _FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, BY_LENGTH, CARD, LOCK)
 _FOLDERS = (TOKENIZER, *EVENTS)
 
-LARGEST_TEXT_BYTES = 1 << 20  # of a file of settings or figures
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Plain values only: an alias could stand for more values than any memory holds."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(
-                f"expected plain values, found an alias in line {self.peek_event().start_mark.line + 1}"
-            )
-        return super().compose_node(parent, index)
+Shapes = dict[str, tuple[int, ...]]
+LARGEST_TEXT_BYTES = 1 << 20  # of a file of settings or metrics
+LARGEST_HISTORY_BYTES = 1 << 24  # of metrics.csv, a row a validation
+LARGEST_HEADER_BYTES = 1 << 25  # of a file of arrays: names, shapes, and with a checkpoint the state of training
+MOST_CONTAINERS = 200_000  # objects and lists of such a header
+MOST_METRICS = 1000
+_DTYPE_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "I16": 2, "U16": 2, "I8": 1}
+_DTYPE_BYTES |= {"U8": 1, "BOOL": 1}
 
 
 class _PlainDumper(yaml.SafeDumper):
@@ -87,10 +87,12 @@ class RunDir:
 
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Make the folder with its configuration and environment."""
+        text = yaml.dump(dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
+        if len(text.encode()) > LARGEST_TEXT_BYTES:
+            raise ValueError(f"expected settings of at most {LARGEST_TEXT_BYTES:,} bytes, received {len(text):,}")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self / ENVIRONMENT, {"format": FORMAT} | dict(environment))
-        # The configuration comes last: with it the folder is a run's.
-        write_text(self / CONFIG, yaml.dump(dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True))
+        write_text(self / CONFIG, text)  # the last one: with it the folder is a run's
 
     def config(self) -> dict[str, Any]:
         """Return the plain values of the run's configuration.
@@ -106,12 +108,11 @@ class RunDir:
                 raise ValueError(f"run: expected a run folder with {name}, found none in {self.folder}")
         environment = read_json(self / ENVIRONMENT)
         if (found := environment.get("format")) != FORMAT:
-            raise ValueError(
-                f"run: expected a run folder of format {FORMAT}, found {found!r} in {self.folder}{_remedy(environment)}"
-            )
+            where = f"{self.folder}{_remedy(environment)}"
+            raise ValueError(f"run: expected a run folder of format {FORMAT}, found {found!r:.100} in {where}")
         try:
-            loaded = yaml.load(_read_text(self / CONFIG), _PlainLoader)
-        except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+            loaded = parse_yaml(_read_text(self / CONFIG))
+        except (OSError, ValueError) as error:
             raise ValueError(f"run: {self / CONFIG} is damaged: {_one_line(error)}") from error
         if not isinstance(loaded, dict):
             raise ValueError(f"run: expected {self / CONFIG} to hold settings, found {type(loaded).__name__}")
@@ -126,8 +127,47 @@ class RunDir:
             _expect_own(self / name, "file")
         for name in _FOLDERS:
             if _expect_own(self / name, "folder"):
-                for path in (self / name).rglob("*"):
+                for path in entries(self / name):
                     _expect_own(path, "file", "folder")
+
+    def metrics(self) -> dict[str, float | int | None]:
+        """Return what metrics.json holds, numbers by name; nothing where the run is not finished.
+
+        Raises:
+            ValueError: it is damaged, or holds something else.
+        """
+        if kind_of(self / METRICS) is None:
+            return {}
+        values = read_json(self / METRICS)
+        if len(values) > MOST_METRICS:
+            raise ValueError(f"{self / METRICS}: expected at most {MOST_METRICS:,} metrics, found {len(values):,}")
+        for name, value in values.items():
+            if value is not None and not _is_number(value):
+                raise ValueError(f"{self / METRICS}: expected {name:.100} to be a finite number, found {value!r:.100}")
+        return values
+
+    def last_step(self) -> int | None:
+        """Return the step of the last validation, from metrics.csv; None before the first.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self / HISTORY
+        if kind_of(path) is None:
+            return None
+        try:
+            lines = read_bytes(path, LARGEST_HISTORY_BYTES).decode("utf-8").splitlines()
+            names, last = csv.reader([*lines[:1], lines[-1]]) if lines else ([], [])
+            if "step" not in names:
+                raise ValueError(f"expected a column step, found {', '.join(names)!r:.100}")
+            if len(lines) == 1:
+                return None
+            step = dict(zip(names, last, strict=True))["step"]
+            if not (step.isascii() and step.isdigit() and len(step) < 20):
+                raise ValueError(f"expected the number of a step in its last row, found {step!r:.100}")
+            return int(step)
+        except (OSError, ValueError, csv.Error) as error:
+            raise ValueError(f"{path} is damaged: {_one_line(error)}") from error
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write metrics.csv, one row a validation."""
@@ -137,10 +177,12 @@ class RunDir:
         """Write a checkpoint; the one before stays until this one is on the disk, and after it as the previous one."""
         write_arrays(self / CHECKPOINT, arrays, state, keep=self / PREVIOUS)
 
-    def read_checkpoint(self) -> tuple[dict[str, np.ndarray], dict[str, Any], str | None] | None:
+    def read_checkpoint(
+        self, check: Callable[[Shapes], None] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any], str | None] | None:
         """Return what `write_checkpoint` wrote last, and what is to be told about it; None if it never did.
 
-        Where the last one is damaged it is the one before.
+        Where the last one is damaged it is the one before. `check` as in `read_arrays`.
 
         Raises:
             ValueError: all there are are damaged.
@@ -150,7 +192,7 @@ class RunDir:
             if not (self / name).is_file():
                 continue
             try:
-                arrays, state = read_arrays(self / name)
+                arrays, state = read_arrays(self / name, check)
             except ValueError as error:
                 damaged = damaged or error
                 continue
@@ -185,23 +227,83 @@ def write_arrays(
     write_bytes(path, save(contiguous, {"metadata": described, "crc32": check}), keep)
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_arrays(
+    path: Path, check: Callable[[Shapes], None] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return what `write_arrays` wrote.
 
+    `check` is given the names and shapes that the file claims to hold, before any memory is taken for them; it raises a
+    ValueError for what cannot be.
+
     Raises:
-        ValueError: the file is missing, cut short, or its bytes have changed.
+        ValueError: the file is missing, cut short, of another size than it claims, too large for the memory, or its
+            bytes have changed.
     """
-    if not path.is_file():
+    if kind_of(path) is None:
         raise ValueError(f"expected weights in {path}, found no such file")
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+        shapes = _claimed(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or not of textae: {_one_line(error)}") from error
+    if check is not None:
+        check(shapes)
+    try:
+        arrays, header = _opened(path)
         if int(header["crc32"]) != _checksum(arrays, header["metadata"]):
             raise ValueError("its checksum does not fit its content")
-        return arrays, json.loads(header["metadata"])
+        state = parse_json(header["metadata"], finite=False)
+        if not isinstance(state, dict):
+            raise ValueError(f"expected an object with its arrays, found {type(state).__name__}")
+        return arrays, state
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:  # types NumPy lacks
         raise ValueError(f"{path} is damaged or not of textae: {_one_line(error)}") from error
+
+
+def _opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return arrays and metadata of a file whose size was compared with what it claims."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the library's Rust, no Exception: no memory for an array
+            raise
+        raise ValueError("expected arrays that the free memory can hold, found larger ones") from None
+
+
+def _claimed(path: Path) -> Shapes:
+    """Return the shapes that the header of a file of arrays names, once the file is as large as they need.
+
+    The library reads the whole header first, and takes the memory that it asks for; so sizes are compared here.
+    """
+    with open_file(path, 1 << 62) as file:
+        size = os.fstat(file.fileno()).st_size
+        length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
+        most = min(LARGEST_HEADER_BYTES, size - 8)
+        if not 2 <= length <= most:
+            raise ValueError(f"expected a header of 2 to {max(most, 2):,} bytes, found one of {length:,}")
+        content = file.read(length)
+    if (found := content.count(b"{") + content.count(b"[")) > MOST_CONTAINERS:
+        raise ValueError(f"expected a header of at most {MOST_CONTAINERS:,} objects and lists, found {found:,}")
+    header = parse_json(content.decode("utf-8"))
+    if not isinstance(header, dict):
+        raise ValueError(f"expected a header that names arrays, found {type(header).__name__}")
+    shapes: Shapes = {}
+    claimed = 0
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        kind, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
+        if kind not in _DTYPE_BYTES or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"expected {name:.100} to have a type and a shape, found {entry!r:.100}")
+        shapes[name] = tuple(shape)
+        claimed += _DTYPE_BYTES[kind] * math.prod(shape)
+    if claimed != size - 8 - length:
+        raise ValueError(f"expected {claimed:,} bytes of arrays as its header says, found {size - 8 - length:,}")
+    if 3 * claimed > (available := psutil.virtual_memory().available):
+        raise ValueError(
+            f"expected arrays that {available / 1e9:.1f} GB of free memory can hold, found {claimed / 1e9:,.1f} GB"
+        )
+    return shapes
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -213,8 +315,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file, or raise a ValueError that names it."""
     try:
-        values = json.loads(_read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        values = parse_json(_read_text(path))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {_one_line(error)}") from error
     if not isinstance(values, dict):
         raise ValueError(f"expected {path} to hold an object, found {type(values).__name__}")
@@ -282,23 +384,22 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _read_text(path: Path) -> str:
-    size = path.stat().st_size
-    if size > LARGEST_TEXT_BYTES:
-        raise ValueError(f"expected at most {LARGEST_TEXT_BYTES:,} bytes, found {size:,}")
-    return path.read_text(encoding="utf-8")
+    return read_bytes(path, LARGEST_TEXT_BYTES).decode("utf-8")
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
 
 
 def _expect_own(path: Path, *kinds: str) -> bool:
     """Return whether there is something at a path; raise a ValueError if it is of none of the kinds."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return False
-    types = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link", stat.S_IFIFO: "pipe"}
-    found = types.get(stat.S_IFMT(mode), "device")
-    if found not in kinds:
+    found = kind_of(path)
+    if found is not None and found not in kinds:
         raise ValueError(f"run: expected a {' or '.join(kinds)} of the run's own at {path}, found a {found}")
-    return True
+    return found is not None
 
 
 def _remedy(environment: Mapping[str, Any]) -> str:

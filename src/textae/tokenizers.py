@@ -6,6 +6,7 @@ Ids 0 (pad) and 1 (end) mean the same in all kinds. `encode` gives ids without t
 import hashlib
 import heapq
 import json
+import math
 import os
 import random
 import re
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from textae.sentencepiece_training import train_apart
+from textae.untrusted import parse_json, read_bytes
 
 PAD_ID = 0
 END_ID = 1
@@ -38,7 +40,8 @@ SMALLEST_VOCABULARY = {
     "words": UNKNOWN_WORD_ID + 2,
 }
 SMALLEST_SAMPLE = 0.001  # megabytes
-LARGEST_FILE_BYTES = 1 << 28
+LARGEST_FILE_BYTES = 1 << 24  # of tokenizer.json and tokenizer.model; parsed they take up to thirty times as much
+LONGEST_PIECE = 64  # characters; SentencePiece's trainer makes them of 16 at most
 LONGEST_TRAINING_LINE = 4000  # characters
 TRAINING_THREADS = 4  # fixed, because the scores of the pieces depend on it in the sixth digit
 COUNTED_WORDS = 4_000_000  # distinct words held while counting; beyond it the rarer half is forgotten
@@ -300,36 +303,81 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     folder = Path(folder)
     path = folder / "tokenizer.json"
     try:
-        description = json.loads(_read(path))
+        description = parse_json(_read(path))
         if not isinstance(description, dict) or description.get("format") != 1:
             raise ValueError("expected an object with format 1")
-        kind = description.get("kind")
-        if kind in ("unigram", "bpe"):
+        if description.get("kind") in ("unigram", "bpe"):
             path = folder / "tokenizer.model"
-            model = _read(path)
-            digest = hashlib.sha256(model).hexdigest()
-            if digest != description.get("model_sha256"):
-                raise ValueError(f"expected sha256 {description.get('model_sha256')}, found {digest}")
-            tokenizer: Tokenizer = SentencePieceTokenizer(kind, model)
-        elif kind == "bytes":
-            tokenizer = BytesTokenizer()
-        elif kind == "characters":
-            characters = description.get("characters")
-            if not isinstance(characters, str):
-                raise ValueError(f"expected characters as one string, found {type(characters).__name__}")
-            tokenizer = CharactersTokenizer(characters)
-        elif kind == "words":
-            words = description.get("words")
-            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-                raise ValueError(f"expected words as a list of strings, found {type(words).__name__}")
-            tokenizer = WordsTokenizer(words)
+            tokenizer = _of_model(description, _read(path))
         else:
-            raise ValueError(f"expected a kind among {', '.join(KINDS)}, found {kind!r}")
+            tokenizer = _of_description(description)
         if tokenizer.vocabulary_size != description.get("vocabulary_size"):
-            raise ValueError(f"expected {description.get('vocabulary_size')} ids, found {tokenizer.vocabulary_size}")
-    except (ValueError, RuntimeError, OSError) as error:  # RuntimeError: SentencePiece, and nesting in JSON
+            found = description.get("vocabulary_size")
+            raise ValueError(f"expected {found!r:.100} ids, found {tokenizer.vocabulary_size}")
+    except (ValueError, RuntimeError, OSError) as error:  # RuntimeError: SentencePiece
         raise ValueError(f"{path} is not a usable tokenizer: {_one_line(error)}") from error
     return tokenizer
+
+
+def _of_description(description: dict) -> Tokenizer:
+    """Return the tokenizer that is whole in its description."""
+    kind = description.get("kind")
+    if kind == "bytes":
+        return BytesTokenizer()
+    if kind == "characters":
+        characters = description.get("characters")
+        if not isinstance(characters, str):
+            raise ValueError(f"expected characters as one string, found {type(characters).__name__}")
+        return CharactersTokenizer(characters)
+    if kind == "words":
+        words = description.get("words")
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError(f"expected words as a list of strings, found {type(words).__name__}")
+        _encoded("".join(words))
+        return WordsTokenizer(words)
+    raise ValueError(f"expected a kind among {', '.join(KINDS)}, found {kind!r:.100}")
+
+
+def _of_model(description: dict, model: bytes) -> Tokenizer:
+    """Return the tokenizer of a SentencePiece model that was looked through first."""
+    digest = hashlib.sha256(model).hexdigest()
+    if digest != description.get("model_sha256"):
+        raise ValueError(f"expected sha256 {description.get('model_sha256')!r:.100}, found {digest}")
+    _check_sentencepiece(model, description["kind"])
+    return SentencePieceTokenizer(description["kind"], model)
+
+
+def _check_sentencepiece(model: bytes, kind: str) -> None:
+    """Raise a ValueError if a model is none that `train_tokenizer` makes.
+
+    SentencePiece's own loader takes over tables (`precompiled_charsmap`) whose numbers it uses as addresses, and rules
+    under which a text is not its pieces joined. What a model says is therefore read by Protocol Buffers first.
+    """
+    from google.protobuf.message import DecodeError
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+
+    try:
+        found = ModelProto.FromString(model)
+    except DecodeError as error:
+        raise ValueError(f"expected a SentencePiece model, found other bytes ({_one_line(error)})") from None
+    trainer, rules = found.trainer_spec, found.normalizer_spec
+    model_types = {"unigram": trainer.UNIGRAM, "bpe": trainer.BPE}
+    fits = {
+        "its kind": trainer.model_type == model_types[kind],
+        "bytes for what no piece covers": trainer.byte_fallback,
+        "the ids of pad, end and unknown": (trainer.pad_id, trainer.eos_id, trainer.unk_id) == (PAD_ID, END_ID, 2),
+        "no normalization": not (rules.precompiled_charsmap or found.denormalizer_spec.precompiled_charsmap),
+        "spaces as they are": not (rules.add_dummy_prefix or rules.remove_extra_whitespaces)
+        and rules.escape_whitespaces
+        and not trainer.treat_whitespace_as_suffix,
+        f"pieces of 1 to {LONGEST_PIECE} characters": all(0 < len(p.piece) <= LONGEST_PIECE for p in found.pieces),
+        "finite scores": all(math.isfinite(p.score) for p in found.pieces),
+        "a byte's piece for each byte": sum(p.type == p.BYTE for p in found.pieces) == 256,
+        "no piece of the user's own": all(p.type not in (p.USER_DEFINED, p.UNUSED) for p in found.pieces),
+    }
+    for expected, holds in fits.items():
+        if not holds:
+            raise ValueError(f"expected a SentencePiece model of textae, with {expected}, found another one")
 
 
 def training_sample(texts: Iterable[str], limit: int) -> list[str]:
@@ -467,16 +515,23 @@ def _one_line(error: Exception) -> str:
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise ValueError("expected a file, found none")
-    size = path.stat().st_size
-    if size > LARGEST_FILE_BYTES:
-        raise ValueError(f"expected at most {LARGEST_FILE_BYTES} bytes, found {size}")
-    return path.read_bytes()
+    try:
+        return read_bytes(path, LARGEST_FILE_BYTES, links=True)  # those of a run's folder are refused before
+    except FileNotFoundError:
+        raise ValueError("expected a file, found none") from None
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new one."""
+    """Write a file so that a reader sees the old or the new one.
+
+    Raises:
+        ValueError: `load_tokenizer` would refuse it for its size.
+    """
+    if len(content) > LARGEST_FILE_BYTES:
+        raise ValueError(
+            f"expected a tokenizer of at most {LARGEST_FILE_BYTES:,} bytes, found {len(content):,}: "
+            "a smaller tokenizer.vocabulary_size makes it smaller"
+        )
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

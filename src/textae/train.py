@@ -22,7 +22,7 @@ def main(composed: Any) -> float | None:
 
     metrics = fit(config, Path(HydraConfig.get().runtime.output_dir))
     print(Path(HydraConfig.get().runtime.output_dir) / "metrics.json", flush=True)
-    reached = metrics[config.objective]
+    reached = metrics.get(config.objective)
     return reached if reached is not None and math.isfinite(reached) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import random
@@ -37,6 +38,7 @@ from textae.optimizers import optimizer
 from textae.prepared import Prepared, first_documents, in_portions, prepare
 from textae.reporting import POINTS, Reporter
 from textae.rundir import RunDir
+from textae.shapes import check_shapes, parameters, weight_shapes
 from textae.steps import training_step
 from textae.tokenizers import load_tokenizer
 
@@ -95,7 +97,7 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
         with FileLock(run / rundir.LOCK, timeout=0):
             run.tidy()
             if continues(config, run) and run.finished:
-                return rundir.read_json(run / rundir.METRICS)
+                return run.metrics()
             return _fit(config, run)
     except Timeout:
         raise ValueError(f"expected a run folder of its own, found another process in {folder}") from None
@@ -151,7 +153,7 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     tokenizer = prepared.tokenizer
     batches = _batches(config, prepared, fixed_rows=xla)
     _check_splits(config, prepared)
-    arrays, state, remark = _checkpoint(run, prepared)
+    arrays, state, remark = _checkpoint(config, run, prepared)
     if state.stopped and (training.on_nonfinite.name == "stop" or state.skipped_in_a_row >= SKIPPED_IN_A_ROW):
         raise FloatingPointError(state.stopped)
     state.stopped = None
@@ -235,26 +237,35 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     return metrics
 
 
-def _checkpoint(run: RunDir, prepared: Prepared) -> tuple[dict[str, np.ndarray], TrainingState, str | None]:
+def _checkpoint(
+    config: Config, run: RunDir, prepared: Prepared
+) -> tuple[dict[str, np.ndarray], TrainingState, str | None]:
     """Return the arrays and the state to go on from, and a remark on them: none and a new one without a checkpoint.
 
     Raises:
         ValueError: the checkpoint is damaged, or the run was begun on other text or other tokens.
     """
-    found = run.read_checkpoint()
+    weights = weight_shapes(config.model, prepared.tokenizer.vocabulary_size)
+    found = run.read_checkpoint(lambda shapes: _check_checkpoint(weights, shapes, run.folder))
     if found is None:
         return {}, TrainingState(), None
     arrays, described, remark = found
     if odd := sorted(set(described) - {f.name for f in fields(TrainingState)}):
         raise ValueError(
-            f"expected a checkpoint of this version of textae in {run.folder}, found one that also holds {odd[0]}: "
-            "the version in environment.json goes on from it"
+            f"expected a checkpoint of this version of textae in {run.folder}, found one that also holds "
+            f"{odd[0]:.100}: the version in environment.json goes on from it"
         )
+    for each in fields(TrainingState):
+        if each.name in described and not _STATE_TYPES[each.type](described[each.name]):
+            raise ValueError(
+                f"expected in the checkpoint in {run.folder} {each.name} of type {each.type}, "
+                f"found {described[each.name]!r:.100}"
+            )
     state = TrainingState(**described)
     before = _fingerprint(run)
     if before != prepared.corpus.fingerprint:
         raise ValueError(
-            f"expected the corpus that the run in {run.folder} was begun on ({before}), found another one "
+            f"expected the corpus that the run in {run.folder} was begun on ({before!s:.100}), found another one "
             f"({prepared.corpus.fingerprint}): its files or packages have changed; another run folder begins anew"
         )
     if not load_tokenizer(run / rundir.TOKENIZER).equals(prepared.tokenizer):
@@ -263,17 +274,55 @@ def _checkpoint(run: RunDir, prepared: Prepared) -> tuple[dict[str, np.ndarray],
             "another one; another run folder begins anew"
         )
     if state.best_step:
-        rundir.read_arrays(run / rundir.WEIGHTS)  # damage is told now, not after the training
+        path = run / rundir.WEIGHTS  # damage is told now, not after the training
+        rundir.read_arrays(path, lambda shapes: check_shapes(weights, shapes, path))
     return arrays, state, remark
+
+
+def _check_checkpoint(weights: rundir.Shapes, found: rundir.Shapes, folder: Path) -> None:
+    """Raise a ValueError if a checkpoint holds more than a model of these weights and its optimizer can need."""
+    arrays, numbers = (8 * count(weights) + 100 for count in (len, _numbers))
+    if len(found) > arrays or _numbers(found) > numbers:
+        raise ValueError(
+            f"expected in the checkpoint in {folder} at most {arrays:,} arrays of {numbers:,} numbers, "
+            f"found {len(found):,} of {_numbers(found):,}"
+        )
+
+
+def _numbers(shapes: rundir.Shapes) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or _is_count(value)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+_STATE_TYPES = {  # what a checkpoint may hold, by the type of the state's field
+    "int": _is_count,
+    "float": _is_number,
+    "float | None": lambda value: value is None or _is_number(value),
+    "bool": lambda value: type(value) is bool,
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "dict[str, float]": _are_numbers,
+    "list[dict[str, float]]": lambda value: isinstance(value, list) and all(map(_are_numbers, value)),
+}
 
 
 def _check_memory(config: Config, vocabulary_size: int) -> None:
     """Raise a ValueError if not even weights, gradients and the optimizer's state have room in the memory."""
-    parameters, available = config.model.about_parameters(vocabulary_size), psutil.virtual_memory().available
-    if 4 * 4 * parameters > available:
+    count, available = parameters(config.model, vocabulary_size), psutil.virtual_memory().available
+    if 4 * 4 * count > available:
         raise ValueError(
-            f"expected a model that {available / 1e9:.1f} GB of free memory can train, found about {parameters:,} "
-            f"parameters, which take {4 * 4 * parameters / 1e9:,.1f} GB"
+            f"expected a model that {available / 1e9:.1f} GB of free memory can train, found {count:,} "
+            f"parameters, which take {4 * 4 * count / 1e9:,.1f} GB"
         )
 
 

@@ -1,6 +1,7 @@
 """The pair that changes a length by a stride: down by a convolution, up in one of several ways."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from textae.layers.blocks import SameConv1D
@@ -195,8 +196,12 @@ def _linear(inputs, mask, stride):
         here = ops.expand_dims(mask, -1)
         before = ops.where(ops.concatenate([here[:, :1], here[:, :-1]], axis=1), before, inputs)
         after = ops.where(ops.concatenate([here[:, 1:], here[:, -1:]], axis=1), after, inputs)
-    phases = []
-    for phase in range(stride):
-        shift = (phase + 0.5) / stride - 0.5
-        phases.append((1 - abs(shift)) * inputs + abs(shift) * (before if shift < 0 else after))
-    return ops.reshape(ops.stack(phases, axis=2), (batch, length * stride, channels))
+    shifts = (np.arange(stride) + 0.5) / stride - 0.5  # of each position from the middle of its step
+    early = int((shifts < 0).sum())
+
+    def between(neighbours, shares):
+        shares = ops.cast(ops.convert_to_tensor(np.abs(shares)[:, None], "float32"), inputs.dtype)
+        return (1 - shares) * inputs[:, :, None] + shares * neighbours[:, :, None]
+
+    positions = ops.concatenate([between(before, shifts[:early]), between(after, shifts[early:])], axis=2)
+    return ops.reshape(positions, (batch, length * stride, channels))
