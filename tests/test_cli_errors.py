@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.backend_free
+
 SECONDS = 12  # a command that says no does not load TensorFlow first; generous, for a machine that is busy
 
 

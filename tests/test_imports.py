@@ -7,6 +7,8 @@ import pytest
 
 import textae
 
+pytestmark = pytest.mark.backend_free
+
 ROOT = Path(textae.__file__).parent
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
