@@ -1,10 +1,12 @@
-"""`python -m textae.train` many times over for the price of one start, with whatever may befall a process.
+"""`python -m textae.COMMAND` many times over for the price of one start, with whatever may befall a process.
 
 A server imports everything once and forks a process for each command, before TensorFlow has started any thread. When a
-process comes to a place it may be sent a signal, or its disk be filled; and some of its batches may be broken.
+process comes to a place it may be sent a signal, or its disk be filled; and some of its batches may be broken. Graphs
+are not compiled unless a test asks for it (`eager=False`), and pictures are small, as neither is what is looked at.
 
     forks = Forks()
     ended = forks.run(["training.max_steps=3", ...], at={"place": "step", "call": 2, "signal": 9})
+    ended = forks.run(["run=trained"], command="reconstruct", input=b"a line")
 """
 
 import contextlib
@@ -40,7 +42,9 @@ PLACES = {
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
-Ended = namedtuple("Ended", "code errors seconds")  # seconds since the signal, or since the start without one
+Running = namedtuple("Running", "pid folder started")  # its output and errors are files of the folder
+# seconds: since the signal, or since the start without one; output: bytes
+Ended = namedtuple("Ended", "code errors seconds output")
 
 
 class Forks:
@@ -65,26 +69,31 @@ class Forks:
         self.server.stdin.flush()
         return json.loads(self.server.stdout.readline())
 
-    def start(self, arguments, command="train", at=None, cwd=".", **more):
-        """Start a command and return its process, for `wait`; `at` and `more` are what befalls it."""
-        with tempfile.NamedTemporaryFile(delete=False) as errors:
-            pass
+    def start(self, arguments, command="train", at=None, cwd=".", input=b"", **more):
+        """Start a command and return its process, for `wait`.
+
+        Args:
+            input: bytes on its standard input.
+            at: what befalls it, the arguments of `meet`.
+            more: `env` with more of an environment; `terminal`, the path of one for standard error; `eager`,
+                `resolve` and `break_one_in`, see `behave`.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="textae_fork_"))
+        (folder / "input").write_bytes(input)
         request = {"command": command, "arguments": [str(a) for a in arguments], "at": at, "cwd": str(cwd)}
-        pid = self._ask(request | {"errors": errors.name} | more)
-        return pid, errors.name, time.time()
+        pid = self._ask(request | {"folder": str(folder)} | more)
+        return Running(pid, folder, time.time())
 
     def wait(self, process):
         """Return how a process ended."""
-        pid, name, started = process
-        code = self._ask({"wait": pid})
-        ended = time.time()
-        errors = Path(name).read_text(encoding="utf-8", errors="replace")
-        Path(name).unlink()
-        mark = Path(f"{name}.signal")
-        if mark.exists():
-            started = mark.stat().st_mtime
-            mark.unlink()
-        return Ended(code, errors, ended - started)
+        code = self._ask({"wait": process.pid})
+        since, ended = process.started, time.time()
+        errors = (process.folder / "errors").read_text(encoding="utf-8", errors="replace")
+        output = (process.folder / "output").read_bytes()
+        if (mark := process.folder / "signal").exists():
+            since = mark.stat().st_mtime
+        shutil.rmtree(process.folder)
+        return Ended(code, errors, ended - since, output)
 
     def run(self, *arguments, **more):
         """Start a command and wait for it."""
@@ -147,22 +156,38 @@ def break_batches(one_in):
     training.reconstruction_sums = broken
 
 
+def streams(folder, terminal):
+    """Have the standard streams be files of a folder, or standard error be a terminal."""
+    (folder / "errors").touch()
+    names = [(folder / "input", "rb"), (folder / "output", "wb"), (terminal or folder / "errors", "wb")]
+    for number, (name, mode) in enumerate(names):
+        with Path(name).open(mode, buffering=0) as file:
+            os.dup2(file.fileno(), number)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def small_pictures():
+    """Have pictures drawn small and without a layout, which takes most of the time that they take."""
+    from textae import figures
+
+    whole = figures.Figure
+    figures.Figure = lambda figsize, **settings: whole(figsize=figsize, dpi=20)
+
+
 def behave(request):
     """Be the command; return its exit code."""
     os.chdir(request["cwd"])
-    with Path(request["errors"]).open("wb") as errors, Path(os.devnull).open("r+b") as nothing:
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(nothing.fileno(), 1)
-        os.dup2(errors.fileno(), 2)
+    os.environ.update(request.get("env", {}))
+    streams(Path(request["folder"]), request.get("terminal"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if request.get("eager", True) and request["command"] == "train" and not request.get("resolve"):
+    if request.get("eager", True) and not request.get("resolve"):
         import tensorflow as tf
 
         tf.config.run_functions_eagerly(True)
     if request.get("break_one_in"):
         break_batches(request["break_one_in"])
     if request["at"]:
-        meet(**request["at"], mark=f"{request['errors']}.signal")
+        meet(**request["at"], mark=Path(request["folder"]) / "signal")
     from textae.commands import hydra_main
 
     if request.get("resolve"):  # no further than the checked configuration
@@ -183,6 +208,7 @@ def serve():
         "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training",
     ):  # fmt: skip
         importlib.import_module(name)
+    small_pictures()
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("expected one thread, before forks")
     answers = os.fdopen(os.dup(1), "w")
@@ -205,6 +231,7 @@ def serve():
             try:
                 code = behave(request)
             finally:
+                sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code or 0)
 
