@@ -43,7 +43,12 @@ def make_lines(count, seed=0):
 
 # Where several processes share the tests (-n), each of them gets whole files, in this order: with the longest first,
 # none has much left to do when the others are done.
-LONGEST = ()
+LONGEST = (
+    "test_training", "test_exporting", "test_docs", "test_killed", "test_commands", "test_limits", "test_disk",
+    "test_board_in_browser", "test_layers_conv1d_transpose", "test_docs_sweeps", "test_benchmarks", "test_cli_errors",
+    "test_bad_input", "test_sweeps", "test_model", "test_hostile", "test_layers_export", "test_objectives",
+    "test_config", "test_layers_upsamplers", "test_autoencoder",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
@@ -135,6 +140,31 @@ def trained(tiny_config, shared_folder):
         from textae.training import fit
 
         return folder, fit(tiny_config(), folder)
+
+
+@pytest.fixture(scope="module")
+def small_pictures():
+    """Runs whose pictures nobody looks at draw them small."""
+    from forks import small_figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textae.figures.Figure", small_figure)
+        yield
+
+
+@pytest.fixture
+def eagerly():
+    """TensorFlow compiles nothing, which takes most of the time of a short run; on JAX this does nothing."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

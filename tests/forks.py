@@ -42,9 +42,17 @@ PLACES = {
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
-Running = namedtuple("Running", "pid folder started")  # its output and errors are files of the folder
 # seconds: since the signal, or since the start without one; output: bytes
 Ended = namedtuple("Ended", "code errors seconds output")
+
+
+class Running(namedtuple("Running", "pid folder started")):
+    """A process whose output and errors are files of a folder."""
+
+    def errors(self):
+        """Return what it has written on standard error so far."""
+        path = self.folder / "errors"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 class Forks:
@@ -88,8 +96,7 @@ class Forks:
         """Return how a process ended."""
         code = self._ask({"wait": process.pid})
         since, ended = process.started, time.time()
-        errors = (process.folder / "errors").read_text(encoding="utf-8", errors="replace")
-        output = (process.folder / "output").read_bytes()
+        errors, output = process.errors(), (process.folder / "output").read_bytes()
         if (mark := process.folder / "signal").exists():
             since = mark.stat().st_mtime
         shutil.rmtree(process.folder)
@@ -158,7 +165,6 @@ def break_batches(one_in):
 
 def streams(folder, terminal):
     """Have the standard streams be files of a folder, or standard error be a terminal."""
-    (folder / "errors").touch()
     names = [(folder / "input", "rb"), (folder / "output", "wb"), (terminal or folder / "errors", "wb")]
     for number, (name, mode) in enumerate(names):
         with Path(name).open(mode, buffering=0) as file:
@@ -166,12 +172,11 @@ def streams(folder, terminal):
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
-def small_pictures():
-    """Have pictures drawn small and without a layout, which takes most of the time that they take."""
-    from textae import figures
+def small_figure(figsize, **settings):
+    """A figure for `textae.figures`, small and without a layout, which takes most of the time of a short run."""
+    from matplotlib.figure import Figure
 
-    whole = figures.Figure
-    figures.Figure = lambda figsize, **settings: whole(figsize=figsize, dpi=20)
+    return Figure(figsize=figsize, dpi=20)
 
 
 def behave(request):
@@ -208,7 +213,7 @@ def serve():
         "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training",
     ):  # fmt: skip
         importlib.import_module(name)
-    small_pictures()
+    importlib.import_module("textae.figures").Figure = small_figure
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("expected one thread, before forks")
     answers = os.fdopen(os.dup(1), "w")

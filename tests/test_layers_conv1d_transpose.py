@@ -200,7 +200,7 @@ def check(cases, implementation, dynamic=()):
     for case, layer, inputs, loop in zip(cases, layers, given, loops, strict=True):
         if (shape := layer.compute_output_shape(inputs.shape)) != loop[0].shape:
             wrong[f"{name_of(case)}: compute_output_shape"] = shape
-    assert wrong == {}, implementation
+    assert not wrong, "\n".join([f"{implementation}:", *(f"{name}: {fault}" for name, fault in wrong.items())])
 
 
 TABLE = geometries(84, seed=1)
