@@ -456,6 +456,7 @@ def test_right_values_for_same_padding_odd_kernels_and_strides(implementation):
     check([(5, size, stride, "same", 1, (None, None), 2, 3) for size, stride in shapes], implementation)
 
 
+@pytest.mark.backend_free
 def test_speed_on_cpu_no_shape_is_chosen_a_way_known_to_be_slow():
     assert choose(16, 16, 16) == choose(16, 16, 16, compiler="xla") == choose(16, 16, 16, compiler="jax") == "matmul"
     assert choose(1, 8, 6) == choose(6, 8, 4) == choose(128, 5, 2) == choose(None, 5, 2) == "polyphase"
@@ -636,6 +637,7 @@ def test_nonsense_is_refused(arguments, message):
         Conv1DTranspose(**{"filters": 2, "kernel_size": 3, **arguments})
 
 
+@pytest.mark.backend_free
 def test_the_layers_import_nothing_else_of_textae():
     command = (
         "import sys, textae.layers; "

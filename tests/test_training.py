@@ -380,6 +380,7 @@ print(json.dumps([metrics["steps"], found["documents"], "tensorflow" in sys.modu
 """
 
 
+@pytest.mark.backend_free
 def test_jax_needs_no_tensorflow(tiny_mapping, tmp_path):
     pytest.importorskip("jax")
     mapping = tiny_mapping(**{"training.max_steps": 2})
