@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the commands, whose figures are compared to the bit
@@ -40,16 +41,43 @@ def make_lines(count, seed=0):
     return lines
 
 
+# Where several processes share the tests (-n), each of them gets whole files, in this order: with the longest first,
+# none has much left to do when the others are done.
+LONGEST = (
+    "test_training", "test_exporting", "test_docs", "test_killed", "test_commands", "test_limits", "test_disk",
+    "test_board_in_browser", "test_layers_conv1d_transpose", "test_docs_sweeps", "test_benchmarks", "test_cli_errors",
+    "test_bad_input", "test_sweeps", "test_model", "test_hostile", "test_layers_export", "test_objectives",
+    "test_config", "test_layers_upsamplers", "test_autoencoder",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 @pytest.fixture(scope="session")
-def corpus_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("corpus") / "lines.txt"
-    path.write_text("".join(line + "\n" for line in dict.fromkeys(make_lines(500))), encoding="utf-8")
+def shared_folder(tmp_path_factory):
+    """A folder that all processes of a test session share; what only one of them is to make has a lock there."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus_file(shared_folder):
+    path = shared_folder / "lines.txt"
+    with FileLock(shared_folder / "lines.lock"):
+        if not path.exists():
+            path.write_text("".join(line + "\n" for line in dict.fromkeys(make_lines(500))), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
+def data_dir(shared_folder):
+    (shared_folder / "data").mkdir(exist_ok=True)
+    return shared_folder / "data"
 
 
 @pytest.fixture(scope="session")
@@ -101,12 +129,42 @@ def tiny_config(tiny_mapping):
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_config, tmp_path_factory):
-    """The folder of a finished run, and the metrics that `fit` returned."""
-    from textae.training import fit
+def trained(tiny_config, shared_folder):
+    """The folder of a finished run, and the metrics that `fit` returned; of all processes one trains it."""
+    from textae import rundir
 
-    folder = tmp_path_factory.mktemp("runs") / "trained"
-    return folder, fit(tiny_config(), folder)
+    folder = shared_folder / "trained"
+    with FileLock(shared_folder / "trained.lock"):
+        if (folder / rundir.METRICS).exists():
+            return folder, rundir.read_json(folder / rundir.METRICS)
+        from textae.training import fit
+
+        return folder, fit(tiny_config(), folder)
+
+
+@pytest.fixture(scope="module")
+def small_pictures():
+    """Runs whose pictures nobody looks at draw them small."""
+    from forks import small_figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("textae.figures.Figure", small_figure)
+        yield
+
+
+@pytest.fixture
+def eagerly():
+    """TensorFlow compiles nothing, which takes most of the time of a short run; on JAX this does nothing."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
-"""`python -m textae.train` many times over for the price of one start, with whatever may befall a process.
+"""`python -m textae.COMMAND` many times over for the price of one start, with whatever may befall a process.
 
 A server imports everything once and forks a process for each command, before TensorFlow has started any thread. When a
-process comes to a place it may be sent a signal, or its disk be filled; and some of its batches may be broken.
+process comes to a place it may be sent a signal, or its disk be filled; and some of its batches may be broken. Graphs
+are not compiled unless a test asks for it (`eager=False`), and pictures are small, as neither is what is looked at.
 
     forks = Forks()
     ended = forks.run(["training.max_steps=3", ...], at={"place": "step", "call": 2, "signal": 9})
+    ended = forks.run(["run=trained"], command="reconstruct", input=b"a line")
 """
 
 import contextlib
@@ -41,7 +43,17 @@ PLACES = {
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
-Ended = namedtuple("Ended", "code errors seconds")  # seconds since the signal, or since the start without one
+# seconds: since the signal, or since the start without one; output: bytes
+Ended = namedtuple("Ended", "code errors seconds output")
+
+
+class Running(namedtuple("Running", "pid folder started")):
+    """A process whose output and errors are files of a folder."""
+
+    def errors(self):
+        """Return what it has written on standard error so far."""
+        path = self.folder / "errors"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 class Forks:
@@ -66,26 +78,30 @@ class Forks:
         self.server.stdin.flush()
         return json.loads(self.server.stdout.readline())
 
-    def start(self, arguments, command="train", at=None, cwd=".", **more):
-        """Start a command and return its process, for `wait`; `at` and `more` are what befalls it."""
-        with tempfile.NamedTemporaryFile(delete=False) as errors:
-            pass
+    def start(self, arguments, command="train", at=None, cwd=".", input=b"", **more):
+        """Start a command and return its process, for `wait`.
+
+        Args:
+            input: bytes on its standard input.
+            at: what befalls it, the arguments of `meet`.
+            more: `env` with more of an environment; `terminal`, the path of one for standard error; `eager`,
+                `resolve` and `break_one_in`, see `behave`.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="textae_fork_"))
+        (folder / "input").write_bytes(input)
         request = {"command": command, "arguments": [str(a) for a in arguments], "at": at, "cwd": str(cwd)}
-        pid = self._ask(request | {"errors": errors.name} | more)
-        return pid, errors.name, time.time()
+        pid = self._ask(request | {"folder": str(folder)} | more)
+        return Running(pid, folder, time.time())
 
     def wait(self, process):
         """Return how a process ended."""
-        pid, name, started = process
-        code = self._ask({"wait": pid})
-        ended = time.time()
-        errors = Path(name).read_text(encoding="utf-8", errors="replace")
-        Path(name).unlink()
-        mark = Path(f"{name}.signal")
-        if mark.exists():
-            started = mark.stat().st_mtime
-            mark.unlink()
-        return Ended(code, errors, ended - started)
+        code = self._ask({"wait": process.pid})
+        since, ended = process.started, time.time()
+        errors, output = process.errors(), (process.folder / "output").read_bytes()
+        if (mark := process.folder / "signal").exists():
+            since = mark.stat().st_mtime
+        shutil.rmtree(process.folder)
+        return Ended(code, errors, ended - since, output)
 
     def run(self, *arguments, **more):
         """Start a command and wait for it."""
@@ -152,25 +168,39 @@ def break_batches(one_in):
     training.reconstruction_sums = broken
 
 
+def streams(folder, terminal):
+    """Have the standard streams be files of a folder, or standard error be a terminal."""
+    names = [(folder / "input", "rb"), (folder / "output", "wb"), (terminal or folder / "errors", "wb")]
+    for number, (name, mode) in enumerate(names):
+        with Path(name).open(mode, buffering=0) as file:
+            os.dup2(file.fileno(), number)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def small_figure(figsize, **settings):
+    """A figure for `textae.figures`, small and without a layout, which takes most of the time of a short run."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=figsize, dpi=20)
+
+
 def behave(request):
     """Be the command; return its exit code."""
     os.chdir(request["cwd"])
-    with Path(request["errors"]).open("wb") as errors, Path(os.devnull).open("r+b") as nothing:
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(nothing.fileno(), 1)
-        os.dup2(errors.fileno(), 2)
+    os.environ.update(request.get("env", {}))
+    streams(Path(request["folder"]), request.get("terminal"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request.get("call"):
         module, name = request["call"].split(":")
         return getattr(importlib.import_module(module), name)(**request["keywords"])
-    if request.get("eager", True) and request["command"] == "train" and not request.get("resolve"):
+    if request.get("eager", True) and not request.get("resolve"):
         import tensorflow as tf
 
         tf.config.run_functions_eagerly(True)
     if request.get("break_one_in"):
         break_batches(request["break_one_in"])
     if request["at"]:
-        meet(**request["at"], mark=f"{request['errors']}.signal")
+        meet(**request["at"], mark=Path(request["folder"]) / "signal")
     from textae.commands import hydra_main
 
     if request.get("resolve"):  # no further than the checked configuration
@@ -191,6 +221,7 @@ def serve():
         "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training",
     ):  # fmt: skip
         importlib.import_module(name)
+    importlib.import_module("textae.figures").Figure = small_figure
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("expected one thread, before forks")
     answers = os.fdopen(os.dup(1), "w")
@@ -215,6 +246,7 @@ def serve():
             except Exception:
                 traceback.print_exc()
             finally:
+                sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code or 0)
 

@@ -27,6 +27,8 @@ from textae.config import COMMANDS, CORPORA, Config, from_mapping
 from textae.corpora import documents, open_corpus
 from textae.rundir import read_arrays, read_json, write_arrays, write_json
 
+pytestmark = pytest.mark.backend_free  # a run that is refused has no model yet, or one whose shapes are compared
+
 HUGE = 10**400
 EXAMPLES = int(os.environ.get("TEXTAE_FUZZ", "60"))  # command lines; TEXTAE_FUZZ=2000 and more for a thorough test
 

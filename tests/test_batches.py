@@ -11,6 +11,8 @@ from textae import batches
 from textae.batches import Batches, ahead, bucket_lengths, pieces
 from textae.tokenstore import TokenStore, write_store
 
+pytestmark = pytest.mark.backend_free
+
 RNG = np.random.default_rng(3)
 DOCUMENTS = [RNG.integers(2, 250, int(n)) for n in RNG.integers(0, 60, 300)]
 SETTINGS = {"max_length": 24, "stride": 4, "batch_tokens": 96, "buckets": 3, "seed": 7}

@@ -9,28 +9,31 @@ import time
 
 import pytest
 
-SECONDS = 12  # a command that says no does not load TensorFlow first; generous, for a machine that is busy
+pytestmark = pytest.mark.backend_free
+
+SECONDS = 30  # a command that says no does so at once; generous, for a machine that is busy
+# Commands that say no, one a line, in a process of their own: the modules of a backend that were loaded are printed.
+LIGHT = """
+import runpy, shlex, sys
+for line in sys.stdin:
+    command, *sys.argv[1:] = shlex.split(line)
+    try:
+        runpy.run_module(f"textae.{command}", run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        print(stop.code, *sorted({"keras", "tensorflow", "jax"} & set(sys.modules)))
+"""
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(forks, tmp_path):
     """A function that runs a command in an empty folder: (exit code, lines of standard error, seconds)."""
     place = tmp_path / "place"
     place.mkdir()
 
-    def made(command, *arguments, input=b"", env=None):
-        kept = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES")}
-        started = time.monotonic()
-        process = subprocess.run(
-            [sys.executable, "-m", f"textae.{command}", *map(str, arguments)],
-            cwd=place,
-            input=input,
-            capture_output=True,
-            timeout=120,
-            env=kept | (env or {}),
-        )
-        assert process.stdout == b"" or process.returncode == 0
-        return process.returncode, process.stderr.decode().splitlines(), time.monotonic() - started
+    def made(command, *arguments, **options):
+        ended = forks.run(arguments, command=command, cwd=place, **options)
+        assert ended.output == b"" or ended.code == 0
+        return ended.code, ended.errors.splitlines(), ended.seconds
 
     made.place = place
     return made
@@ -134,11 +137,43 @@ def test_a_corpus_that_is_not_utf8(run):
     refused(run, "train", *text_corpus(run, b"good\nb\xffd\n"), says=["a.txt, line 2: expected UTF-8", "0xFF"])
 
 
-def test_a_data_set_without_network(run, tmp_path):
-    """A proxy that refuses at once stands for a network that is not there."""
+def test_saying_no_loads_no_backend(run, trained, tmp_path):
+    """And there it is said in processes as users have them, whatever the others here begin with."""
+    (run.place / "a.txt").write_bytes(b"\n\n")
+    lines = [
+        "train modle.strides=[2]",
+        "train model.strides=[]",
+        "train corpus=text corpus.files=[a.txt] data_dir=data",
+        "reconstruct run=nowhere",
+        f"encode run={trained[0]}",
+        f"decode run={trained[0]} input=z.npz",
+        f"evaluate run={trained[0]} split=dev",
+        f"export run={trained[0]} output=x format=tflite",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT],
+        input="\n".join(lines),
+        cwd=run.place,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.splitlines() == ["2"] * len(lines), done.stderr
+    assert [line.startswith("textae: ") for line in done.stderr.splitlines()] == [True] * len(lines)
+
+
+def test_a_data_set_without_network(tmp_path):
+    """A proxy that refuses at once stands for a network that is not there; a process of its own reads the variables."""
     env = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     env |= {"TFDS_DATA_DIR": str(tmp_path / "tfds"), "NO_PROXY": "", "no_proxy": ""}
-    refused(run, "train", "corpus=tfds", "corpus.name=ag_news_subset", says="nor a network", env=env)
+    command = [sys.executable, "-m", "textae.train", "corpus=tfds", "corpus.name=ag_news_subset"]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | env, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("textae: ") and "nor a network" in line
+    assert time.monotonic() - started < SECONDS
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_vocabulary_too_large_for_the_corpus(run, corpus_file):
@@ -229,44 +264,31 @@ def test_decoding_a_file_of_something_else(run, trained, name):
     refused(run, "decode", f"run={trained[0]}", f"input={name}", says=name)
 
 
-def test_help_and_configuration(run):
-    made = subprocess.run(
-        [sys.executable, "-m", "textae.train", "--help"], cwd=run.place, capture_output=True, text=True, timeout=60
-    )
-    assert made.returncode == 0
+def test_help_and_configuration(forks, tmp_path):
+    made = forks.run(["--help"], cwd=tmp_path)
+    assert made.code == 0
     for part in ("+experiment", "debug", "corpus=text", "resize_linear", "validate_every: "):
-        assert part in made.stdout
-    assert "schema" not in made.stdout
-    made = subprocess.run(
-        [sys.executable, "-m", "textae.train", "--cfg", "job", "training.seed=7"],
-        cwd=run.place,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert made.returncode == 0
-    assert "  seed: 7\n" in made.stdout
-    assert list(run.place.iterdir()) == []
+        assert part in made.output.decode()
+    assert "schema" not in made.output.decode()
+    made = forks.run(["--cfg", "job", "training.seed=7"], cwd=tmp_path)
+    assert made.code == 0
+    assert "  seed: 7\n" in made.output.decode()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_while_waiting_for_input(run, trained, number):
+def test_stopping_while_waiting_for_input(forks, tmp_path, trained, number):
     """One line and the exit code that shells expect."""
-    os.mkfifo(run.place / "pipe")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "textae.reconstruct", f"run={trained[0]}", "input=pipe"],
-        cwd=run.place,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    writer = open_for_writing(run.place / "pipe", 60)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    os.mkfifo(tmp_path / "pipe")
+    process = forks.start([f"run={trained[0]}", "input=pipe"], command="reconstruct", cwd=tmp_path)
+    writer = open_for_writing(tmp_path / "pipe", 60)
+    os.kill(process.pid, number)
+    ended = forks.wait(process)
     os.close(writer)
-    assert process.returncode == 128 + number
-    assert len(err.splitlines()) == 1
-    assert err.startswith(b"textae: stopped by ")
+    assert ended.code == 128 + number
+    (line,) = ended.errors.splitlines()
+    assert line.startswith("textae: stopped by ")
 
 
 def open_for_writing(pipe, seconds):

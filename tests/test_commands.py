@@ -1,9 +1,14 @@
-"""The commands end to end, as a user runs them: in processes of their own, outside the checkout."""
+"""The commands end to end, as a user runs them: in processes of their own, outside the checkout.
+
+Training and a sweep begin as they do for users, and so does JAX without TensorFlow; the other commands are forks.
+What a backend answers is the same in every way of starting: `test_use.py` sees to that on both.
+"""
 
 import json
 import math
 import os
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -13,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytestmark = pytest.mark.backend_free
 
 CONTRACT = [
     "loss",
@@ -96,6 +103,17 @@ def of_quality(metrics):
     return {name: value for name, value in metrics.items() if name not in OF_THE_MACHINE}
 
 
+@pytest.fixture
+def fork(forks):
+    """A function that runs a command as `run` does, in a fork."""
+
+    def made(command, *arguments, cwd, input=b""):
+        ended = forks.run(arguments, command=command, cwd=cwd, input=input)
+        return ended.code, ended.output, ended.errors
+
+    return made
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder to run commands in."""
@@ -110,7 +128,7 @@ def settings(corpus_file, place):
 @pytest.fixture(scope="module")
 def finished(place, settings):
     """A finished run: its folder, and what training wrote on standard output and error."""
-    code, out, err = run("train", *settings, "hydra.run.dir=trained", cwd=place)
+    code, out, err = run("train", *settings, "training.seed=1", "hydra.run.dir=trained", cwd=place)
     assert code == 0, err
     return place / "trained", out.decode(), err
 
@@ -133,17 +151,17 @@ def test_train_writes_plain_lines_into_a_pipe(finished):
     assert all(word not in err for word in ("oneDNN", "cuda", "CUDA", "WARNING", "Traceback"))
 
 
-def test_train_again_in_the_same_folder_changes_nothing(finished, place, settings):
+def test_train_again_in_the_same_folder_changes_nothing(fork, finished, place, settings):
     folder, _, _ = finished
     before = (folder / "metrics.json").read_bytes()
-    code, _, err = run("train", *settings, "hydra.run.dir=trained", cwd=place)
+    code, _, err = fork("train", *settings, "training.seed=1", "hydra.run.dir=trained", cwd=place)
     assert code == 0, err
     assert (folder / "metrics.json").read_bytes() == before
 
 
-def test_evaluate_prints_one_json_object(finished, place, tmp_path):
+def test_evaluate_prints_one_json_object(fork, finished, place, tmp_path):
     folder, _, _ = finished
-    code, out, err = run("evaluate", f"run={folder}", f"data_dir={place / 'data'}", cwd=tmp_path)
+    code, out, err = fork("evaluate", f"run={folder}", f"data_dir={place / 'data'}", cwd=tmp_path)
     assert code == 0, err
     trained = json.loads((folder / "metrics.json").read_text())
     printed = json.loads(out)
@@ -152,31 +170,31 @@ def test_evaluate_prints_one_json_object(finished, place, tmp_path):
         assert printed[name] == pytest.approx(trained[name], rel=1e-5), name
 
 
-def test_evaluate_on_another_corpus(finished, place, tmp_path):
+def test_evaluate_on_another_corpus(fork, finished, place, tmp_path):
     folder, _, _ = finished
     other = tmp_path / "other.txt"
     other.write_text("".join(f"number {i}\n" for i in range(40)))
     files = [f"corpus.files=[{other}]", f"corpus.test_files=[{other.with_name('test.txt')}]"]
     other.with_name("test.txt").write_text("one line\nand another one\n")
     arguments = [f"run={folder}", "corpus=text", *files, f"data_dir={place / 'data'}"]
-    code, out, err = run("evaluate", *arguments, cwd=tmp_path)
+    code, out, err = fork("evaluate", *arguments, cwd=tmp_path)
     assert code == 0, err
     metrics = json.loads(out)
     assert metrics["documents"] == 2
     assert metrics["tokens"] == len("one line") + len("and another one") + 2
 
 
-def test_awkward_lines_keep_their_count_and_order(finished, tmp_path):
+def test_awkward_lines_keep_their_count_and_order(fork, finished, tmp_path):
     folder, _, _ = finished
     text = "\n".join(AWKWARD).encode()  # no line end after the last one
     (tmp_path / "in.txt").write_bytes(text)
 
-    code, reconstructed, err = run("reconstruct", f"run={folder}", cwd=tmp_path, input=text)
+    code, reconstructed, err = fork("reconstruct", f"run={folder}", cwd=tmp_path, input=text)
     assert (code, err) == (0, "")
     assert reconstructed.count(b"\n") == len(AWKWARD)
     assert reconstructed.endswith(b"\n")
 
-    code, out, err = run("encode", f"run={folder}", "input=in.txt", "output=z.npz", cwd=tmp_path)
+    code, out, err = fork("encode", f"run={folder}", "input=in.txt", "output=z.npz", cwd=tmp_path)
     assert (code, out, err) == (0, b"", "")
     with np.load(tmp_path / "z.npz") as latents:
         assert len(latents["offsets"]) == len(AWKWARD) + 1
@@ -186,12 +204,12 @@ def test_awkward_lines_keep_their_count_and_order(finished, tmp_path):
         assert np.diff(latents["offsets"]).tolist() == [math.ceil(size / 4) for size in pieces]
         assert latents["latents"].shape[1] == 16
 
-    code, decoded, err = run("decode", f"run={folder}", "input=z.npz", cwd=tmp_path)
+    code, decoded, err = fork("decode", f"run={folder}", "input=z.npz", cwd=tmp_path)
     assert (code, err) == (0, "")
     assert decoded == reconstructed
 
 
-def test_files_and_single_lines_give_what_the_stream_gives(finished, tmp_path):
+def test_files_and_single_lines_give_what_the_stream_gives(fork, finished, tmp_path):
     """Each line's answer depends on the line alone, so order is kept if single lines agree."""
     folder, _, _ = finished
     lines = ["the red house", "", "a river runs often", "naïve 日本"]
@@ -200,7 +218,7 @@ def test_files_and_single_lines_give_what_the_stream_gives(finished, tmp_path):
     answers = []
     for name in ("in", "back"):
         arguments = [f"run={folder}", f"input={name}.txt", f"output={name}.out"]
-        code, out, err = run("reconstruct", *arguments, cwd=tmp_path)
+        code, out, err = fork("reconstruct", *arguments, cwd=tmp_path)
         assert (code, out, err) == (0, b"", "")
         answers.append((tmp_path / f"{name}.out").read_bytes().split(b"\n")[:-1])
     assert len(answers[0]) == len(lines)
@@ -208,11 +226,11 @@ def test_files_and_single_lines_give_what_the_stream_gives(finished, tmp_path):
     assert len(set(answers[0])) > 1
 
 
-def test_an_empty_input_gives_an_empty_answer(finished, tmp_path):
+def test_an_empty_input_gives_an_empty_answer(fork, finished, tmp_path):
     folder, _, _ = finished
-    assert run("reconstruct", f"run={folder}", cwd=tmp_path) == (0, b"", "")
-    assert run("encode", f"run={folder}", "output=z.parquet", cwd=tmp_path) == (0, b"", "")
-    assert run("decode", f"run={folder}", "input=z.parquet", cwd=tmp_path) == (0, b"", "")
+    assert fork("reconstruct", f"run={folder}", cwd=tmp_path) == (0, b"", "")
+    assert fork("encode", f"run={folder}", "output=z.parquet", cwd=tmp_path) == (0, b"", "")
+    assert fork("decode", f"run={folder}", "input=z.parquet", cwd=tmp_path) == (0, b"", "")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(finished, tmp_path):
@@ -234,109 +252,114 @@ def test_a_sweep_gives_what_single_runs_give(finished, place, settings):
     assert "job 1 (" in said[0]
     assert "training.seed in [0, 2**31), received -1" in said[0]
     assert not (place / "sweep" / "1").exists()
-
-    first = json.loads((place / "sweep" / "0" / "metrics.json").read_text())
-    assert of_quality(first) == of_quality(json.loads((folder / "metrics.json").read_text()))
-    code, _out, shown = run_on_terminal("train", *settings, "training.seed=1", "hydra.run.dir=single", cwd=place)
-    assert code == 0, shown
-    third = json.loads((place / "sweep" / "2" / "metrics.json").read_text())
-    single = json.loads((place / "single" / "metrics.json").read_text())
-    assert of_quality(third) == of_quality(single)
+    first, third = (json.loads((place / "sweep" / job / "metrics.json").read_text()) for job in "02")
+    assert of_quality(third) == of_quality(json.loads((folder / "metrics.json").read_text()))
     assert third["loss"] != first["loss"]
-    assert re.search(r"\r.*100%\|", shown), shown
-    assert "validation at step 5" in shown
 
 
-def run_on_terminal(command, *arguments, cwd):
-    """Run a command whose standard error is a terminal."""
+def test_train_shows_a_bar_on_a_terminal(forks, place, settings):
     pty = pytest.importorskip("pty")
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"textae.{command}", *map(str, arguments)],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=environment(),
-    )
-    os.close(theirs)
+    process = forks.start([*settings, "hydra.run.dir=shown"], cwd=place, terminal=os.ttyname(theirs))
     shown = b""
-    try:
-        while block := os.read(ours, 1 << 16):
-            shown += block
-    except OSError:  # how Linux says that the other side is closed
-        pass
+    # The other side is closed only with the process's end, and is open here until then.
+    while b"to look at the run: " not in shown and (block := os.read(ours, 1 << 16)):
+        shown += block
+    ended = forks.wait(process)
+    os.close(theirs)
     os.close(ours)
-    return process.wait(timeout=60), process.stdout.read(), shown.decode(errors="replace")
+    shown = shown.decode(errors="replace")
+    assert ended.code == 0, shown
+    assert re.search(r"\r.*100%\|", shown), shown
+    assert "validation at step 5" in shown
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_training_goes_on_with_the_same_command(number, finished, place, settings):
+def test_a_stopped_training_goes_on_with_the_same_command(number, forks, place, settings):
     """In the end the figures are those of a run that nobody stopped."""
-    arguments = [*settings, "training.max_steps=400", "training.log_every=1", "training.validate_every=400"]
+    arguments = [*settings, "training.max_steps=60", "training.log_every=1", "training.validate_every=60"]
     name = f"stopped_by_{number.name}"
-    command = [sys.executable, "-m", "textae.train", *arguments, f"hydra.run.dir={name}"]
-    process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
-    for line in process.stderr:
-        if line.startswith(b"step 10 "):
-            break
-    process.send_signal(number)
+    process = forks.start([*arguments, f"hydra.run.dir={name}"], cwd=place)
+    deadline = time.monotonic() + 120
+    while "step 10 " not in process.errors():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, number)
     sent = time.monotonic()
-    err = process.stderr.read().decode()
-    assert process.wait(timeout=60) == 128 + number, err
+    ended = forks.wait(process)
+    assert ended.code == 128 + number, ended.errors
     assert time.monotonic() - sent < 10
-    assert err.splitlines()[-1].startswith(f"textae: stopped by {number.name}")
-    assert "Traceback" not in err
+    assert ended.errors.splitlines()[-1].startswith(f"textae: stopped by {number.name}")
+    assert "Traceback" not in ended.errors
     assert (place / name / "checkpoint.safetensors").is_file()
     assert not (place / name / "metrics.json").exists()
 
-    code, _, err = run(*["train", *arguments, f"hydra.run.dir={name}"], cwd=place)
-    assert code == 0, err
-    assert "continuing after step" in err
+    ended = forks.run([*arguments, f"hydra.run.dir={name}"], cwd=place)
+    assert ended.code == 0, ended.errors
+    assert "continuing after step" in ended.errors
     metrics = json.loads((place / name / "metrics.json").read_text())
-    assert metrics["steps"] == 400
+    assert metrics["steps"] == 60
     whole = place / "whole"
     if not whole.exists():
-        assert run("train", *arguments, "hydra.run.dir=whole", cwd=place)[0] == 0
+        assert forks.run([*arguments, "hydra.run.dir=whole"], cwd=place).code == 0
     assert of_quality(metrics) == of_quality(json.loads((whole / "metrics.json").read_text()))
 
 
+# Commands, one a line, in one process; what is read from standard input is a file.
+ONE_AFTER_THE_OTHER = """
+import runpy, shlex, sys
+for line in sys.stdin.readlines():
+    command, *sys.argv[1:] = shlex.split(line)
+    try:
+        runpy.run_module(f"textae.{command}", run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        if stop.code:
+            sys.exit(f"{stop.code}: {line}")
+"""
+
+
 @pytest.mark.slow
-def test_jax_needs_no_tensorflow(finished, place, settings, tmp_path):
-    """Training, evaluating and reconstructing, where importing TensorFlow fails."""
+def test_jax_needs_no_tensorflow(place, settings, tmp_path):
+    """Training, evaluating, reconstructing, encoding and decoding, where importing TensorFlow fails."""
     pytest.importorskip("jax")
     blocked = tmp_path / "blocked" / "tensorflow"
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError('TensorFlow is not installed')\n")
     path = os.pathsep.join(filter(None, [str(blocked.parent), os.environ.get("PYTHONPATH")]))
-    env = environment() | {"KERAS_BACKEND": "jax", "PYTHONPATH": path}
-
-    def succeed(command, *arguments, input=b""):
-        made = subprocess.run(
-            [sys.executable, "-m", f"textae.{command}", *arguments],
-            cwd=place,
-            input=input,
-            capture_output=True,
-            timeout=300,
-            env=env,
-        )
-        assert made.returncode == 0, made.stderr.decode()
-        return made.stdout
-
+    (tmp_path / "in.txt").write_bytes(b"a\n\nthe red house\n")
     # a data folder of its own, so that the corpus is prepared without TensorFlow too
-    settings = [*settings, f"data_dir={tmp_path / 'data'}"]
-    succeed("train", *settings, "hydra.run.dir=jax")
-    trained = json.loads((place / "jax" / "metrics.json").read_text())
-    printed = json.loads(succeed("evaluate", "run=jax", f"data_dir={tmp_path / 'data'}"))
+    data = f"data_dir={tmp_path / 'data'}"
+    commands = [
+        ["train", *settings, data, "hydra.run.dir=jax"],
+        ["evaluate", "run=jax", data],
+        ["reconstruct", "run=jax", "input=in.txt", "output=back.txt"],
+        ["encode", "run=jax", "input=in.txt", "output=z.npz"],
+        ["decode", "run=jax", "input=z.npz", "output=decoded.txt"],
+    ]
+    made = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER],
+        cwd=tmp_path,
+        input="\n".join(map(shlex.join, commands)),
+        text=True,
+        capture_output=True,
+        timeout=300,
+        env=environment() | {"KERAS_BACKEND": "jax", "PYTHONPATH": path},
+    )
+    assert made.returncode == 0, made.stderr
+    trained = json.loads((tmp_path / "jax" / "metrics.json").read_text())
+    printed = json.loads(made.stdout[made.stdout.index("{") :])
     assert printed["loss"] == pytest.approx(trained["loss"], rel=1e-4)
-    assert succeed("reconstruct", "run=jax", input=b"a\nb\n").count(b"\n") == 2
+    assert (tmp_path / "back.txt").read_bytes().count(b"\n") == 3
+    assert (tmp_path / "decoded.txt").read_bytes() == (tmp_path / "back.txt").read_bytes()
+    with np.load(tmp_path / "z.npz") as latents:
+        assert np.diff(latents["offsets"]).tolist() == [1, 1, 4]
 
 
 @pytest.mark.slow
-def test_vectors_are_rows_and_come_back(place, settings, tmp_path):
+def test_vectors_are_rows_and_come_back(fork, place, settings, tmp_path):
     """One vector per text: .npy with a row per line; parquet holds the same."""
     code, _, err = run(
         "train", *settings, "model=vector", "model.widths=[16,16,16]", "hydra.run.dir=vectors", cwd=place
@@ -344,11 +367,11 @@ def test_vectors_are_rows_and_come_back(place, settings, tmp_path):
     assert code == 0, err
     run_folder = f"run={place / 'vectors'}"
     text = b"one\n\nthree\n" + b"long " * 100
-    code, _, err = run("encode", run_folder, "output=z.npy", cwd=tmp_path, input=text)
+    code, _, err = fork("encode", run_folder, "output=z.npy", cwd=tmp_path, input=text)
     assert (code, err) == (0, "")
     rows = np.load(tmp_path / "z.npy")
     assert (rows.shape, rows.dtype) == ((4, 16), np.float32)
-    code, decoded, err = run("decode", run_folder, "input=z.npy", cwd=tmp_path)
+    code, decoded, err = fork("decode", run_folder, "input=z.npy", cwd=tmp_path)
     assert (code, err) == (0, "")
-    assert decoded == run("reconstruct", run_folder, cwd=tmp_path, input=text)[1]
+    assert decoded == fork("reconstruct", run_folder, cwd=tmp_path, input=text)[1]
     assert decoded.count(b"\n") == 4

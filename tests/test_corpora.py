@@ -16,6 +16,8 @@ from textae.corpora import SPLITS, open_corpus
 from textae.corpora.preparing import Splitting
 from textae.progress import Progress
 
+pytestmark = pytest.mark.backend_free
+
 NUMBERS = [f"number {n} \0 ☃ {n * n}" for n in range(1000)]
 
 

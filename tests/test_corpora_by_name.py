@@ -10,6 +10,8 @@ import tensorflow_datasets as tfds
 
 from textae.corpora import by_name, open_corpus
 
+pytestmark = pytest.mark.backend_free
+
 ROWS = {
     "train": [(f"review {n} \0 ☃", f"title {n}", n % 2) for n in range(500)],
     "test": [(f"test {n}", f"title {n}", n % 2) for n in range(20)],

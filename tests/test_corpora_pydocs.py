@@ -7,6 +7,8 @@ import pytest
 
 from textae.corpora import open_corpus, pydocs
 
+pytestmark = pytest.mark.backend_free
+
 SOURCE = '''"""A module about things.
 
     It has an indented paragraph,

@@ -17,6 +17,8 @@ from pyarrow import parquet
 from textae.corpora import documents
 from textae.corpora.readers import Input, records
 
+pytestmark = pytest.mark.backend_free
+
 TEXTS = [
     "plain",
     "snow ☃ 𝄞",

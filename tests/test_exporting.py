@@ -13,6 +13,8 @@ import textae
 from textae.exporting import DECODER, ENCODER, check_possible, export
 from textae.tokenizers import load_tokenizer
 
+pytestmark = pytest.mark.usefixtures("small_pictures")
+
 TEXTS = [
     "the red house",
     "",

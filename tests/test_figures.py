@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from textae.figures import accuracy_by_position, latent_dimensions, quality_by_length, runs_compared
 
+pytestmark = pytest.mark.backend_free
+
 
 def row(low, high, documents, token_accuracy, exact_match, sentence_bleu4):
     return SimpleNamespace(

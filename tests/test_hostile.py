@@ -24,6 +24,8 @@ from textae.corpora import open_corpus
 from textae.rundir import RunDir, read_arrays, read_json, write_arrays
 from textae.training import fit
 
+pytestmark = pytest.mark.backend_free  # what is refused here is refused before there is a model
+
 SIZE = 5
 
 

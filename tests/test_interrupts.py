@@ -8,6 +8,8 @@ import pytest
 
 from textae.interrupts import Interrupted, Interrupts
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_only_noted(number):

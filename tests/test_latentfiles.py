@@ -10,6 +10,8 @@ import pytest
 from textae import latentfiles
 from textae.latentfiles import LatentWriter, check, read
 
+pytestmark = pytest.mark.backend_free
+
 SIZE = 5
 KINDS = [("a.npy", "vector"), ("a.parquet", "vector"), ("a.npz", "chunk"), ("a.parquet", "chunk")]
 

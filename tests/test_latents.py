@@ -5,6 +5,8 @@ import pytest
 
 from textae.latents import Nearest, check_variational, combined, drawn, interpolated, pooled, stretched
 
+pytestmark = pytest.mark.backend_free
+
 
 def column(*values):
     return np.array(values, np.float32)[:, None]

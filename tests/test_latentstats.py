@@ -6,6 +6,8 @@ import pytest
 from textae import latentstats
 from textae.latentstats import KEPT, LatentStatistics
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.mark.parametrize("at_once", [2, 100, latentstats.ROWS])
 def test_portions_give_what_all_together_give(monkeypatch, at_once):

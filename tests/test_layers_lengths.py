@@ -15,6 +15,8 @@ from textae.layers.lengths import (
     transposed_length,
 )
 
+pytestmark = pytest.mark.backend_free
+
 sizes = {
     "kernel_size": st.integers(1, 9),
     "stride": st.integers(1, 9),

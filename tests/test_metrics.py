@@ -14,6 +14,8 @@ from sacrebleu import corpus_bleu
 
 from textae.metrics import LengthRow, TextMetrics, edit_distance, rouge, rouge_words, sentence_bleu
 
+pytestmark = pytest.mark.backend_free
+
 ORIGINAL = "the cat sat on the mat"
 CHANGED = "the cat sat on a mat"
 

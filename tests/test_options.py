@@ -9,6 +9,8 @@ import pytest
 import textae
 from textae.options import arranged
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_options_go_in_front_of_settings():
     assert arranged(["a=1", "--cfg", "job", "b=2", "-m"]) == ["--cfg", "job", "-m", "a=1", "b=2"]

@@ -10,6 +10,8 @@ import pytest
 from textae import prepared, tokenstore
 from textae.prepared import fingerprint, first_documents, in_portions, prepare
 
+pytestmark = pytest.mark.backend_free
+
 BYTES = {"kind": "bytes", "vocabulary_size": None, "sample_megabytes": 1.0}
 UNIGRAM = {"kind": "unigram", "vocabulary_size": 300, "sample_megabytes": 1.0}
 

@@ -12,6 +12,8 @@ from textae.config import Config, TextConfig, config_dir, register, to_mapping
 from textae.report import SweepTable, collect, main, plot, sorted_rows, table
 from textae.rundir import CONFIG, ENVIRONMENT, HISTORY, METRICS, RunDir, write_json
 
+pytestmark = pytest.mark.backend_free
+
 
 def make(folder, seed, size, **metrics):
     config = Config(corpus=TextConfig(files=["x.txt"]))

@@ -10,6 +10,8 @@ import pytest
 from textae import rundir
 from textae.rundir import RunDir, read_arrays, read_json, write_arrays, write_bytes, write_json
 
+pytestmark = pytest.mark.backend_free
+
 ARRAYS = {
     "encoder/kernel": np.arange(12, dtype=np.float32).reshape(3, 4),
     "count": np.array(7, np.int32),

@@ -6,6 +6,8 @@ import pytest
 
 from textae.schedule import learning_rate, progress
 
+pytestmark = pytest.mark.backend_free
+
 
 def share(step=0, epochs=0.0, minutes=0.0, max_steps=None, max_epochs=None, max_minutes=None):
     return progress(

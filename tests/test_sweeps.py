@@ -16,6 +16,8 @@ from textae.commands import fail
 from textae.progress import say
 from textae.sweeps import Jobs, Labelled, limit_threads
 
+pytestmark = pytest.mark.backend_free
+
 # What a job does is told by its settings: the learning rate is its result, or 1 to fail, 2 for NaN, 3 to work long.
 PROGRAM = """
 import json, math, os, sys, time

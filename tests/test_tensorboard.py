@@ -17,6 +17,8 @@ from tensorboard.util import tensor_util
 
 from textae.tensorboard import LABEL_CHARACTERS, LINE_COLUMNS, ComparedText, TensorBoardWriter, comparison
 
+pytestmark = pytest.mark.backend_free
+
 
 def read(folder):
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})

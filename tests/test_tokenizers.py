@@ -16,6 +16,8 @@ from textae.tokenizers import (
     training_sample,
 )
 
+pytestmark = pytest.mark.backend_free
+
 WORDS = [
     "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "some", "of", "them", "sleep",
     "while", "others", "sing", "loudly", "at", "night",

@@ -6,6 +6,8 @@ import pytest
 
 from textae.tokenstore import TokenStore, open_store, write_store
 
+pytestmark = pytest.mark.backend_free
+
 RNG = np.random.default_rng(5)
 DOCUMENTS = [RNG.integers(2, 300, int(n), dtype=np.int32) for n in RNG.integers(0, 40, 101)]
 

@@ -23,6 +23,8 @@ from textae.rundir import RunDir, read_arrays, read_json
 from textae.tokenizers import CharactersTokenizer
 from textae.training import MAY_CHANGE, TrainingState, fit
 
+pytestmark = pytest.mark.usefixtures("small_pictures")
+
 METRICS = {
     "loss", "token_accuracy", "exact_match", "bleu", "sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1",
     "rouge2", "cer", "wer", "latent_floats_per_token", "documents", "tokens", "examples_seen", "steps",
@@ -84,6 +86,7 @@ def test_the_kept_weights_give_the_metrics(trained, tiny_config, data_dir):
 
 
 @pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.usefixtures("eagerly")
 def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_path, transposed):
     still = {"training.max_steps": 1, "training.learning_rate": 1e-9}
     fit(tiny_config(**still, **{"training.informed_start": transposed}), tmp_path)
@@ -93,6 +96,7 @@ def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_pa
     assert np.allclose(down, up, atol=1e-6) == transposed
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_an_encoder_that_is_not_trained_stays_as_it_began(tiny_config, tmp_path):
     changes = {"training.train_encoder": False, "model.tie_embeddings": False, "training.weight_decay": 0.5}
     weights = []
@@ -105,6 +109,7 @@ def test_an_encoder_that_is_not_trained_stays_as_it_began(tiny_config, tmp_path)
         assert same == name.startswith("encoder"), name
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_waves_that_are_not_trained_keep_their_frequencies(tiny_config, tmp_path):
     changes = {"model.decoder_input": "fourier", "training.train_waves": False, "training.informed_start": False}
     weights = []
@@ -119,6 +124,7 @@ def test_waves_that_are_not_trained_keep_their_frequencies(tiny_config, tmp_path
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the device decides")
 @pytest.mark.parametrize(("kind", "expected"), [("linear", "bfloat16"), ("fourier", "float32")])
+@pytest.mark.usefixtures("eagerly")
 def test_waves_are_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_path, monkeypatch, kind, expected):
     monkeypatch.setattr("textae.machine.processor_flags", lambda: {"avx512_bf16"})
     changes = {
@@ -131,6 +137,7 @@ def test_waves_are_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_pa
     assert read_json(tmp_path / rundir.ENVIRONMENT)["precision"] == expected
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
     fit(tiny_config(**{"training.random_tokens": 0.5}), tmp_path)
     before, after = (read_json(folder / rundir.METRICS) for folder in (trained[0], tmp_path))
@@ -138,6 +145,7 @@ def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes that depend on the data")
+@pytest.mark.usefixtures("eagerly")
 def test_the_filter_is_that_of_the_configuration(tiny_config, tmp_path):
     weights = {}
     for share in (0.0, 0.99):  # rows below the mean, about half of them, get no gradient
@@ -154,11 +162,6 @@ def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_the_same_seed_gives_the_same_run(trained, tiny_config, tmp_path):
-    fit(tiny_config(), tmp_path)
-    same_result(trained[0], tmp_path)
-
-
 def stop_after(patch, steps):
     """Let a run receive SIGTERM in its update number `steps`."""
     interrupts = Interrupts()
@@ -173,35 +176,41 @@ def stop_after(patch, steps):
     patch.setattr(training.Reporter, "trained", trained)
 
 
-@pytest.mark.parametrize("changes", [{}, NOISY], ids=["plain", "noisy"])
-def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, changes, trained, monkeypatch):
-    config = tiny_config(**changes)
-    whole = trained[0]
-    if changes:
-        whole = tmp_path / "whole"
-        metrics = fit(config, whole)
-        # of 20 % substituted and 10 % masked bytes next to none is what it was; moving some changes the rest
-        assert 0.3 < metrics["corrupted_cer_before"] < 0.8
-        assert metrics["corrupted_token_accuracy"] < metrics["token_accuracy"]
-        assert {"corrupted_cer", "corrupted_bleu", "corrupted_loss"} < set(metrics)
-        assert "cer_before" not in metrics
+def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, trained, monkeypatch):
+    goes_on(tiny_config(), trained[0], tmp_path / "parts", monkeypatch)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_an_interrupted_run_with_noise_goes_on_to_the_bit(tiny_config, tmp_path, monkeypatch):
+    metrics = fit(tiny_config(**NOISY), tmp_path / "whole")
+    # of 20 % substituted and 10 % masked bytes next to none is what it was; moving some changes the rest
+    assert 0.3 < metrics["corrupted_cer_before"] < 0.8
+    assert metrics["corrupted_token_accuracy"] < metrics["token_accuracy"]
+    assert {"corrupted_cer", "corrupted_bleu", "corrupted_loss"} < set(metrics)
+    assert "cer_before" not in metrics
+    goes_on(tiny_config(**NOISY), tmp_path / "whole", tmp_path / "parts", monkeypatch)
+
+
+def goes_on(config, whole, parts, monkeypatch):
+    """Train in parts, stopped after steps 3 and 10, and compare with a whole run."""
     for steps in (3, 10):
         with monkeypatch.context() as patch:
             stop_after(patch, steps)
             with pytest.raises(Interrupted, match="stopped by SIGTERM") as caught:
-                fit(config, tmp_path / "parts")
+                fit(config, parts)
         assert caught.value.exit_code == 143
-        assert not RunDir(tmp_path / "parts").finished
-        described = read_arrays(tmp_path / "parts" / rundir.CHECKPOINT)[1]
+        assert not RunDir(parts).finished
+        described = read_arrays(parts / rundir.CHECKPOINT)[1]
         assert described["step"] == steps
-    fit(config, tmp_path / "parts")
-    same_result(whole, tmp_path / "parts")
-    columns = [(f / rundir.HISTORY).read_text().splitlines() for f in (whole, tmp_path / "parts")]
+    fit(config, parts)
+    same_result(whole, parts)
+    columns = [(f / rundir.HISTORY).read_text().splitlines() for f in (whole, parts)]
     assert len(columns[0]) == len(columns[1])
-    assert not (tmp_path / "parts" / rundir.CHECKPOINT).exists()
+    assert not (parts / rundir.CHECKPOINT).exists()
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_config, tmp_path):
+    """And the same seed gives the same run."""
     run = RunDir(tmp_path)
     from textae.config import to_mapping
 
@@ -301,6 +310,7 @@ def test_other_text_or_tokens_are_refused(halted, tiny_config):
         fit(tiny_config(), halted)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_loss_that_is_not_finite(tiny_config, tmp_path):
     changes = {"training.learning_rate": 1e30, "training.warmup_steps": 0, "training.clip_norm": None}
     with pytest.raises(FloatingPointError, match=r"expected a finite loss, found .* at step \d+, .*on_nonfinite=skip"):
@@ -370,6 +380,7 @@ print(json.dumps([metrics["steps"], found["documents"], "tensorflow" in sys.modu
 """
 
 
+@pytest.mark.backend_free
 def test_jax_needs_no_tensorflow(tiny_mapping, tmp_path):
     pytest.importorskip("jax")
     mapping = tiny_mapping(**{"training.max_steps": 2})

@@ -12,6 +12,8 @@ from hydra import compose, initialize_config_dir
 import textae
 from textae.config import config_dir, register
 
+pytestmark = pytest.mark.usefixtures("small_pictures")
+
 LINES = ["the red house", "", "a river runs often", "naïve 日本", "tab\tin it", "qzjw vkQ%&"]
 
 
