@@ -14,16 +14,18 @@ MODULES = {
     if "configs" not in path.relative_to(ROOT).parts
 }
 LEAVES = {
-    "config", "tokenizers", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
-    "steps", "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard", "corruption",
-    "probing",
+    "config", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine", "interrupts",
+    "progress", "rundir", "latentfiles", "latents", "latentstats", "card", "tensorboard", "corruption",
+    "probing", "isolation", "inputs",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {
     "batches": {"tokenstore"},
     "model": {"layers"},
     "figures": {"metrics"},
-    "codec": {"batches", "model", "objectives"},
+    "steps": {"isolation"},
+    "tokenizers": {"inputs"},
+    "codec": {"batches", "isolation", "model", "objectives"},
     "corpora": {"progress"},
     "sweeps": {"progress"},
 }

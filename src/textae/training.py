@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
-import random
 import subprocess
 import sys
 import time
@@ -29,6 +29,7 @@ from textae.corruption import corruption_from
 from textae.evaluation import evaluate, final_evaluation
 from textae.initialization import start_informed
 from textae.interrupts import Interrupted, Interrupts
+from textae.isolation import default_style, isolated
 from textae.machine import choose_compile, choose_precision, processor
 from textae.model import build
 from textae.objectives import reconstruction_sums
@@ -93,7 +94,8 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
             run.tidy()
             if continues(config, run) and run.finished:
                 return rundir.read_json(run / rundir.METRICS)
-            return _fit(config, run)
+            with isolated(exact=config.model.decoder_input.name == "fourier"), default_style():
+                return _fit(config, run)
     except Timeout:
         raise ValueError(f"expected a run folder of its own, found another process in {folder}") from None
 
@@ -120,8 +122,7 @@ def continues(config: Config, run: RunDir) -> bool:
 
 def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     training = config.training
-    keras.backend.clear_session()
-    random.seed(training.seed)  # initializers draw theirs from it; Keras's own function imports TensorFlow on JAX
+    gc.collect()  # what another run in this process has left
     precision = choose_precision(training.precision.name, config.model.decoder_input.name == "fourier")
     xla = choose_compile(training.compile.name) == "xla"
 
@@ -145,16 +146,14 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     state.stopped = None
 
     _check_memory(config, tokenizer.vocabulary_size)
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    try:
-        model = build(config.model, tokenizer.vocabulary_size, training.seed)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    if training.informed_start:
-        start_informed(model)
+    with isolated(seed=training.seed):
+        dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+        model = build(config.model, tokenizer.vocabulary_size, training.seed, dtype)
+        if training.informed_start:
+            start_informed(model)
+        judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     model.encoder.trainable = training.train_encoder
     model.decoder.project.trainable = training.train_waves
-    judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     random_tokens, corruption = (
         corruption_from(
             settings,
