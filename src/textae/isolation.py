@@ -54,7 +54,7 @@ def isolated(*, exact: bool = False, seed: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def default_style() -> Iterator[None]:
-    """Draw figures with Matplotlib's own style, whatever the program or a matplotlibrc has set."""
+    """Draw figures in Matplotlib's own style, whatever the program or a matplotlibrc has set; also a decorator."""
     import matplotlib
 
     with matplotlib.rc_context():
