@@ -43,7 +43,7 @@ def test_initializers_regularizers_and_constraints_are_those_of_keras(name):
     assert sorted(map(float, layer.losses)) == pytest.approx(sorted(map(float, losses)), rel=1e-4)
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(layer.trainable_variables)
-    optimizer.apply([ops.zeros_like(weight) for weight in layer.trainable_variables])
+    optimizer.apply([ops.zeros(weight.shape) for weight in layer.trainable_variables])
     constrained_kernel, constrained_bias = (np.array(weight) for weight in layer.trainable_variables)
     np.testing.assert_array_equal(constrained_kernel, np.maximum(kernel, 0))
     assert np.linalg.norm(constrained_bias) == pytest.approx(0.1, rel=1e-3)
