@@ -1,6 +1,7 @@
 """What `auto` means on this machine."""
 
 import os
+import sys
 
 import keras
 import pytest
@@ -50,24 +51,47 @@ def test_jax_compiles_always_and_takes_float32_on_a_processor():
     assert machine.choose_precision("auto") == "float32"
 
 
-def test_exact_products_are_those_of_the_whole_process():
-    if keras.backend.backend() == "jax":
-        import jax
+def as_root(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+    return folder
 
-        before = jax.config.jax_default_matmul_precision
-        try:
-            machine.multiply_exactly()
-            assert jax.config.jax_default_matmul_precision == "highest"
-        finally:
-            jax.config.update("jax_default_matmul_precision", before)
-    else:
-        import tensorflow as tf
 
-        try:
-            machine.multiply_exactly()
-            assert not tf.config.experimental.tensor_float_32_execution_enabled()
-        finally:
-            tf.config.experimental.enable_tensor_float_32_execution(True)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nothing is known of GPUs")
+@pytest.mark.parametrize(
+    ("paths", "environment", "expected"),
+    [
+        ([], {}, False),
+        (["dev/null", "dev/nvram", "dev/dri/card0"], {}, False),
+        (["dev/nvidia0"], {}, True),
+        (["dev/nvidia1"], {}, True),
+        (["dev/nvidia12"], {}, True),
+        (["dev/nvidiactl"], {}, True),
+        (["dev/nvidia-caps/nvidia-cap1"], {}, True),
+        (["dev/dxg"], {}, True),
+        (["dev/kfd"], {}, True),
+        (["proc/driver/nvidia/version"], {}, True),
+        ([], {"NVIDIA_VISIBLE_DEVICES": "1"}, True),
+        ([], {"NVIDIA_VISIBLE_DEVICES": "all"}, True),
+        ([], {"NVIDIA_VISIBLE_DEVICES": "none"}, False),
+        ([], {"NVIDIA_VISIBLE_DEVICES": "void"}, False),
+        ([], {"NVIDIA_VISIBLE_DEVICES": ""}, False),
+    ],
+    ids=str,
+)
+def test_a_gpu_is_hidden_only_where_there_is_no_trace_of_one(tmp_path, paths, environment, expected):
+    root = as_root(tmp_path, *paths)
+    assert machine.has_gpu(root, environment) is expected
+    machine.hide_missing_gpu(root, environment)
+    assert environment.get("CUDA_VISIBLE_DEVICES") == (None if expected else "-1")
+
+
+@pytest.mark.parametrize("own", ["", "0", "1,2", "-1"])
+def test_the_user_s_choice_of_gpus_is_kept(tmp_path, own):
+    environment = {"CUDA_VISIBLE_DEVICES": own}
+    machine.hide_missing_gpu(tmp_path, environment)
+    assert environment == {"CUDA_VISIBLE_DEVICES": own}
 
 
 def test_the_processor_is_named_with_its_cores():

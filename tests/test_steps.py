@@ -1,5 +1,7 @@
 """A training step: which weights move and how far, and that it can be put down and taken up again."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -35,7 +37,6 @@ def weights(step):
 
 
 def own_weights(step):
-    step.synchronize()
     return [ops.convert_to_numpy(w).copy() for w in step.weights]
 
 
@@ -188,3 +189,39 @@ def test_a_state_that_does_not_fit(small_model):
         step.load_state(state | {"average/0": np.zeros(1)})
     with pytest.raises(ValueError, match=r"expected model/0 of shape .*, received \(1,\)"):
         step.load_state(state | {"model/0": np.zeros(1, np.float32)})
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_batches_of_other_shapes_are_traced_once_or_once_for_each_shape(small_model, accumulate):
+    model, traced = small_model(), []
+
+    def objective(tokens, lengths, training):
+        traced.append(tuple(tokens.shape))
+        return reconstruction_sums(model, tokens, lengths, training)
+
+    step = training_step(model, objective, optimizer("adamw"), accumulate=accumulate)
+    shapes = [(3, 8), (2, 12), (3, 8), (2, 12)]
+    for rows, padded in shapes:
+        step([batch(number, rows, padded) for number in range(accumulate)], 0.01)
+    assert traced == ([(None, None)] if keras.backend.backend() == "tensorflow" else [(3, 8), (2, 12)])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow updates variables where they lie")
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2, "ema": 0.9}], ids=str)
+def test_weights_and_moments_are_held_once(small_model, settings):
+    import jax
+
+    def buffers():  # an array that NumPy has looked at is listed twice
+        gc.collect()
+        return {array.unsafe_buffer_pointer(): array.nbytes for array in jax.live_arrays()}
+
+    others = buffers()
+    step = make(small_model(), **settings)
+    for number in range(2):
+        step([batch(number)] * settings.get("accumulate", 1), 0.01)
+        step.state()  # as for a checkpoint
+        step.kept_weights()
+    held = sum(buffers().values()) - sum(others.values())
+    groups = 3 + 2 * bool(settings)  # weights and two moments; sums and averages
+    expected = groups * sum(weight.value.nbytes for weight in step.weights)
+    assert expected <= held <= expected + 1000, (held, expected)

@@ -174,7 +174,7 @@ def test_bad_requests():
         train_tokenizer("bytes", TEXTS, 300)
     with pytest.raises(ValueError, match=r"expected tokenizer.sample_megabytes of at least 0.001, received 0"):
         train_tokenizer("unigram", TEXTS, 300, sample_megabytes=0)
-    with pytest.raises(ValueError, match="sequence of texts"):
+    with pytest.raises(TypeError, match="texts as a list of strings, received one string of 8 characters"):
         train_tokenizer("bytes", []).encode("one text")
 
 

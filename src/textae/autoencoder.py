@@ -14,8 +14,9 @@ from textae.codec import Codec
 from textae.config import Config, from_mapping
 from textae.corruption import Corruption, corruption_from
 from textae.exporting import export
+from textae.inputs import each_text, latents_of, one_text
+from textae.isolation import isolated
 from textae.latents import Nearest, Neighbour, check_variational, combined, drawn, interpolated, pooled
-from textae.machine import multiply_exactly
 from textae.model import Autoencoder, build
 from textae.prepared import in_portions
 from textae.progress import escaped
@@ -25,7 +26,10 @@ from textae.tokenizers import Tokenizer, load_tokenizer
 
 
 class TextAutoencoder:
-    """Texts to latents and back.
+    """Texts to latents and back. The process's settings, such as Keras's, play no part and stay as they are.
+
+    Wherever texts are taken, one string in place of a list, or anything in the list that is no string, is a TypeError.
+    `pickle` and `copy.deepcopy` give an equal one.
 
     Attributes:
         model: the Keras model, with `.encoder` and `.decoder`.
@@ -35,8 +39,6 @@ class TextAutoencoder:
     """
 
     def __init__(self, model: Autoencoder, tokenizer: Tokenizer, config: Config, latent_noise: float = 0.0) -> None:
-        if config.model.decoder_input.name == "fourier":  # places are finer than GPUs multiply by themselves
-            multiply_exactly()
         self.model, self.tokenizer, self.config = model, tokenizer, config
         long_documents = config.model.long_documents.name
         positions = config.model.positions_at_once()
@@ -45,38 +47,64 @@ class TextAutoencoder:
         if long_documents == "drop":  # a line in is a line out
             self._answering = Codec(model, "cut", latent_noise, config.training.seed, positions)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what an equal one is made from: no graphs, which belong to this process."""
+        weights = self.model.named_weights()
+        return {
+            "config": self.config,
+            "tokenizer": self.tokenizer,
+            "dtype": self.model.dtype_policy.name,
+            "weights": {name: np.array(keras.ops.convert_to_numpy(weight)) for name, weight in weights.items()},
+            "latent_noise": self.codec.latent_noise,
+            "random": (self.codec.random, self._answering.random),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build the model anew, and take over its weights and where the noise stands."""
+        config, tokenizer = state["config"], state["tokenizer"]
+        model = _built(config, tokenizer, state["weights"], "the copy", state["dtype"])
+        self.__init__(model, tokenizer, config, state["latent_noise"])
+        self.codec.random, self._answering.random = state["random"]
+
+    @isolated()
     def encode(self, texts: Sequence[str]) -> np.ndarray | list[np.ndarray]:
         """Return latents: float32 (texts, size) with one vector per text, else an array (blocks, size) for each.
 
         With one vector per text, a text of more than `max_length` tokens is cut.
         """
-        latents = self.codec.encode(self.tokenizer.encode(list(texts)))
+        latents = self.codec.encode(self.tokenizer.encode(texts))
         if self.model.latent == "vector":
             return np.stack(latents) if latents else np.zeros((0, self.model.latent_size), np.float32)
         return latents
 
+    @isolated()
     def decode(self, latents: Sequence[np.ndarray]) -> list[str]:
         """Return the texts that latents stand for.
 
         Raises:
             ValueError: latents of another shape than `encode` gives.
         """
-        return self.tokenizer.decode(self.codec.decode([np.asarray(a, np.float32) for a in latents]))
+        dimensions = 1 if self.model.latent == "vector" else 2
+        return self.tokenizer.decode(self.codec.decode(latents_of(latents, dimensions)))
 
+    @isolated()
     def reconstruct(self, texts: Sequence[str]) -> list[str]:
         """Return each text as it comes back; one of more than `max_length` tokens is cut or goes in pieces."""
-        found = self._answering.reconstruct(self.tokenizer.encode(list(texts)))
+        found = self._answering.reconstruct(self.tokenizer.encode(texts))
         return self.tokenizer.decode([document.ids for document in found])
 
+    @isolated()
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Return each text's reconstruction error: mean cross-entropy of its tokens, in nats, float64 (texts,)."""
-        found = self._answering.reconstruct(self.tokenizer.encode(list(texts)))
+        found = self._answering.reconstruct(self.tokenizer.encode(texts))
         return np.array([document.nats.mean(dtype=np.float64) for document in found])
 
+    @isolated()
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (texts, size): one vector for each text, the mean of its latents where it has several."""
         return pooled(self.encode(texts), self.model.latent_size)
 
+    @isolated()
     def interpolate(self, first: str, last: str, steps: int = 7) -> list[str]:
         """Return what `steps` points on the line between two texts' latents decode to, both ends among them.
 
@@ -85,13 +113,16 @@ class TextAutoencoder:
         Raises:
             ValueError: fewer than two steps.
         """
-        one, other = self.encode([first, last])
+        one, other = self.encode([one_text(first, "first"), one_text(last, "last")])
         return self.decode(interpolated(one, other, steps))
 
+    @isolated()
     def arithmetic(self, first: str, less: str, plus: str) -> str:
         """Return what z(first) - z(less) + z(plus) decodes to; the number of blocks is reckoned alike."""
-        return self.decode([combined(*self.encode([first, less, plus]))])[0]
+        given = [one_text(text, name) for name, text in (("first", first), ("less", less), ("plus", plus))]
+        return self.decode([combined(*self.encode(given))])[0]
 
+    @isolated()
     def neighbours(self, texts: Sequence[str], documents: Iterable[str], count: int = 10) -> list[list[Neighbour]]:
         """Return the documents nearest to each text, by the cosine of what `embed` gives, the nearest first.
 
@@ -100,11 +131,13 @@ class TextAutoencoder:
         Raises:
             ValueError: a count below one.
         """
+        documents = each_text(documents, "documents")
         nearest = Nearest(self.embed(texts), count)
         for portion in in_portions(documents):
             nearest.add(self.embed(portion), portion)
         return nearest.found()
 
+    @isolated()
     def sample(self, count: int, seed: int = 0, blocks: int = 8) -> list[str]:
         """Return texts decoded from latents drawn from N(0, 1), of a variational model.
 
@@ -119,6 +152,7 @@ class TextAutoencoder:
         vector = self.model.latent == "vector"
         return self.decode(drawn(count, seed, self.model.latent_size, None if vector else blocks))
 
+    @isolated()
     def export(self, output: Path | str, format: str = "saved_model") -> Path:
         """Write encoder and decoder as "saved_model" or "onnx" into a new folder, for programs without textae.
 
@@ -138,6 +172,7 @@ class TextAutoencoder:
         )
 
 
+@isolated()
 def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:
     """Return the autoencoder of a run folder, with the weights that were kept.
 
@@ -170,9 +205,19 @@ def _load(folder: RunDir, weights: str, latent_noise: float) -> TextAutoencoder:
     path = folder / weights
     expected = weight_shapes(config.model, tokenizer.vocabulary_size)
     arrays, _ = rundir.read_arrays(path, lambda found: check_shapes(expected, found, path))
-    model = build(config.model, tokenizer.vocabulary_size)
-    set_weights(model, arrays, path)
+    model = _built(config, tokenizer, arrays, path)
     return TextAutoencoder(model, tokenizer, config, latent_noise)
+
+
+@isolated()
+def _built(
+    config: Config, tokenizer: Tokenizer, arrays: dict[str, np.ndarray], path: Path | str, dtype: str = "float32"
+) -> Autoencoder:
+    """Return the model of a configuration with these weights, read from `path`."""
+    with isolated(seed=config.training.seed):  # building draws weights, but not from the program's random sequence
+        model = build(config.model, tokenizer.vocabulary_size, config.training.seed, dtype)
+    set_weights(model, arrays, path)
+    return model
 
 
 def set_weights(model: Autoencoder, arrays: dict[str, np.ndarray], path: Path | str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from textae.batches import END_ID, Batch, Batches
+from textae.isolation import isolated
 from textae.model import Autoencoder
 from textae.objectives import predict
 
@@ -73,6 +74,7 @@ class Codec:
         self._judge = compiled(model, self._judge_batch, [(shape, "float32"), lengths, ids])
         self._count = compiled(model, self._count_batch, [(shape, "float32")])
 
+    @isolated()
     def encode(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return each document's latents: float32 (blocks, size), or (size,) from a model with one vector per text."""
         stride, size = self.model.stride, self.model.latent_size
@@ -92,6 +94,7 @@ class Codec:
                     out[document][first : first + count] = latents[row, :count]
         return [latents[0] for latents in out] if self._vector else out
 
+    @isolated()
     def decode(self, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the ids that each document's latents stand for: the inverse of `encode`.
 
@@ -123,6 +126,7 @@ class Codec:
                 out[document].append((first, self._text(ids[i], ends[i], int(counts[i]), last)))
         return [np.concatenate([ids for _, ids in sorted(found, key=lambda f: f[0])]) for found in out]
 
+    @isolated()
     def reconstruct(
         self,
         documents: Sequence[np.ndarray],
@@ -295,8 +299,15 @@ def compiled(
 ) -> Callable[..., Any]:
     """Return `function` of arrays compiled for the backend, giving NumPy arrays; it may use the model's weights.
 
-    `signature` is the shape (None: any) and type of each argument. The weights are read at each call.
+    `signature` is the shape (None: any) and type of each argument. The weights are read at each call. The process's
+    settings play no part.
     """
+    return isolated(exact=model.exact)(_compiled(model, function, signature))
+
+
+def _compiled(
+    model: keras.Model, function: Callable[..., Any], signature: list[tuple[tuple, str]]
+) -> Callable[..., Any]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from textae.explanations import cause, check_settings, explain, options_of
+from textae.machine import hide_missing_gpu
 from textae.options import arranged
 from textae.progress import escaped, say
 from textae.sweeps import Jobs
@@ -39,8 +40,7 @@ def start_keras() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by itself without AVX-512; docs/speed.md
-    if not Path("/dev/nvidia0").exists():
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    hide_missing_gpu()
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -9,10 +9,14 @@ from __future__ import annotations
 import glob
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from functools import cache
+from numbers import Integral, Real
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -221,8 +225,56 @@ def _objective(name: str, value: str) -> None:
 PATHS = ("files", "test_files", "validation_files", "tfds_dir")  # settings of a corpus that say where it lies
 
 
+class Settings:
+    """What every schema is: its settings are converted to the types that they are annotated with, or refused.
+
+    That holds when one is made and when a setting is changed, and so in Python as on the command line: an enumeration's
+    member may be given by its name, a path as a `Path`, a list as any sequence but a string.
+    """
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = _annotations(type(self)).get(name, Any)  # of a name that is none, slots say so
+        object.__setattr__(self, name, _converted(f"{type(self).__name__}.{name}", value, kind))
+
+
+@cache
+def _annotations(schema: type) -> dict[str, Any]:
+    return get_type_hints(schema)
+
+
+def _converted(name: str, value: Any, kind: Any) -> Any:
+    """Return a setting's value as its annotated type; a ValueError says what was expected."""
+    arguments = get_args(kind)
+    if kind is Any or (value is None and type(None) in arguments) or (isinstance(value, str) and value == MISSING):
+        return value
+    if type(None) in arguments:
+        (kind,) = (argument for argument in arguments if argument is not type(None))
+        arguments = get_args(kind)
+    if get_origin(kind) is list:
+        is_sequence = hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping)
+        _require(is_sequence, f"{name} as a list", value)
+        return [_converted(f"{name}[{i}]", each, arguments[0]) for i, each in enumerate(value)]
+    if get_origin(kind) is dict:
+        _require(isinstance(value, Mapping), f"{name} as a dict", value)
+        return {key: _converted(f"{name}[{key!r}]", each, arguments[1]) for key, each in value.items()}
+    if issubclass(kind, Enum) and not isinstance(value, kind):
+        members = kind.__members__
+        _require(isinstance(value, str) and value in members, f"{name} as one of {', '.join(members)}", value)
+        return members[value]
+    if kind in (int, float):
+        right = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        _require(right, f"{name} as {'a whole number' if kind is int else 'a number'}", value)
+        return kind(value)
+    if kind is str and isinstance(value, PathLike):
+        return fspath(value)
+    _require(isinstance(value, kind), f"{name} as {kind.__name__}", value)
+    return value
+
+
 @dataclass(slots=True, kw_only=True)
-class CorpusConfig:
+class CorpusConfig(Settings):
     """What every corpus has."""
 
     kind: str = MISSING  # which corpus; the group's option sets it
@@ -302,7 +354,7 @@ class TfdsConfig(CorpusConfig):
 
 
 @dataclass(slots=True, kw_only=True)
-class TokenizerConfig:
+class TokenizerConfig(Settings):
     """Text to ids."""
 
     kind: TokenizerKind = TokenizerKind.unigram  # how text becomes ids
@@ -328,7 +380,7 @@ class TokenizerConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class UpsamplerConfig:
+class UpsamplerConfig(Settings):
     """How the decoder makes a sequence longer; `kernel_factor` times the stride is the kernel's size, both ways."""
 
     kind: UpsamplerKind = UpsamplerKind.transpose  # the way up
@@ -339,7 +391,7 @@ class UpsamplerConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """Embedding, encoder, latent, decoder. Level 0 is the tokens; stride i leads from level i to level i + 1."""
 
     strides: list[int] = field(default_factory=lambda: [4])  # by what each level is shorter than the one below
@@ -480,7 +532,7 @@ class ModelConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class CorruptionConfig:
+class CorruptionConfig(Settings):
     """What is done to the tokens that are encoded: shares of them, and how many places one moves at most."""
 
     drop: float = 0.0  # share of the tokens that are left out, the rest closing up
@@ -506,7 +558,7 @@ class CorruptionConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Settings):
     """How long, how fast, and what is kept."""
 
     seed: int = 0  # of weights, order and noise
@@ -577,7 +629,7 @@ class TrainingConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class Config:
+class Config(Settings):
     """A whole run."""
 
     corpus: CorpusConfig = MISSING  # what is trained on
@@ -628,7 +680,7 @@ class RunCorpusConfig(CorpusConfig):
 
 
 @dataclass(slots=True, kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(Settings):
     """What `textae.evaluate` takes."""
 
     run: str = MISSING  # the run's folder
@@ -645,7 +697,7 @@ class EvaluateConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class ReconstructConfig:
+class ReconstructConfig(Settings):
     """What `textae.reconstruct` takes; input and output None: standard input and output."""
 
     run: str = MISSING  # the run's folder
@@ -654,7 +706,7 @@ class ReconstructConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class EncodeConfig:
+class EncodeConfig(Settings):
     """What `textae.encode` takes."""
 
     run: str = MISSING  # the run's folder
@@ -663,7 +715,7 @@ class EncodeConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class DecodeConfig:
+class DecodeConfig(Settings):
     """What `textae.decode` takes."""
 
     run: str = MISSING  # the run's folder
@@ -672,7 +724,7 @@ class DecodeConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class ScoreConfig:
+class ScoreConfig(Settings):
     """What `textae.score` takes."""
 
     run: str = MISSING  # the run's folder
@@ -682,7 +734,7 @@ class ScoreConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class InterpolateConfig:
+class InterpolateConfig(Settings):
     """What `textae.interpolate` takes."""
 
     run: str = MISSING  # the run's folder
@@ -695,7 +747,7 @@ class InterpolateConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class ArithmeticConfig:
+class ArithmeticConfig(Settings):
     """What `textae.arithmetic` takes."""
 
     run: str = MISSING  # the run's folder
@@ -704,7 +756,7 @@ class ArithmeticConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class NeighboursConfig:
+class NeighboursConfig(Settings):
     """What `textae.neighbours` takes."""
 
     run: str = MISSING  # the run's folder
@@ -726,7 +778,7 @@ class NeighboursConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class SampleConfig:
+class SampleConfig(Settings):
     """What `textae.sample` takes."""
 
     run: str = MISSING  # the run's folder
@@ -749,7 +801,7 @@ class ExportFormat(Enum):
 
 
 @dataclass(slots=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(Settings):
     """What `textae.export` takes."""
 
     run: str = MISSING  # the run's folder
@@ -758,7 +810,7 @@ class ExportConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class ProbeConfig:
+class ProbeConfig(Settings):
     """What `textae.probe` takes."""
 
     run: str = MISSING  # the run's folder
@@ -773,7 +825,7 @@ class ProbeConfig:
 
 
 @dataclass(slots=True, kw_only=True)
-class ReportConfig:
+class ReportConfig(Settings):
     """What `textae.report` takes."""
 
     runs: str = MISSING  # a folder, or a glob of folders, with runs

@@ -12,6 +12,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,21 +118,33 @@ def _write_saved_model(folder: Path, graphs: Any, tokenizer: Any) -> None:
         texts = [tf.TensorSpec((None,), tf.string, "texts")]
         archive.add_endpoint("encode_texts", encode_bytes(graphs, FIRST_BYTE_ID), input_signature=texts)
         archive.add_endpoint("decode_texts", decode_bytes(graphs, FIRST_BYTE_ID), input_signature=latents)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    archive.write_out(str(folder), verbose=False)
+    with _only_errors("tensorflow"):
+        archive.write_out(str(folder), verbose=False)
 
 
 def _write_onnx(folder: Path, graphs: Any, tokenizer: Any) -> None:
     from textae.graphs import Part
 
-    for name in ("tf2onnx", "tensorflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     parts = ((ENCODER, graphs.encode), (DECODER, graphs.decode))
     for (name, function), signature in zip(parts, _signatures(graphs), strict=True):
         part = Part(graphs.model, function)
-        with warnings.catch_warnings():
+        with _only_errors("tf2onnx", "tensorflow"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Keras does to tf2onnx
             part.export(str(folder / name), format="onnx", verbose=False, input_signature=signature)
+
+
+@contextmanager
+def _only_errors(*names: str) -> Iterator[None]:
+    """Let these loggers tell only errors meanwhile."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _read_saved_model(folder: Path) -> tuple[Callable[..., Arrays], Callable[..., Arrays], Any]:

@@ -103,7 +103,7 @@ class Part(keras.Model):
     """One function of `Graphs` as a Keras model, which can be exported."""
 
     def __init__(self, model: Autoencoder, function: Callable[..., dict[str, Any]]) -> None:
-        super().__init__()
+        super().__init__(dtype=model.dtype_policy)
         self.model, self.function = model, function
         self.built = True  # as the model is; Keras exports nothing else
 

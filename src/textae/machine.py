@@ -1,16 +1,25 @@
-"""What this machine does best: the choices behind `training.precision=auto` and `training.compile=auto`.
+"""What this machine has and does best: its GPUs, and the choices behind `precision=auto` and `compile=auto`.
 
-docs/speed.md has the measurements.
+docs/speed.md has the measurements. Keras is imported only where it is asked: GPUs are looked for before that.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-import keras
-
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_GPU_TRACES = (  # globs below the root
+    "dev/nvidia[0-9]*",
+    "dev/nvidiactl",
+    "dev/nvidia-caps*",  # slices of one GPU (MIG)
+    "dev/nvhost-*",  # on Jetson boards
+    "dev/dxg",  # WSL2
+    "dev/kfd",  # ROCm
+    "proc/driver/nvidia",
+)
 
 
 def choose_precision(asked: str, fine_latents: bool = False) -> str:
@@ -24,21 +33,21 @@ def choose_precision(asked: str, fine_latents: bool = False) -> str:
         return "float32"
     if on_accelerator():
         return "bfloat16"
-    if keras.backend.backend() == "jax":  # whose products on a CPU are no faster in bfloat16
+    if _backend() == "jax":  # whose products on a CPU are no faster in bfloat16
         return "float32"
     return "bfloat16" if _BFLOAT16_FLAGS & processor_flags() else "float32"
 
 
 def choose_compile(asked: str) -> str:
     """Return "graph" or "xla"; JAX knows only the latter, and TensorFlow's graphs are faster on a CPU."""
-    if keras.backend.backend() == "jax":
+    if _backend() == "jax":
         return "xla"
     return "graph" if asked == "auto" else asked
 
 
 def on_accelerator() -> bool:
     """Return whether the backend computes on a GPU or the like."""
-    if keras.backend.backend() == "jax":
+    if _backend() == "jax":
         import jax
 
         return jax.default_backend() != "cpu"
@@ -47,16 +56,28 @@ def on_accelerator() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def multiply_exactly() -> None:
-    """Let this process multiply float32 as it is, on GPUs too, which else keep 11 bits of each factor (TF32)."""
-    if keras.backend.backend() == "jax":
-        import jax
+def has_gpu(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether there may be a GPU that CUDA or ROCm reaches, without loading a library; True where unknown.
 
-        jax.config.update("jax_default_matmul_precision", "highest")
-    else:
-        import tensorflow as tf
+    A container may have any one of several GPUs, WSL2 has a device of its own, and a driver may show itself before
+    its devices are made. So a trace of one is enough: what finds no GPU after all computes on the processor.
 
-        tf.config.experimental.enable_tensor_float_32_execution(False)
+    Args:
+        root: the folder that holds `dev` and `proc`.
+        environment: the environment's variables.
+    """
+    if not sys.platform.startswith("linux"):
+        return True
+    given = environment.get("NVIDIA_VISIBLE_DEVICES", "")  # what the NVIDIA container toolkit goes by
+    if given not in ("", "void", "none"):
+        return True
+    return any(next(root.glob(pattern), None) is not None for pattern in _GPU_TRACES)
+
+
+def hide_missing_gpu(root: Path = Path("/"), environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let libraries not look for a GPU where there is none, which takes time and lines; the user's word goes first."""
+    if not has_gpu(root, environment):
+        environment.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
 def processor_flags() -> set[str]:
@@ -80,3 +101,9 @@ def processor() -> str:
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} cores"
+
+
+def _backend() -> str:
+    import keras
+
+    return keras.backend.backend()

@@ -29,8 +29,11 @@ class Reconstruction(NamedTuple):
     blocks: Any
 
 
-def build(config: Any, vocabulary_size: int, seed: int = 0) -> Autoencoder:
-    """Return a built `Autoencoder` from a `ModelConfig`; the only place here that reads one."""
+def build(config: Any, vocabulary_size: int, seed: int = 0, dtype: str = "float32") -> Autoencoder:
+    """Return a built `Autoencoder` from a `ModelConfig`; the only place here that reads one.
+
+    `dtype` is the policy of its layers, whatever Keras's global one is.
+    """
     model = Autoencoder(
         vocabulary_size=vocabulary_size,
         strides=list(config.strides),
@@ -56,6 +59,7 @@ def build(config: Any, vocabulary_size: int, seed: int = 0) -> Autoencoder:
         output_bias=config.output_bias,
         max_length=config.max_length,
         seed=seed,
+        dtype=dtype,
     )
     stride = model.stride
     model(ops.zeros((1, stride), "int32"), ops.full((1,), stride, "int32"))
@@ -215,7 +219,8 @@ class Autoencoder(keras.Model):
     """A convolutional autoencoder of token ids, with named parts `encoder` and `decoder`.
 
     Arguments are those of `textae.config.ModelConfig`, as plain values. `stride` is the product of the strides: the
-    number of tokens in a block.
+    number of tokens in a block. `exact` says that products have to be exact: places in a latent are finer than GPUs
+    multiply by themselves. All layers have the `dtype` policy that the model is given, or Keras's global one.
     """
 
     def __init__(
@@ -251,11 +256,11 @@ class Autoencoder(keras.Model):
         self.vocabulary_size, self.max_length = vocabulary_size, max_length
         self.stride, self.latent, self.latent_size = math.prod(strides), latent, latent_size
         self.output_kind, self.logit_scale = output, logit_scale
-        self.variational = variational
+        self.variational, self.exact = variational, decoder_input == "fourier"
         self.seeds = keras.random.SeedGenerator(seed)
         max_blocks = max_length // self.stride if latent == "vector" else None
         policy = self.dtype_policy
-        fourier = decoder_input == "fourier"
+        fourier = self.exact
 
         def levels(name: str, counts: list[int]) -> list[Level]:
             return [
@@ -279,6 +284,7 @@ class Autoencoder(keras.Model):
                 widths[0],
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(widths[0])),
                 name="embedding",
+                dtype=policy,
             ),
             levels=levels("encoder", units if encoder_units is None else encoder_units),
             downsamplers=[
@@ -294,18 +300,20 @@ class Autoencoder(keras.Model):
                 max_blocks,
                 self.seeds,
                 name="bottleneck",
+                dtype=policy,
             ),
             name="encoder",
+            dtype=policy,
         )
         normal = keras.initializers.RandomNormal(stddev=1.0)
         if fourier:
             count, common = widths[-1] // 2, {"name": "angles", "dtype": "float32"}
             angles = Linear(count, normal, **common) if max_blocks is None else Expand(count, max_blocks, **common)
-            project = Fourier(angles, name="project")
+            project = Fourier(angles, name="project", dtype=policy)
         elif max_blocks is None:
-            project = Linear(widths[-1], name="project")
+            project = Linear(widths[-1], name="project", dtype=policy)
         else:
-            project = Expand(widths[-1], max_blocks, name="project")
+            project = Expand(widths[-1], max_blocks, name="project", dtype=policy)
         self.decoder = Decoder(
             project=project,
             block_counter=(
@@ -318,11 +326,12 @@ class Autoencoder(keras.Model):
                 for i, (width, stride) in enumerate(zip(widths[-2::-1], strides[::-1], strict=True))
             ],
             name="decoder",
+            dtype=policy,
         )
         self.end_finder = None
         if max_blocks is not None and fourier:  # a product makes nothing of the numbers themselves
             self.end_finder = EndFinder(self.stride, name="end_finder")
-        self.final_normalize = Normalize(normalization, name="final_normalize")
+        self.final_normalize = Normalize(normalization, name="final_normalize", dtype=policy)
         self.untied = None
         if not tie_embeddings:
             self.untied = keras.layers.Embedding(
@@ -330,6 +339,7 @@ class Autoencoder(keras.Model):
                 widths[0],
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(widths[0])),
                 name="output_embedding",
+                dtype=policy,
             )
             self.untied.build(None)
         self.bias = None

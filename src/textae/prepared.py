@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from textae.batches import ahead
 from textae.corpora import Corpus, open_corpus
+from textae.inputs import each_text
 from textae.progress import Progress, say
 from textae.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from textae.tokenstore import TokenStore, open_store, write_store
@@ -114,9 +115,13 @@ def fingerprint(*parts: object) -> str:
 
 
 def in_portions(texts: Iterable[str], characters: int = _ENCODED_AT_ONCE) -> Iterator[list[str]]:
-    """Yield lists of consecutive texts of about so many characters together."""
+    """Yield lists of consecutive texts of about so many characters together.
+
+    Raises:
+        TypeError: what comes is no text.
+    """
     portion, size = [], 0
-    for text in texts:
+    for text in each_text(texts):
         portion.append(text)
         size += len(text) + 1
         if size >= characters:

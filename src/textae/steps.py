@@ -6,12 +6,14 @@ added up over `accumulate` batches and divided by their tokens, so that every to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from textae.isolation import check_backend
 
 Objective = Callable[[Any, Any, bool], dict[str, Any]]  # (tokens, lengths, training) -> sums; "total" is minimised
 
@@ -28,10 +30,7 @@ def training_step(model: keras.Model, objective: Objective, optimizer: Any, **se
     An update whose loss or gradient is not finite is left out; the caller sees it in the sums.
     """
     kinds = {"tensorflow": TensorFlowStep, "jax": JaxStep}
-    backend = keras.backend.backend()
-    if backend not in kinds:
-        raise ValueError(f"expected the Keras backend to be one of {', '.join(kinds)}, received {backend!r}")
-    return kinds[backend](model, objective, optimizer, **settings)
+    return kinds[check_backend()](model, objective, optimizer, **settings)
 
 
 def ema_decay(decay: float, step: Any) -> Any:
@@ -92,7 +91,6 @@ class _Step:
 
     def kept_weights(self) -> dict[str, np.ndarray]:
         """Return what the model is judged by, by the weights' names: the running averages, or the weights."""
-        self.synchronize()
         trained = self.weights if self.averages else []
         averages = {id(weight): average for weight, average in zip(trained, self.averages, strict=True)}
         return {
@@ -102,7 +100,6 @@ class _Step:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return everything that the next step depends on, by name."""
-        self.synchronize()
         return {name: ops.convert_to_numpy(variable) for name, variable in self._named().items()}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
@@ -119,7 +116,6 @@ class _Step:
             if tuple(variable.shape) != state[name].shape:
                 raise ValueError(f"expected {name} of shape {tuple(variable.shape)}, received {state[name].shape}")
             variable.assign(state[name])
-        self._loaded()
 
     def _named(self) -> dict[str, keras.Variable]:
         groups = {
@@ -130,44 +126,38 @@ class _Step:
         }
         return {f"{group}/{i}": v for group, variables in groups.items() for i, v in enumerate(variables)}
 
-    def synchronize(self) -> None:
-        """Make the model's own variables hold the state."""
-
-    def _loaded(self) -> None:
-        """Take over what the model's own variables hold."""
-
 
 class TensorFlowStep(_Step):
-    """A training step as one TensorFlow graph, for batches of any shape."""
+    """A training step as TensorFlow graphs, traced once for batches of any shape; under XLA once for each shape."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         import tensorflow as tf
 
-        signature = [
-            tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((), tf.float32),
-            tf.TensorSpec((2,), tf.float32),  # tokens and total of the batches before
-        ]
-        if self.xla:  # XLA wants shapes: one graph per bucket
-            self._step = tf.function(self._one_step, jit_compile=True)
-        else:
-            self._step = tf.function(self._one_step, input_signature=signature)
-        self._accumulate = tf.function(self._one_accumulation, jit_compile=self.xla)
+        number = tf.TensorSpec((), tf.float32)
+        batch = [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)]
+
+        def compiled(function: Callable[..., Any], signature: list[tf.TensorSpec]) -> Callable[..., Any]:
+            if self.xla:  # which wants shapes: one graph per bucket
+                return tf.function(function, jit_compile=True)
+            return tf.function(function, input_signature=signature)
+
+        self._step = compiled(self._one_step, [*batch, number])
+        self._accumulate = compiled(self._one_accumulation, batch)
+        self._update = compiled(self._one_update, [number, number, number])
 
     def __call__(self, batches: list[tuple[Any, Any]], learning_rate: float) -> dict[str, Any]:
         """Train on one update's batches, (tokens, lengths) each; return sums over them and `gradient_norm`."""
         import tensorflow as tf
 
+        rate = tf.constant(learning_rate, tf.float32)
+        given = [(tf.constant(tokens), tf.constant(lengths)) for tokens, lengths in batches]
+        if not self.sums:
+            return self._step(*given[0], rate)
         totals: dict[str, Any] = {}
-        for tokens, lengths in batches[:-1]:
-            _add(totals, self._accumulate(tf.constant(tokens), tf.constant(lengths)))
-        tokens, lengths = batches[-1]
-        before = tf.constant([float(totals.get(name, 0.0)) for name in ("tokens", "total")])
-        sums = self._step(tf.constant(tokens), tf.constant(lengths), tf.constant(learning_rate), before)
-        norm = sums.pop("gradient_norm")
-        return _add(totals, sums) | {"gradient_norm": norm}
+        for tokens, lengths in given:
+            _add(totals, self._accumulate(tokens, lengths))
+        return totals | {"gradient_norm": self._update(totals["tokens"], totals["total"], rate)}
 
     def _gradients(self, tokens: Any, lengths: Any) -> tuple[dict[str, Any], list[Any]]:
         import tensorflow as tf
@@ -186,16 +176,20 @@ class TensorFlowStep(_Step):
             total.assign_add(gradient)
         return sums
 
-    def _one_step(self, tokens: Any, lengths: Any, learning_rate: Any, before: Any) -> dict[str, Any]:
+    def _one_step(self, tokens: Any, lengths: Any, learning_rate: Any) -> dict[str, Any]:
         sums, gradients = self._gradients(tokens, lengths)
-        norm = self._one_update(gradients, sums["tokens"] + before[0], sums["total"] + before[1], learning_rate)
-        return sums | {"gradient_norm": norm}
+        return sums | {"gradient_norm": self._apply(gradients, sums["tokens"], sums["total"], learning_rate)}
 
-    def _one_update(self, gradients: list[Any], tokens: Any, total: Any, learning_rate: Any) -> Any:
+    def _one_update(self, tokens: Any, total: Any, learning_rate: Any) -> Any:
+        norm = self._apply([added.value for added in self.sums], tokens, total, learning_rate)
+        for added in self.sums:
+            added.assign(ops.zeros_like(added.value))
+        return norm
+
+    def _apply(self, gradients: list[Any], tokens: Any, total: Any, learning_rate: Any) -> Any:
+        """Update the weights by summed gradients, unless something is not finite; return the gradients' norm."""
         import tensorflow as tf
 
-        if self.sums:
-            gradients = [before + g for before, g in zip(self.sums, gradients, strict=True)]
         gradients, norm = self.update(gradients, tokens)
 
         def apply() -> Any:
@@ -207,13 +201,14 @@ class TensorFlowStep(_Step):
             return tf.constant(0)
 
         tf.cond(tf.math.is_finite(norm) & tf.math.is_finite(total), apply, lambda: tf.constant(0))
-        for before in self.sums:
-            before.assign(tf.zeros_like(before.value))
         return norm
 
 
 class JaxStep(_Step):
-    """A training step as one compiled JAX function, its state handed from call to call without copies."""
+    """A training step as compiled JAX functions, which write what they return over what they were given.
+
+    The variables hold all of the state, and nothing else does: a copy would take the room of weights and moments again.
+    """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -221,25 +216,43 @@ class JaxStep(_Step):
 
         self.rest = self.model.non_trainable_variables
         self._rate_at = next(i for i, v in enumerate(self.optimizer.variables) if v is self.optimizer.learning_rate)
+        self._groups = {
+            "weights": self.weights,
+            "rest": self.rest,
+            "optimizer": self.optimizer.variables,
+            "averages": self.averages,
+            "sums": self.sums,
+        }
+        for variables in self._groups.values():
+            for variable in variables:  # two may share one array, which cannot be written over twice
+                variable.assign(jax.numpy.array(variable.value, copy=True))
         self._step = jax.jit(self._one_step, donate_argnums=0)
         self._accumulate = jax.jit(self._one_accumulation, donate_argnums=0)
-        self._loaded()
+        self._update = jax.jit(self._one_update, donate_argnums=0)
 
     def __call__(self, batches: list[tuple[Any, Any]], learning_rate: float) -> dict[str, Any]:
         """Train on one update's batches, (tokens, lengths) each; return sums over them and `gradient_norm`."""
         import jax
 
-        totals: dict[str, Any] = {}
-        for tokens, lengths in batches[:-1]:
-            self._state, sums = self._accumulate(self._state, tokens, lengths)
-            _add(totals, sums)
-        tokens, lengths = batches[-1]
         rate = np.float32(learning_rate)
-        before = np.array([totals.get(name, 0.0) for name in ("tokens", "total")], np.float32)
-        self._state, sums = self._step(self._state, tokens, lengths, rate, before)
-        sums = jax.device_get(sums)  # at once: one after the other they wait for a GPU each time
-        norm = sums.pop("gradient_norm")
-        return _add(totals, sums) | {"gradient_norm": norm}
+        if not self.sums:
+            return jax.device_get(self._run(self._step, self._groups, *batches[0], rate))  # one by one: a wait each
+        totals: dict[str, Any] = {}
+        for tokens, lengths in batches:
+            weights = [variable.value for variable in self.weights]
+            _add(totals, self._run(self._accumulate, ("rest", "sums"), weights, tokens, lengths))
+        changed = ("weights", "optimizer", "averages", "sums")
+        norm = self._run(self._update, changed, totals["tokens"], totals["total"], rate)
+        return jax.device_get(totals | {"gradient_norm": norm})
+
+    def _run(self, function: Callable[..., Any], groups: Iterable[str], *arguments: Any) -> Any:
+        """Call a function with the values of groups of variables, and give them the new ones that it returns first."""
+        state = {group: [variable.value for variable in self._groups[group]] for group in groups}
+        state, result = function(state, *arguments)
+        for group, values in state.items():
+            for variable, value in zip(self._groups[group], values, strict=True):
+                variable.assign(value)
+        return result
 
     def _gradients(self, weights: list[Any], rest: list[Any], tokens: Any, lengths: Any) -> Any:
         import jax
@@ -254,18 +267,24 @@ class JaxStep(_Step):
         (_, (sums, rest)), gradients = jax.value_and_grad(total, has_aux=True)(weights)
         return sums, rest, gradients
 
-    def _one_accumulation(self, state: Any, tokens: Any, lengths: Any) -> Any:
-        sums, rest, gradients = self._gradients(state["weights"], state["rest"], tokens, lengths)
-        added = [total + g for total, g in zip(state["sums"], gradients, strict=True)]
-        return state | {"rest": rest, "sums": added}, sums
+    def _one_accumulation(self, state: Any, weights: list[Any], tokens: Any, lengths: Any) -> Any:
+        sums, rest, gradients = self._gradients(weights, state["rest"], tokens, lengths)
+        return {"rest": rest, "sums": [a + g for a, g in zip(state["sums"], gradients, strict=True)]}, sums
 
-    def _one_step(self, state: Any, tokens: Any, lengths: Any, learning_rate: Any, before: Any) -> Any:
+    def _one_step(self, state: Any, tokens: Any, lengths: Any, learning_rate: Any) -> Any:
+        sums, rest, gradients = self._gradients(state["weights"], state["rest"], tokens, lengths)
+        new, norm = self._applied(state, gradients, sums["tokens"], sums["total"], learning_rate)
+        return new | {"rest": rest}, sums | {"gradient_norm": norm}
+
+    def _one_update(self, state: Any, tokens: Any, total: Any, learning_rate: Any) -> Any:
+        new, norm = self._applied(state, state["sums"], tokens, total, learning_rate)
+        return new | {"sums": [ops.zeros_like(added) for added in state["sums"]]}, norm
+
+    def _applied(self, state: Any, gradients: list[Any], tokens: Any, total: Any, learning_rate: Any) -> Any:
+        """Return the state after an update by summed gradients, or as it is if one is not finite, and their norm."""
         import jax
 
-        sums, rest, gradients = self._gradients(state["weights"], state["rest"], tokens, lengths)
-        if self.sums:
-            gradients = [total + g for total, g in zip(state["sums"], gradients, strict=True)]
-        gradients, norm = self.update(gradients, sums["tokens"] + before[0])
+        gradients, norm = self.update(gradients, tokens)
         slots = list(state["optimizer"])
         slots[self._rate_at] = learning_rate
         weights, slots = self.optimizer.stateless_apply(slots, gradients, state["weights"])
@@ -273,34 +292,8 @@ class JaxStep(_Step):
         if self.averages:
             decay = ema_decay(self.ema, ops.cast(slots[0], "float32"))
             new["averages"] = [decay * a + (1 - decay) * w for a, w in zip(state["averages"], weights, strict=True)]
-        finite = ops.isfinite(norm) & ops.isfinite(sums["total"] + before[1])
-        old = {key: state[key] for key in new}
-        new = jax.tree.map(lambda n, o: ops.where(finite, n, o), new, old)
-        new |= {"rest": rest, "sums": [ops.zeros_like(total) for total in state["sums"]]}
-        return new, sums | {"gradient_norm": norm}
-
-    def _loaded(self) -> None:
-        import jax.numpy as jnp
-
-        self._groups = {
-            "weights": self.weights,
-            "rest": self.rest,
-            "optimizer": self.optimizer.variables,
-            "averages": self.averages,
-            "sums": self.sums,
-        }
-        self._state = {
-            group: [jnp.array(variable.value, copy=True) for variable in variables]
-            for group, variables in self._groups.items()
-        }
-
-    def synchronize(self) -> None:
-        """Make the model's own variables hold the state."""
-        import jax.numpy as jnp
-
-        for group, variables in self._groups.items():
-            for variable, value in zip(variables, self._state[group], strict=True):
-                variable.assign(jnp.array(value, copy=True))
+        finite = ops.isfinite(norm) & ops.isfinite(total)
+        return jax.tree.map(lambda n, o: ops.where(finite, n, o), new, {key: state[key] for key in new}), norm
 
 
 def _add(totals: dict[str, Any], sums: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from textae.inputs import check_list, each_text, texts_of
 from textae.sentencepiece_training import train_apart
 from textae.untrusted import parse_json, read_bytes
 
@@ -67,18 +68,18 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Give int32 ids for each text, without the end token.
 
-        Raises ValueError for a text with a lone surrogate, which is not Unicode text.
+        Raises TypeError for what is no list of strings, and ValueError for a text with a lone surrogate, which is not
+        Unicode text.
         """
-        if isinstance(texts, str):
-            raise ValueError(f"encode expects a sequence of texts, received one text of {len(texts)} characters")
-        return self._encode(list(texts))
+        return self._encode(texts_of(texts))
 
     def decode(self, ids: Sequence[ArrayLike]) -> list[str]:
         """Give the text of each sequence of ids.
 
         Pad and end are left out, and bytes that are no UTF-8 become U+FFFD.
-        Raises ValueError for an id outside the vocabulary.
+        Raises TypeError for what is no list, and ValueError for an id outside the vocabulary.
         """
+        check_list(ids, "ids", "arrays")
         cleaned = []
         for sequence in ids:
             array = np.asarray(sequence)
@@ -134,6 +135,10 @@ class SentencePieceTokenizer(Tokenizer):
         found = (self._processor.pad_id(), self._processor.eos_id())
         if found != (PAD_ID, END_ID):
             raise ValueError(f"the SentencePiece model should have pad and end ids {(PAD_ID, END_ID)}, found {found}")
+
+    def __reduce__(self) -> tuple:
+        """Return what a copy is made from: the model once, and the threads of where the copy is."""
+        return SentencePieceTokenizer, (self.kind, self.model)
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         texts = [_escape(text) for text in texts]
@@ -268,6 +273,7 @@ def train_tokenizer(
     Raises ValueError for no text at all, and for a vocabulary larger than the texts can fill or smaller than their
     characters need; with nearest, the nearest possible size is taken instead.
     """
+    texts = each_text(texts)
     if kind not in KINDS:
         raise ValueError(f"the kind of tokenizer should be one of {', '.join(KINDS)}, received {kind!r}")
     if vocabulary_size is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import platform
-import random
 import subprocess
 import sys
 import time
@@ -31,6 +31,7 @@ from textae.corruption import corruption_from
 from textae.evaluation import evaluate, final_evaluation
 from textae.initialization import start_informed
 from textae.interrupts import Interrupted, Interrupts
+from textae.isolation import default_style, isolated
 from textae.machine import choose_compile, choose_precision, processor
 from textae.model import build
 from textae.objectives import reconstruction_sums
@@ -98,7 +99,8 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
             run.tidy()
             if continues(config, run) and run.finished:
                 return run.metrics()
-            return _fit(config, run)
+            with isolated(exact=config.model.decoder_input.name == "fourier"), default_style():
+                return _fit(config, run)
     except Timeout:
         raise ValueError(f"expected a run folder of its own, found another process in {folder}") from None
 
@@ -137,8 +139,7 @@ def _fingerprint(run: RunDir) -> str | None:
 
 def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     training = config.training
-    keras.backend.clear_session()
-    random.seed(training.seed)  # initializers draw theirs from it; Keras's own function imports TensorFlow on JAX
+    gc.collect()  # what another run in this process has left
     precision = choose_precision(training.precision.name, config.model.decoder_input.name == "fourier")
     xla = choose_compile(training.compile.name) == "xla"
 
@@ -159,16 +160,14 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
     state.stopped = None
 
     _check_memory(config, tokenizer.vocabulary_size)
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    try:
-        model = build(config.model, tokenizer.vocabulary_size, training.seed)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    if training.informed_start:
-        start_informed(model)
+    with isolated(seed=training.seed):
+        dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+        model = build(config.model, tokenizer.vocabulary_size, training.seed, dtype)
+        if training.informed_start:
+            start_informed(model)
+        judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     model.encoder.trainable = training.train_encoder
     model.decoder.project.trainable = training.train_waves
-    judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     random_tokens, corruption = (
         corruption_from(
             settings,

@@ -115,12 +115,14 @@ def _prepared_builder(name: str, folder: Path) -> Any:
     say(f"downloading {full_name} into {folder}")
     from tensorflow_datasets.core.download import downloader
 
-    downloader.MAX_RETRIES = _RETRIES  # 10, with ever longer pauses, keeps a user waiting for minutes
+    retries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, _RETRIES  # 10, ever longer apart, take minutes
     try:
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare()
     except Exception as error:
         raise ValueError(f"tfds: expected to prepare {full_name}, found {_line(error)}: {remedy}") from error
+    finally:
+        downloader.MAX_RETRIES = retries
     return builder
 
 

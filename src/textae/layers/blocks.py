@@ -12,26 +12,28 @@ import keras
 from keras import ops
 
 from textae.layers.convolution import convolve, product
+from textae.layers.kernels import KernelLayer
 
 
 @keras.saving.register_keras_serializable(package="textae")
-class Linear(keras.layers.Layer):
+class Linear(KernelLayer):
     """(..., channels) -> (..., units): one product and a bias."""
 
     def __init__(self, units: int, kernel_initializer: Any = "glorot_uniform", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(kernel_initializer=kernel_initializer, **kwargs)
         self.units = units
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Add kernel and bias."""
-        self.kernel = self.add_weight(shape=(shape[-1], self.units), initializer=self.kernel_initializer, name="kernel")
-        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+        self.kernel = self.add_kernel((shape[-1], self.units))
+        self.bias = self.add_bias(self.units)
 
     def call(self, inputs: Any) -> Any:
         """Return (..., units)."""
-        kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
-        return product(inputs, kernel) + ops.convert_to_tensor(self.bias, dtype=self.compute_dtype)
+        values = product(inputs, ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype))
+        if self.bias is None:
+            return values
+        return values + ops.convert_to_tensor(self.bias, dtype=self.compute_dtype)
 
     def assign_transpose(self, kernel: Any) -> None:
         """Make this the transpose of a `Linear` with that kernel, (units, channels)."""
@@ -39,24 +41,21 @@ class Linear(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""
-        initializer = keras.initializers.serialize(self.kernel_initializer)
-        return {**super().get_config(), "units": self.units, "kernel_initializer": initializer}
+        return {**super().get_config(), "units": self.units}
 
 
 @keras.saving.register_keras_serializable(package="textae")
-class SameConv1D(keras.layers.Layer):
+class SameConv1D(KernelLayer):
     """`Conv1D(filters, kernel_size, padding="same")`, in the way that is fast on the backend."""
 
-    def __init__(self, filters: int, kernel_size: int, use_bias: bool = True, **kwargs: Any) -> None:
+    def __init__(self, filters: int, kernel_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters, self.kernel_size, self.use_bias = filters, kernel_size, use_bias
+        self.filters, self.kernel_size = filters, kernel_size
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Add kernel (kernel_size, channels, filters) and bias."""
-        self.kernel = self.add_weight(shape=(self.kernel_size, shape[-1], self.filters), name="kernel")
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        self.kernel = self.add_kernel((self.kernel_size, shape[-1], self.filters))
+        self.bias = self.add_bias(self.filters)
 
     def call(self, inputs: Any) -> Any:
         """Return (batch, length, filters)."""
@@ -67,8 +66,7 @@ class SameConv1D(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""
-        own = {"filters": self.filters, "kernel_size": self.kernel_size, "use_bias": self.use_bias}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "filters": self.filters, "kernel_size": self.kernel_size}
 
 
 @keras.saving.register_keras_serializable(package="textae")
@@ -141,7 +139,7 @@ class ResidualUnit(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.kernel_size, self.expansion = kernel_size, expansion
-        self.normalize = Normalize(normalization, name="normalize")
+        self.normalize = Normalize(normalization, name="normalize", dtype=self.dtype_policy)
         self.dropout, self.seed = dropout, seed
 
     def build(self, shape: tuple[int | None, ...]) -> None:

@@ -1,17 +1,18 @@
 """Transposed convolution over sequences, a superset of `keras.layers.Conv1DTranspose`."""
 
 import keras
-from keras import activations, constraints, initializers, ops, regularizers
+from keras import activations, ops
 
 from textae.layers.choice import choose, compiler
 from textae.layers.implementations import IMPLEMENTATIONS
+from textae.layers.kernels import KernelLayer
 from textae.layers.lengths import PADDINGS, steps_for
 from textae.layers.masks import Stretch, masked
-from textae.layers.windows import asked_length, known_length, whole, window
+from textae.layers.windows import LEFT_OUT, asked_length, given_length, known_length, whole, window
 
 
 @keras.saving.register_keras_serializable(package="textae")
-class Conv1DTranspose(keras.layers.Layer):
+class Conv1DTranspose(KernelLayer):
     """Transposed convolution: `(batch, length, channels)` to `(batch, new_length, filters)`.
 
     A drop-in for `keras.layers.Conv1DTranspose`: the arguments it shares mean the same, and the weights
@@ -54,7 +55,17 @@ class Conv1DTranspose(keras.layers.Layer):
         implementation="auto",
         **kwargs,
     ):
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        super().__init__(
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
         self.filters = whole("filters", filters)
         self.kernel_size = (whole("kernel_size", kernel_size),)
         self.strides = (whole("strides", strides),)
@@ -91,13 +102,6 @@ class Conv1DTranspose(keras.layers.Layer):
             )
         self.implementation = implementation
         self.activation = activations.get(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
         self.supports_masking = True
         self._asked_in_call = None
         self.input_spec = keras.layers.InputSpec(ndim=3)
@@ -109,27 +113,14 @@ class Conv1DTranspose(keras.layers.Layer):
         if channels is None:
             raise ValueError(f"the channels of the input must be known; received shape {tuple(input_shape)}")
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={channel_axis: channels})
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*self.kernel_size, self.filters, channels),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.filters,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+        self.kernel = self.add_kernel((*self.kernel_size, self.filters, channels))
+        self.bias = self.add_bias(self.filters)
 
-    def call(self, inputs, output_length=None, mask=None, inputs_mask=None):
+    def call(self, inputs, output_length=LEFT_OUT, mask=None, inputs_mask=None):
         """Inputs `(batch, length, channels)`; an `output_length` given here goes before the constructor's."""
         # Keras hands the mask over as `inputs_mask` where `output_length` is a tensor too.
         mask = inputs_mask if mask is None else mask
+        output_length = given_length(output_length, inputs, self._length_axis)
         self._asked_in_call = output_length
         if self.data_format == "channels_first":
             inputs = ops.transpose(inputs, (0, 2, 1))
@@ -150,8 +141,9 @@ class Conv1DTranspose(keras.layers.Layer):
             outputs = ops.transpose(outputs, (0, 2, 1))
         return outputs
 
-    def compute_output_spec(self, inputs, output_length=None, **kwargs):
+    def compute_output_spec(self, inputs, output_length=LEFT_OUT, **kwargs):
         """Shape and dtype of the output, without computing it."""
+        output_length = given_length(output_length, inputs, self._length_axis)
         self._asked_in_call = output_length
         steps = inputs.shape[self._length_axis]
         length = known_length(steps, self._asked(output_length), *self._geometry)
@@ -184,14 +176,6 @@ class Conv1DTranspose(keras.layers.Layer):
             "data_format": self.data_format,
             "dilation_rate": self.dilation_rate,
             "activation": activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
             "output_length": self.output_length,
             "implementation": self.implementation,
         }

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from textae.layers.implementations import piece
+from textae.layers.implementations import LAYOUT, piece
 
 
 def product(values: Any, kernel: Any) -> Any:
@@ -28,7 +28,7 @@ def convolve(inputs: Any, kernel: Any, stride: int = 1) -> Any:
     """
     taps, channels, filters = kernel.shape
     if taps > stride and keras.backend.backend() != "tensorflow":
-        return ops.conv(inputs, kernel, strides=stride, padding="same")
+        return ops.conv(inputs, kernel, strides=stride, padding="same", data_format=LAYOUT)
     return product(_windows(inputs, taps, stride), ops.reshape(kernel, (taps * channels, filters)))
 
 

@@ -10,6 +10,8 @@ from keras import ops
 
 from textae.layers.lengths import reach
 
+LAYOUT = "channels_last"  # of all that is computed here, whatever Keras's global one is
+
 
 def native(inputs, kernel, stride, dilation_rate, start, tail):
     """The transposed convolution of the backend."""
@@ -146,13 +148,17 @@ def _by_backend(inputs, kernel, stride, dilation_rate, start, tail, conv_transpo
 
 
 def _conv_transpose_1d(inputs, kernel, stride, padding):
-    return ops.conv_transpose(inputs, kernel, strides=stride, padding=padding)
+    return ops.conv_transpose(inputs, kernel, strides=stride, padding=padding, data_format=LAYOUT)
 
 
 def _conv_transpose_2d(inputs, kernel, stride, padding):
     # Along the height, TensorFlow with oneDNN gets the gradient of a kernel of 1 with strides wrong.
     outputs = ops.conv_transpose(
-        ops.expand_dims(inputs, 1), ops.expand_dims(kernel, 0), strides=(1, stride), padding=padding
+        ops.expand_dims(inputs, 1),
+        ops.expand_dims(kernel, 0),
+        strides=(1, stride),
+        padding=padding,
+        data_format=LAYOUT,
     )
     return ops.squeeze(outputs, 1)
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from textae.layers.implementations import LAYOUT
 from textae.layers.lengths import tail_range
 from textae.layers.windows import asked_length, known_length, window
 
@@ -15,7 +16,7 @@ def masked(inputs, mask):
 def shrink(mask, stride):
     """Mask `(batch, ceil(length/stride))`: a step counts where any of its positions does."""
     counts = ops.cast(ops.expand_dims(mask, -1), "float32")
-    return ops.squeeze(ops.max_pool(counts, stride, stride, padding="same"), -1) > 0
+    return ops.squeeze(ops.max_pool(counts, stride, stride, padding="same", data_format=LAYOUT), -1) > 0
 
 
 @keras.saving.register_keras_serializable(package="textae")

@@ -8,36 +8,35 @@ from textae.layers.blocks import SameConv1D
 from textae.layers.conv1d_transpose import Conv1DTranspose
 from textae.layers.convolution import convolve
 from textae.layers.implementations import piece
+from textae.layers.kernels import KernelLayer
 from textae.layers.lengths import convolved_length
 from textae.layers.masks import Stretch, masked, shrink
-from textae.layers.windows import asked_length, known_length, whole, window
+from textae.layers.windows import LEFT_OUT, asked_length, given_length, known_length, whole, window
 
 KINDS = ("transpose", "resize_nearest", "resize_linear", "subpixel")
 
 
 @keras.saving.register_keras_serializable(package="textae")
-class Downsample(keras.layers.Layer):
+class Downsample(KernelLayer):
     """Strided convolution: `(batch, length, channels)` to `(batch, ceil(length/stride), filters)`.
 
     The padding is `same`: n*stride positions give n steps. With `kernel_size == stride` it is a reshape and a
-    matrix product. Masked positions count as zeros, and the mask goes on at the new length.
+    matrix product. Masked positions count as zeros, and the mask goes on at the new length. Initializers, regularizers
+    and constraints are those of `Conv1D`.
     """
 
     def __init__(self, filters, kernel_size, stride, activation=None, use_bias=True, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(use_bias=use_bias, **kwargs)
         self.filters = whole("filters", filters)
         self.kernel_size = whole("kernel_size", kernel_size)
         self.stride = whole("stride", stride)
         self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
         self.supports_masking = True
 
     def build(self, input_shape):
         """Make the kernel `(kernel_size, channels, filters)` and the bias."""
-        self.kernel = self.add_weight(name="kernel", shape=(self.kernel_size, input_shape[-1], self.filters))
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+        self.kernel = self.add_kernel((self.kernel_size, input_shape[-1], self.filters))
+        self.bias = self.add_bias(self.filters)
 
     def call(self, inputs, mask=None):
         """Inputs `(batch, length, channels)`."""
@@ -67,12 +66,11 @@ class Downsample(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "stride": self.stride,
             "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
         }
 
 
 @keras.saving.register_keras_serializable(package="textae")
-class Upsample(keras.layers.Layer):
+class Upsample(KernelLayer):
     """Inverse of `Downsample` in shape: `(batch, length, channels)` to `(batch, length*stride, filters)`.
 
     `kind` is the way, and `kernel_size` counts positions of the output in each:
@@ -85,11 +83,11 @@ class Upsample(keras.layers.Layer):
 
     `output_length`, in the call, is any that `Downsample` brings back to the length of the input: more than
     `(length - 1)*stride` and at most `length*stride`. Masked steps count as not there, and the mask goes on at
-    the new length.
+    the new length. Initializers, regularizers and constraints are those of `Conv1D`.
     """
 
     def __init__(self, filters, kernel_size, stride, kind="transpose", activation=None, use_bias=True, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(use_bias=use_bias, **kwargs)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; received {kind!r}")
         self.filters = whole("filters", filters)
@@ -97,12 +95,12 @@ class Upsample(keras.layers.Layer):
         self.stride = whole("stride", stride)
         self.kind = kind
         self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
         self.supports_masking = True
         self._asked_in_call = None
-        common = {"use_bias": use_bias, "dtype": self.dtype_policy, "name": kind}
+        common = {**self.kernel_arguments(), "dtype": self.dtype_policy, "name": kind}
         if kind == "transpose":
-            self.layer = Conv1DTranspose(self.filters, self.kernel_size, self.stride, padding="same", **common)
+            own = {"padding": "same", "data_format": "channels_last"}
+            self.layer = Conv1DTranspose(self.filters, self.kernel_size, self.stride, **own, **common)
         elif kind == "subpixel":
             self.layer = SameConv1D(self.filters * self.stride, -(-self.kernel_size // self.stride), **common)
         else:
@@ -123,12 +121,14 @@ class Upsample(keras.layers.Layer):
             rows = ops.reshape(kernel, (self.stride * self.filters, -1))
             self.layer.kernel.assign(ops.transpose(rows)[None])
 
-    def call(self, inputs, output_length=None, mask=None, inputs_mask=None):
+    def call(self, inputs, output_length=LEFT_OUT, mask=None, inputs_mask=None):
         """Inputs `(batch, length, channels)`."""
         mask = inputs_mask if mask is None else mask
+        output_length = given_length(output_length, inputs)
         self._asked_in_call = output_length
         if self.kind == "transpose":
-            outputs = self.layer(inputs, output_length=output_length, mask=mask)
+            asked = LEFT_OUT if output_length is None else output_length
+            outputs = self.layer(inputs, output_length=asked, mask=mask)
         else:
             inputs, _, tail = window(inputs, asked_length(output_length), *self._geometry)
             outputs = self._by_convolution(inputs, mask)
@@ -159,8 +159,9 @@ class Upsample(keras.layers.Layer):
             return Stretch(self._geometry)(previous_mask, asked)
         return Stretch(self._geometry, asked)(previous_mask)
 
-    def compute_output_spec(self, inputs, output_length=None, **kwargs):
+    def compute_output_spec(self, inputs, output_length=LEFT_OUT, **kwargs):
         """Shape and dtype of the output, without computing it."""
+        output_length = given_length(output_length, inputs)
         self._asked_in_call = output_length
         length = known_length(inputs.shape[1], asked_length(output_length), *self._geometry)
         return keras.KerasTensor((inputs.shape[0], length, self.filters), dtype=self.compute_dtype)
@@ -178,7 +179,6 @@ class Upsample(keras.layers.Layer):
             "stride": self.stride,
             "kind": self.kind,
             "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
         }
 
     @property

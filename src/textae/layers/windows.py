@@ -18,6 +18,31 @@ def whole(name, value, least=1):
     return found
 
 
+class _LeftOut:
+    """The default of an output length in a call: what was not given, as opposed to what was given as None."""
+
+    def __repr__(self):
+        return "LEFT_OUT"
+
+
+LEFT_OUT = _LeftOut()
+
+
+def given_length(output_length, inputs, length_axis=1):
+    """The output length that a call was given, or None where it was left out, so that the length is the padding's own.
+
+    A length that is not known yet is None in Keras, as `ops.shape(x)[1]` of a model's input. Raises ValueError for
+    it: taken as left out, it would become a multiple of the stride without a word. Where the length of the inputs is
+    known no such length can be meant, and None counts as left out.
+    """
+    if output_length is None and (isinstance(inputs, keras.KerasTensor) or inputs.shape[length_axis] is None):
+        raise ValueError(
+            "output_length must be a length, or left out; received None, which ops.shape(x)[1] and x.shape[1] are "
+            "while a length is not known: give the tensor itself, output_length=x, whose length is taken when it comes"
+        )
+    return None if output_length is LEFT_OUT else output_length
+
+
 def asked_length(output_length, length_axis=1):
     """The length asked for: an int, a scalar integer tensor, a KerasTensor, or None for the padding's own.
 
