@@ -223,6 +223,8 @@ def _characters(tokenizer: Any, ids: np.ndarray) -> list[int]:
 
 
 def _some(weight: Any) -> np.ndarray:
-    """Return a weight's numbers; of a large one, evenly spaced ones."""
+    """Return a weight's numbers; of a large one some, drawn evenly from all rows and columns, always the same."""
     values = np.asarray(weight).ravel()
-    return values[:: -(-values.size // WEIGHTS_COUNTED)]
+    if values.size <= WEIGHTS_COUNTED:
+        return values
+    return values[np.random.default_rng(0).choice(values.size, WEIGHTS_COUNTED, replace=False, shuffle=False)]
