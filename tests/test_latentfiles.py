@@ -59,6 +59,20 @@ def test_numpy_reads_what_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_equal_latents_make_equal_files(tmp_path, monkeypatch, name, kind):
+    contents = set()
+    for now in (1_000_000_000, 1_700_000_000):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        write(tmp_path / name, kind, [latents(kind, 3)])
+        contents.add((tmp_path / name).read_bytes())
+        if name.endswith(".npz"):
+            assert {member.date_time for member in zipfile.ZipFile(tmp_path / name).infolist()} == {
+                (1980, 1, 1, 0, 0, 0)
+            }
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_nothing_is_left_of_a_failure(tmp_path, name, kind):
     (tmp_path / name).write_bytes(b"old")
     with pytest.raises(RuntimeError), LatentWriter(tmp_path / name, kind, SIZE) as out:

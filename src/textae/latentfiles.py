@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import uuid
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ import numpy as np
 
 SUFFIXES = {"vector": (".npy", ".parquet"), "chunk": (".npz", ".parquet")}
 _ROWS = 4096  # texts of a portion
+_COPIED = 1 << 20  # bytes at a time
 _FREE_NUMBERS = 1 << 26  # a portion of a compressed file may hold so many numbers,
 _MOST_PER_BYTE = 16  # or so many for each of its bytes
 # What NumPy and zipfile raise for content that is something else.
@@ -105,12 +107,19 @@ class LatentWriter:
         counts = np.concatenate([np.zeros(1, np.int64), *self._counts])
         try:
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                archive.write(self._temporary, "latents.npy")
-                with archive.open("offsets.npy", "w", force_zip64=True) as member:
+                # Without a date and without the temporary file's own: equal latents make equal files.
+                with self._temporary.open("rb") as rows, _member(archive, "latents.npy") as member:
+                    shutil.copyfileobj(rows, member, _COPIED)
+                with _member(archive, "offsets.npy") as member:
                     np.lib.format.write_array(member, np.cumsum(counts), allow_pickle=False)
             packed.replace(self._temporary)
         finally:
             packed.unlink(missing_ok=True)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """Open a file of an archive for writing; it has the oldest date that the format knows."""
+    return archive.open(zipfile.ZipInfo(name), "w", force_zip64=True)
 
 
 def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]:

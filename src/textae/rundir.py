@@ -52,6 +52,8 @@ EVENTS = ("train", "validation", "test")
 _FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, BY_LENGTH, CARD, LOCK)
 _FOLDERS = (TOKENIZER, *EVENTS)
 
+_HEADER = "textae"  # key of the metadata of a safetensors file
+
 LARGEST_TEXT_BYTES = 1 << 20  # of a file of settings or figures
 
 
@@ -182,7 +184,9 @@ def write_arrays(
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     described = json.dumps(dict(metadata), sort_keys=True)
     check = str(_checksum(contiguous, described))
-    write_bytes(path, save(contiguous, {"metadata": described, "crc32": check}), keep)
+    # One key alone: safetensors writes several in an order that varies, and equal runs would have unequal files.
+    header = json.dumps({"crc32": check, "metadata": described}, sort_keys=True)
+    write_bytes(path, save(contiguous, {_HEADER: header}), keep)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -196,11 +200,21 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
+            if _HEADER in header:  # files of older versions have what it holds as keys of their own
+                header = json.loads(header[_HEADER])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
         if int(header["crc32"]) != _checksum(arrays, header["metadata"]):
             raise ValueError("its checksum does not fit its content")
         return arrays, json.loads(header["metadata"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:  # types NumPy lacks
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # types NumPy lacks
         raise ValueError(f"{path} is damaged or not of textae: {_one_line(error)}") from error
 
 
