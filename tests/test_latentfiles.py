@@ -143,6 +143,28 @@ def test_hostile_rows(tmp_path, rows):
     refused(tmp_path / "a.npz", "chunk")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_numbers_that_are_not_finite(tmp_path, monkeypatch, name, kind, odd):
+    """The line names the text; 1e300 is infinite in float32."""
+    monkeypatch.setattr(latentfiles, "_ROWS", 2)
+    rows = np.zeros((4, SIZE))
+    rows[3, 2] = odd
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, rows)
+    elif name.endswith(".npz"):
+        np.savez(tmp_path / name, latents=rows, offsets=np.arange(5))
+    else:
+        pq.write_table(pa.table({"latents": rows.tolist(), "chunks": [1] * 4}), tmp_path / name)
+    portions = read(tmp_path / name, kind, SIZE)
+    assert len(next(portions)) == 2
+    with pytest.raises(
+        ValueError, match=r"not a file of latents: expected finite numbers, found (nan|-?inf) in text 4$"
+    ):
+        next(portions)
+
+
 @pytest.mark.parametrize(
     "offsets",
     [

@@ -56,9 +56,11 @@ class TextAutoencoder:
         """Return the texts that latents stand for.
 
         Raises:
-            ValueError: latents of another shape than `encode` gives.
+            ValueError: latents of another shape than `encode` gives, or that are not finite in float32.
         """
-        return self.tokenizer.decode(self.codec.decode([np.asarray(a, np.float32) for a in latents]))
+        with np.errstate(over="ignore"):  # the codec refuses what becomes infinite
+            arrays = [np.asarray(a, np.float32) for a in latents]
+        return self.tokenizer.decode(self.codec.decode(arrays))
 
     def reconstruct(self, texts: Sequence[str]) -> list[str]:
         """Return each text as it comes back; one of more than `max_length` tokens is cut or goes in pieces."""

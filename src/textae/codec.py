@@ -89,7 +89,7 @@ class Codec:
         """Return the ids that each document's latents stand for: the inverse of `encode`.
 
         Raises:
-            ValueError: latents of another shape.
+            ValueError: latents of another shape, or that are not finite.
         """
         for array in latents:
             self._check(array)
@@ -281,6 +281,10 @@ class Codec:
         if array.ndim != dimensions or array.shape[-1] != size or not array.size:
             expected = f"({size},)" if self._vector else f"(blocks, {size}) with at least one block"
             raise ValueError(f"expected a document's latents of shape {expected}, received {array.shape}")
+        if odd := int(array.size - np.isfinite(array).sum()):
+            raise ValueError(
+                f"expected a document's latents to be finite, received {odd:,} of {array.size:,} that are not"
+            )
 
 
 def compiled(

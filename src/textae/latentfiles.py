@@ -131,27 +131,28 @@ def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]
     path = check(path, latent)
     if not path.is_file():
         raise FileNotFoundError(f"input: expected a file of latents, found none at {path}")
+    seen = 0
     try:
-        if path.suffix == ".parquet":
-            yield from _read_parquet(path, latent, size)
-        elif path.suffix == ".npy":
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-            _check_rows(rows, size)
-            for start in range(0, len(rows), _ROWS):
-                yield list(np.asarray(rows[start : start + _ROWS], np.float32))
-        else:
-            yield from _read_archive(path, size)
-    except (
-        ValueError,
-        KeyError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        OverflowError,
-        zlib.error,
-        zipfile.BadZipFile,
-    ) as error:
+        for portion in _portions(path, latent, size):
+            for number, array in enumerate(portion, seen + 1):
+                if not np.isfinite(array).all():
+                    raise ValueError(f"expected finite numbers, found {array[~np.isfinite(array)][0]} in text {number}")
+            yield portion
+            seen += len(portion)
+    except _FAULTS as error:
         raise ValueError(f"{path} is not a file of latents: {' '.join(str(error).split())[:300]}") from error
+
+
+def _portions(path: Path, latent: str, size: int) -> Iterator[list[np.ndarray]]:
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path, latent, size)
+    elif path.suffix == ".npy":
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        _check_rows(rows, size)
+        for start in range(0, len(rows), _ROWS):
+            yield list(_float32(rows[start : start + _ROWS]))
+    else:
+        yield from _read_archive(path, size)
 
 
 def _read_archive(path: Path, size: int) -> Iterator[list[np.ndarray]]:
@@ -173,8 +174,8 @@ def _read_archive(path: Path, size: int) -> Iterator[list[np.ndarray]]:
                 ends = offsets[start : start + _ROWS + 1].astype(np.int64)
                 count = int(ends[-1] - ends[0])
                 _check_inflation(path, count * size)
-                rows = _read_numbers(member, dtype, count * size).reshape(count, size).astype(np.float32)
-                yield np.split(rows, ends[1:-1] - ends[0])
+                rows = _read_numbers(member, dtype, count * size).reshape(count, size)
+                yield np.split(_float32(rows), ends[1:-1] - ends[0])
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
@@ -193,6 +194,12 @@ def _read_numbers(member: IO[bytes], dtype: np.dtype, count: int) -> np.ndarray:
     if len(content) != count * dtype.itemsize:
         raise ValueError(f"expected {count * dtype.itemsize:,} bytes of numbers, found {len(content):,}")
     return np.frombuffer(content, dtype)
+
+
+def _float32(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers in float32; what it cannot hold becomes infinite, which is refused where files are read."""
+    with np.errstate(over="ignore"):
+        return np.asarray(numbers, np.float32)
 
 
 def _check_inflation(path: Path, numbers: int) -> None:
@@ -214,7 +221,7 @@ def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarra
         for batch in file.iter_batches(_ROWS, columns=["latents", "chunks"]):
             rows = []
             for numbers, chunks in zip(batch["latents"], batch["chunks"].to_pylist(), strict=True):
-                array = np.asarray(numbers.values.to_numpy(zero_copy_only=False), np.float32)
+                array = _float32(numbers.values.to_numpy(zero_copy_only=False))
                 if array.size != chunks * size or not chunks or numbers.values.null_count:
                     raise ValueError(f"expected {chunks} chunks of {size} numbers, found {array.size} numbers")
                 if latent == "vector" and chunks != 1:

@@ -219,9 +219,21 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object; a number that is not finite is written as null."""
-    clean = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()}
-    write_text(path, json.dumps(clean, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a JSON object, as `to_json` gives it."""
+    write_text(path, to_json(values) + "\n")
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Return an object as JSON, which has no NaN and no infinity: a number that is not finite becomes null."""
+    return json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:
