@@ -2,7 +2,8 @@
 
 `.npy` holds one row per text, float32 (texts, size), from models with one vector per text. `.npz` holds `latents`
 (chunks, size) and `offsets` (texts + 1), `.parquet` a row per text with `latents` (a flat list of numbers) and
-`chunks`; both are for models with one latent per chunk.
+`chunks`; both are for texts of several latents: one per chunk, or one vector per segment. Where each text has one
+segment, `.npy` holds them too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-SUFFIXES = {"vector": (".npy", ".parquet"), "chunk": (".npz", ".parquet")}
+SUFFIXES = {
+    "vector": (".npy", ".parquet"),
+    "chunk": (".npz", ".parquet"),
+    "segments": (".npz", ".parquet", ".npy"),
+}
 _ROWS = 4096  # texts of a portion
 _COPIED = 1 << 20  # bytes at a time
 _FREE_NUMBERS = 1 << 26  # a portion of a compressed file may hold so many numbers,
@@ -68,6 +73,13 @@ class LatentWriter:
     def write(self, latents: np.ndarray | Sequence[np.ndarray]) -> None:
         """Add the latents of some texts, as `encode` gives them."""
         counts = np.array([1 if self.latent == "vector" else len(array) for array in latents], np.int64)
+        if self.path.suffix == ".npy" and (counts != 1).any():
+            number = int(np.flatnonzero(counts != 1)[0])
+            raise ValueError(
+                f"output: expected one vector for each text in a .npy file, found {counts[number]} of text "
+                f"{sum(map(len, self._counts)) + number + 1}, which was split into segments; "
+                ".npz and .parquet hold several"
+            )
         self._counts.append(counts)
         flat = (
             np.ascontiguousarray(np.concatenate([array.reshape(-1, self.size) for array in latents]), np.float32)
@@ -150,7 +162,8 @@ def _portions(path: Path, latent: str, size: int) -> Iterator[list[np.ndarray]]:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
         _check_rows(rows, size)
         for start in range(0, len(rows), _ROWS):
-            yield list(_float32(rows[start : start + _ROWS]))
+            portion = _float32(rows[start : start + _ROWS])
+            yield list(portion if latent == "vector" else portion[:, None])
     else:
         yield from _read_archive(path, size)
 

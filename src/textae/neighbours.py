@@ -6,7 +6,16 @@ A line of the answer is `line number<TAB>cosine<TAB>document number<TAB>document
 from pathlib import Path
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, open_input, read_lines, run_config, start_keras
+from textae.commands import (
+    answers,
+    check_output,
+    hydra_main,
+    open_input,
+    read_lines,
+    run_config,
+    start_keras,
+    tell_truncated,
+)
 
 
 def main(composed: Any) -> None:
@@ -34,6 +43,7 @@ def main(composed: Any) -> None:
         for number, found in enumerate(autoencoder.neighbours(texts, documents, options.count), 1):
             for near in found:
                 write(f"{number}\t{near.similarity:.4f}\t{near.number + 1}\t{near.text}")
+    tell_truncated(autoencoder)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import corpus_of, hydra_main, run_config, start_keras
+from textae.commands import corpus_of, hydra_main, run_config, start_keras, tell_truncated
 
 
 def main(composed: Any) -> None:
@@ -43,6 +43,7 @@ def main(composed: Any) -> None:
         return np.concatenate(features)
 
     print(to_json(probe(encode, splits)), flush=True)
+    tell_truncated(autoencoder)
 
 
 if __name__ == "__main__":

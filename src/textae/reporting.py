@@ -149,6 +149,8 @@ class Reporter:
             f"{metrics['exact_match']:.4f}, BLEU {metrics['bleu']:.2f}, character error rate {metrics['cer']:.4f}; "
             f"weights of step {state.best_step:,}"
         )
+        if cut := metrics.get("documents_cut"):
+            self.says(f"{cut:,} of {metrics['documents']:,} test documents are longer than model.max_length: truncated")
         self.says(f"to look at the run: tensorboard --logdir {self.run.folder}")
 
     def _pictures(self, judge: Any, evaluation: Evaluation, step: int, split: str) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras
+from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
 
 
 def main(options: Any) -> None:
@@ -30,6 +30,7 @@ def main(options: Any) -> None:
     with answers(options.output) as write:
         for score, number, line in sorted(rows(), key=_oddness) if options.sort else rows():
             write(f"{score:.4f}\t{number}\t{line}")
+    tell_truncated(autoencoder)
 
 
 def _oddness(row: tuple[float, int, str]) -> float:
