@@ -12,13 +12,14 @@ TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
 
 
 def same_result(first, second):
-    """Check that two runs have the same weights to the bit, and the same figures but for times."""
+    """Check that two runs have the same files of weights, and the same figures but for times."""
     for name in (rundir.WEIGHTS, rundir.LAST):
         (one, described), (two, described_too) = read_arrays(first / name), read_arrays(second / name)
         assert described == described_too
         assert set(one) == set(two)
         for weight, values in one.items():
             np.testing.assert_array_equal(values, two[weight], err_msg=f"{name} {weight}")
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
     one, two = (read_json(folder / rundir.METRICS) for folder in (first, second))
     assert {k: v for k, v in one.items() if k not in TIMES} == {k: v for k, v in two.items() if k not in TIMES}
 

@@ -109,7 +109,8 @@ def test_a_line_in_is_a_line_out_where_training_drops(trained, tiny_config):
     ae = load(trained[0])
     ae.config.model.long_documents = LongDocuments.drop
     ae = TextAutoencoder(ae.model, ae.tokenizer, ae.config)
-    assert len(ae.reconstruct(["a", "b" * 100, ""])) == 3
+    answers = ae.reconstruct(["a", "b" * 100, ""])
+    assert len(answers) == 3 and len(answers[1].encode()) >= 96 - 3  # four segments, of which none is lost
     assert ae.score(["a", "b" * 100]).shape == (2,)
     assert [r is None for r in ae.codec.reconstruct(ae.tokenizer.encode(["a", "b" * 100]))] == [False, True]
 

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 
 from textae import rundir
 from textae.card import model_card
@@ -42,7 +43,7 @@ def test_what_the_card_says():
         "| `token_accuracy` | 0.9877 | share of tokens that come back at their place |",
         "| `loss` | not finite | nats per token |",
         "| `tokens` | 1,234 | their tokens |",
-        "Texts of more than 128 tokens go in pieces.",
+        "Texts of more than 128 tokens, the end counted, are split into segments; nothing is lost.",
     ):
         assert line in card.splitlines()
     assert "64 numbers for each 4 tokens, and back to text." in card
@@ -56,8 +57,28 @@ def test_vectors_words_and_other_programs():
     assert "64 numbers for each text, and back to text." in card
     assert "| model | 7,476,864 parameters, variational |" in card
     assert "'my script.py' x" in card.splitlines()
-    assert "Texts of more than 128 tokens are cut." in card
+    assert "more than 128 tokens, the end counted; in use they are truncated." in card
     assert "The tokenizer does not keep white space and rare words." in card
+
+
+@pytest.mark.parametrize(
+    ("latent", "long_documents", "says"),
+    [
+        ("vector", "split", "are split into segments, with a vector for each; nothing is lost."),
+        ("vector", "cut", "Texts of more than 128 tokens, the end counted, are truncated."),
+        ("chunk", "cut", "Texts of more than 128 tokens, the end counted, are truncated."),
+        (
+            "chunk",
+            "drop",
+            "leave out texts of more than 128 tokens, the end counted; in use they are split into segments.",
+        ),
+    ],
+)
+def test_what_happens_to_long_texts(latent, long_documents, says):
+    config = CONFIG | {"model": CONFIG["model"] | {"latent": latent, "long_documents": long_documents}}
+    card = model_card(config, ENVIRONMENT, METRICS)
+    assert says in card
+    assert ("64 numbers for each segment of at most 128 tokens" in card) == (latent == "vector" and "split" in says)
 
 
 def test_a_run_has_its_card(trained):

@@ -157,7 +157,9 @@ def test_latents_of_another_shape(chunk, shape):
 
 def test_vectors_of_another_shape(vector):
     with pytest.raises(ValueError, match=r"of shape \(12,\), received \(1, 12\)"):
-        Codec(vector).decode([np.zeros((1, 12), np.float32)])
+        Codec(vector, "cut").decode([np.zeros((1, 12), np.float32)])
+    with pytest.raises(ValueError, match=r"of shape \(segments, 12\) with at least one segment, received \(1, 11\)"):
+        Codec(vector).decode([np.zeros((1, 11), np.float32)])
 
 
 def test_compiled_reads_the_weights_of_the_moment(chunk):

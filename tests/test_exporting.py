@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -33,6 +34,16 @@ def vectors(tiny_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "vectors"
     changes = {"model.latent": "vector", "model.long_documents": "cut", "model.output_bias": True}
     fit(tiny_config(**changes, **{"tokenizer.kind": "bpe", "training.max_steps": 20}), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def segments(vectors, tmp_path_factory):
+    """The run with one vector per text as one with a vector for each segment of a text."""
+    folder = tmp_path_factory.mktemp("runs") / "segments"
+    shutil.copytree(vectors, folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("long_documents: cut", "long_documents: split"))
     return folder
 
 
@@ -130,7 +141,7 @@ def check_texts(ae, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["trained", "vectors", "waves"])
+@pytest.mark.parametrize("kind", ["trained", "vectors", "segments", "waves"])
 @pytest.mark.parametrize("format", ["saved_model", "onnx"])
 def test_an_exported_file_gives_the_answers_of_the_run(format, kind, request, tmp_path, monkeypatch):
     """By the command, in a process of its own, and by the Python API; the code of the README beside it runs."""

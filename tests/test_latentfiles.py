@@ -61,6 +61,20 @@ def test_numpy_reads_what_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_equal_latents_make_equal_files(tmp_path, monkeypatch, name, kind):
+    contents = set()
+    for now in (1_000_000_000, 1_700_000_000):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        write(tmp_path / name, kind, [latents(kind, 3)])
+        contents.add((tmp_path / name).read_bytes())
+        if name.endswith(".npz"):
+            assert {member.date_time for member in zipfile.ZipFile(tmp_path / name).infolist()} == {
+                (1980, 1, 1, 0, 0, 0)
+            }
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_nothing_is_left_of_a_failure(tmp_path, name, kind):
     (tmp_path / name).write_bytes(b"old")
     with pytest.raises(RuntimeError), LatentWriter(tmp_path / name, kind, SIZE) as out:
@@ -129,6 +143,28 @@ def test_hostile_rows(tmp_path, rows):
     refused(tmp_path / "a.npy", "vector")
     np.savez(tmp_path / "a.npz", latents=rows, offsets=np.array([0, len(rows)]))
     refused(tmp_path / "a.npz", "chunk")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize(("name", "kind"), KINDS)
+def test_numbers_that_are_not_finite(tmp_path, monkeypatch, name, kind, odd):
+    """The line names the text; 1e300 is infinite in float32."""
+    monkeypatch.setattr(latentfiles, "_ROWS", 2)
+    rows = np.zeros((4, SIZE))
+    rows[3, 2] = odd
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, rows)
+    elif name.endswith(".npz"):
+        np.savez(tmp_path / name, latents=rows, offsets=np.arange(5))
+    else:
+        pq.write_table(pa.table({"latents": rows.tolist(), "chunks": [1] * 4}), tmp_path / name)
+    portions = read(tmp_path / name, kind, SIZE)
+    assert len(next(portions)) == 2
+    with pytest.raises(
+        ValueError, match=r"not a file of latents: expected finite numbers, found (nan|-?inf) in text 4$"
+    ):
+        next(portions)
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,43 @@ def test_what_counts_as_alive():
     assert statistics.alive_variance == 0.01
 
 
-def test_few_values_are_kept_of_many():
+def sampled(rows, portions):
     statistics = LatentStatistics()
-    for _ in range(3):
-        statistics.update(np.arange(2.0 * KEPT).reshape(-1, 4).astype(np.float32))
-    assert statistics.values.size <= KEPT
-    assert statistics.values.max() > 1.9 * KEPT
+    for portion in np.array_split(rows, portions):
+        statistics.update(portion)
+    return statistics.values
+
+
+@pytest.mark.parametrize("dimensions", [2, 128, 3000])
+@pytest.mark.parametrize("portions", [1, 7])
+def test_every_dimension_and_every_portion_enter_the_sample(dimensions, portions):
+    """Numbers that say where they are from: each dimension and each tenth of the latents has its part."""
+    rows = 3_000_000 // dimensions
+    marks = np.arange(rows * dimensions, dtype=np.float32).reshape(rows, dimensions)  # exact up to 2 ** 24
+    values = sampled(marks, portions).astype(np.int64)
+    assert values.size == KEPT and np.unique(values).size == KEPT
+    for groups, count in ((values % dimensions, dimensions), (values * 10 // marks.size, 10)):
+        found = np.bincount(groups, minlength=count)
+        expected = KEPT / count
+        assert np.abs(found - expected).max() < 6 * np.sqrt(expected)
+        assert ((found - expected) ** 2 / expected).sum() < count + 6 * np.sqrt(2 * count)  # chi-squared
+
+
+def test_a_sample_has_the_distribution_of_the_latents():
+    """Half of the dimensions are N(0, 1), a quarter is 5, a quarter N(-20, 0.1): so are the numbers of the sample."""
+    draw = np.random.default_rng(1)
+    rows = draw.standard_normal((20_000, 64)).astype(np.float32)
+    rows[:, 1::4], rows[:, 3::4] = 5, rows[:, 3::4] / 10 - 20
+    values = sampled(rows, 5)
+    shares = [np.mean(values == 5), np.mean(values < -15), np.mean(np.abs(values) < 0.6745)]
+    np.testing.assert_allclose(shares, [0.25, 0.25, 0.25], atol=0.01)
+
+
+def test_the_sample_does_not_depend_on_the_portions():
+    rows = np.random.default_rng(2).standard_normal((9000, 32)).astype(np.float32)
+    np.testing.assert_array_equal(sampled(rows, 1), sampled(rows, 11))
+
+
+def test_all_values_are_kept_of_few():
+    rows = np.random.default_rng(3).standard_normal((KEPT // 4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(sampled(rows, 3), rows.ravel())

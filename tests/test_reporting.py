@@ -12,7 +12,7 @@ from tensorboard.util import tensor_util
 
 from textae.evaluation import Evaluation, Points, Sample
 from textae.latentstats import LatentStatistics
-from textae.reporting import Reporter, _compared
+from textae.reporting import WEIGHTS_COUNTED, Reporter, _compared, _some
 from textae.rundir import RunDir
 from textae.tokenizers import train_tokenizer
 from textae.training import TrainingState
@@ -71,7 +71,17 @@ def test_weights_are_counted_whole_or_in_part(trained, tiny_config, tmp_path, mo
     with Reporter(RunDir(tmp_path), tiny_config(), TrainingState()) as reporter:
         reporter._pictures(judge, evaluated(), 1, "validation")
     counted = read(tmp_path / "validation").Histograms("weights/w")[0].histogram_value
-    assert (counted.num, counted.min, counted.max) == (834, 0, 2499)
+    assert counted.num == 1000 and counted.min < 50 and counted.max > 2450
+
+
+@pytest.mark.parametrize("shape", [(20_000, 128), (3, 100_000), (50, 49, 128)])
+def test_a_weight_s_sample_is_of_all_its_rows_and_columns(shape):
+    columns = np.broadcast_to(np.arange(shape[-1]), shape)
+    found = np.bincount(_some(columns).astype(int), minlength=shape[-1])
+    expected = WEIGHTS_COUNTED / shape[-1]
+    assert found.sum() == WEIGHTS_COUNTED
+    assert np.abs(found - expected).max() < 6 * np.sqrt(expected)
+    np.testing.assert_array_equal(_some(columns), _some(columns))
 
 
 def evaluated(kl=None):

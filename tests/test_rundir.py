@@ -51,6 +51,32 @@ def test_any_changed_byte_is_noticed(tmp_path):
         np.testing.assert_array_equal(arrays["a"], np.arange(4, dtype=np.float32))
 
 
+def test_equal_arrays_make_equal_files(tmp_path):
+    contents = set()
+    for number in range(20):
+        turned = bool(number % 2)
+        arrays = dict(sorted(ARRAYS.items(), reverse=turned))
+        write_arrays(
+            tmp_path / "w.safetensors", arrays, dict(sorted({"step": 3, "loss": 0.25}.items(), reverse=turned))
+        )
+        contents.add((tmp_path / "w.safetensors").read_bytes())
+    assert len(contents) == 1
+
+
+def test_files_of_older_versions_are_read(tmp_path):
+    """They have two keys of metadata."""
+    from safetensors.numpy import save_file
+
+    from textae.rundir import _checksum
+
+    arrays, described = {"a": np.arange(4, dtype=np.float32)}, '{"step": 3}'
+    metadata = {"metadata": described, "crc32": str(_checksum(arrays, described))}
+    save_file(arrays, tmp_path / "w.safetensors", metadata)
+    found, state = read_arrays(tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(found["a"], arrays["a"])
+    assert state == {"step": 3}
+
+
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 64, b"PK\x03\x04" + b"\0" * 40])
 def test_other_files_are_no_weights(tmp_path, content):
     path = tmp_path / "w.safetensors"

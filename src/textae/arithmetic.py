@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, read_texts, run_config, start_keras
+from textae.commands import answers, check_output, hydra_main, read_texts, run_config, start_keras, tell_truncated
 
 
 def main(options: Any) -> None:
@@ -16,6 +16,7 @@ def main(options: Any) -> None:
     autoencoder = load(options.run)
     with answers(options.output) as write:
         write(autoencoder.arithmetic(*texts))
+    tell_truncated(autoencoder)
 
 
 if __name__ == "__main__":

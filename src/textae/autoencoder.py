@@ -36,16 +36,14 @@ class TextAutoencoder:
         tokenizer: text to ids.
         config: the run's configuration.
         codec: ids to latents and back, in bulk.
+        texts, truncated: how many texts were encoded, and how many of them not to their ends.
     """
 
     def __init__(self, model: Autoencoder, tokenizer: Tokenizer, config: Config, latent_noise: float = 0.0) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        long_documents = config.model.long_documents.name
         positions = config.model.positions_at_once()
-        self.codec = Codec(model, long_documents, latent_noise, config.training.seed, positions)
-        self._answering = self.codec
-        if long_documents == "drop":  # a line in is a line out
-            self._answering = Codec(model, "cut", latent_noise, config.training.seed, positions)
+        self.codec = Codec(model, config.model.long_documents.name, latent_noise, config.training.seed, positions)
+        self.texts = self.truncated = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what an equal one is made from: no graphs, which belong to this process."""
@@ -56,7 +54,7 @@ class TextAutoencoder:
             "dtype": self.model.dtype_policy.name,
             "weights": {name: np.array(keras.ops.convert_to_numpy(weight)) for name, weight in weights.items()},
             "latent_noise": self.codec.latent_noise,
-            "random": (self.codec.random, self._answering.random),
+            "random": self.codec.random,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -64,16 +62,18 @@ class TextAutoencoder:
         config, tokenizer = state["config"], state["tokenizer"]
         model = _built(config, tokenizer, state["weights"], "the copy", state["dtype"])
         self.__init__(model, tokenizer, config, state["latent_noise"])
-        self.codec.random, self._answering.random = state["random"]
+        self.codec.random = state["random"]
 
     @isolated()
     def encode(self, texts: Sequence[str]) -> np.ndarray | list[np.ndarray]:
-        """Return latents: float32 (texts, size) with one vector per text, else an array (blocks, size) for each.
+        """Return latents: float32 (texts, size) with one vector per text, else an array (latents, size) for each.
 
-        With one vector per text, a text of more than `max_length` tokens is cut.
+        A text of more than `max_length` tokens is split into segments, and nothing of it is lost; with
+        `long_documents=cut`, and with one vector per text and `drop`, it is truncated. With `latent=vector` and `split`
+        a text has a vector for each segment, so each text's array is (segments, size).
         """
-        latents = self.codec.encode(self.tokenizer.encode(texts))
-        if self.model.latent == "vector":
+        latents = self.codec.encode(self._ids(texts))
+        if self.codec.single:
             return np.stack(latents) if latents else np.zeros((0, self.model.latent_size), np.float32)
         return latents
 
@@ -82,21 +82,26 @@ class TextAutoencoder:
         """Return the texts that latents stand for.
 
         Raises:
-            ValueError: latents of another shape than `encode` gives.
+            ValueError: latents of another shape than `encode` gives, or that are not finite in float32.
         """
-        dimensions = 1 if self.model.latent == "vector" else 2
-        return self.tokenizer.decode(self.codec.decode(latents_of(latents, dimensions)))
+        dimensions = 1 if self.codec.single else 2
+        with np.errstate(over="ignore"):  # the codec refuses what becomes infinite
+            arrays = latents_of(latents, dimensions)
+        return self.tokenizer.decode(self.codec.decode(arrays))
 
     @isolated()
     def reconstruct(self, texts: Sequence[str]) -> list[str]:
-        """Return each text as it comes back; one of more than `max_length` tokens is cut or goes in pieces."""
-        found = self._answering.reconstruct(self.tokenizer.encode(texts))
+        """Return each text as it comes back: what `decode` gives of `encode`."""
+        found = self.codec.reconstruct(self._ids(texts), every=True)
         return self.tokenizer.decode([document.ids for document in found])
 
     @isolated()
     def score(self, texts: Sequence[str]) -> np.ndarray:
-        """Return each text's reconstruction error: mean cross-entropy of its tokens, in nats, float64 (texts,)."""
-        found = self._answering.reconstruct(self.tokenizer.encode(texts))
+        """Return each text's reconstruction error: mean cross-entropy of its tokens, in nats, float64 (texts,).
+
+        Of a text that is truncated (see `encode`), of the tokens that were encoded.
+        """
+        found = self.codec.reconstruct(self._ids(texts), every=True)
         return np.array([document.nats.mean(dtype=np.float64) for document in found])
 
     @isolated()
@@ -161,6 +166,13 @@ class TextAutoencoder:
             textae.exporting.ExportError: what was written does not give what this gives.
         """
         return export(self.codec, self.tokenizer, output, format)
+
+    def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the texts' ids, and count those that are truncated."""
+        ids = self.tokenizer.encode(texts)
+        self.texts += len(ids)
+        self.truncated += self.codec.truncated(ids)
+        return ids
 
     def corruption(self, settings: Mapping[str, Any]) -> Corruption | None:
         """Return what corrupts ids as training does, a repeatable sequence from its start; None for no corruption."""

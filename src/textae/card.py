@@ -19,9 +19,10 @@ FIGURES = {
     "tokens": "their tokens",
 }
 LONG_DOCUMENTS = {
-    "split": "Texts of more than {length} tokens go in pieces.",
-    "cut": "Texts of more than {length} tokens are cut.",
-    "drop": "Training left out texts of more than {length} tokens; in use they are cut.",
+    "split": "Texts of more than {length} tokens, the end counted, are split into segments{vectors}; nothing is lost.",
+    "cut": "Texts of more than {length} tokens, the end counted, are truncated.",
+    "drop": "Training and metrics leave out texts of more than {length} tokens, the end counted; in use they are "
+    "{answer}.",
 }
 
 
@@ -31,9 +32,9 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
     stride = 1
     for factor in model["strides"]:
         stride *= factor
-    vector = model["latent"] == "vector"
-    unit = "text" if vector else f"{stride} tokens"
-    long_documents = "cut" if vector else model["long_documents"]
+    vector, long_documents = model["latent"] == "vector", model["long_documents"]
+    segment = f"segment of at most {model['max_length']} tokens" if long_documents == "split" else "text"
+    unit = segment if vector else f"{stride} tokens"
     figures = [f"| `{name}` | {_number(metrics[name])} | {what} |" for name, what in FIGURES.items() if name in metrics]
     versions = ", ".join(f"{name} {found}" for name, found in environment["versions"].items() if found)
     return "\n".join(
@@ -80,7 +81,11 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
             "texts = ae.decode(latents)",
             "```",
             "",
-            LONG_DOCUMENTS[long_documents].format(length=model["max_length"]),
+            LONG_DOCUMENTS[long_documents].format(
+                length=model["max_length"],
+                vectors=", with a vector for each" if vector else "",
+                answer="truncated" if vector else "split into segments",
+            ),
             *(["The tokenizer does not keep white space and rare words."] if tokenizer["kind"] == "words" else []),
             "",
         ]

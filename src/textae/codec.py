@@ -46,12 +46,11 @@ class Codec:
 
     Args:
         model: built.
-        long_documents: "split", "cut" or "drop", for documents of more than `model.max_length` tokens.
+        long_documents: "split", "cut" or "drop", for documents of more than `model.max_length` tokens: what
+            `config.ModelConfig` says of them.
         latent_noise: standard deviation of normal noise that is added to latents before they are decoded, of a
             repeatable sequence that begins with `seed`.
         positions: padded positions of a batch, where a wide model has room for fewer than usual.
-
-    A model with one vector per text always cuts in `encode`: one row a document.
     """
 
     def __init__(
@@ -74,38 +73,57 @@ class Codec:
         self._judge = compiled(model, self._judge_batch, [(shape, "float32"), lengths, ids])
         self._count = compiled(model, self._count_batch, [(shape, "float32")])
 
+    @property
+    def answers(self) -> str:
+        """What happens to a long document that may not be left out: "split" or "cut".
+
+        A dropped one is split, which loses nothing, unless the model has one vector for a document.
+        """
+        if self.long_documents != "drop":
+            return self.long_documents
+        return "cut" if self._vector else "split"
+
+    @property
+    def single(self) -> bool:
+        """Whether each document has exactly one latent."""
+        return self._vector and self.answers == "cut"
+
+    def truncated(self, documents: Sequence[np.ndarray]) -> int:
+        """Return how many of the documents `encode` does not encode to their ends."""
+        return sum(len(ids) + 1 > self.model.max_length for ids in documents) if self.answers == "cut" else 0
+
     @isolated()
     def encode(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return each document's latents: float32 (blocks, size), or (size,) from a model with one vector per text."""
-        stride, size = self.model.stride, self.model.latent_size
-        cuts = self._vector or self.long_documents == "cut"
-        batches = self._batches(documents, "cut" if cuts else "split")
-        longest = self.model.max_length if cuts else None
-        totals = [-(-min(len(ids) + 1, longest or len(ids) + 1) // stride) for ids in documents]
-        out = [np.zeros((1 if self._vector else total, size), np.float32) for total in totals]
+        """Return each document's latents: float32 (latents, size), or (size,) where each document has exactly one.
+
+        A latent stands for `model.stride` tokens, or for a segment of `model.max_length` with a vector per text.
+        """
+        tokens, size = self.model.max_length if self._vector else self.model.stride, self.model.latent_size
+        batches = self._batches(documents, self.answers)
+        longest = self.model.max_length if self.answers == "cut" else None
+        totals = [-(-min(len(ids) + 1, longest or len(ids) + 1) // tokens) for ids in documents]
+        out = [np.zeros((total, size), np.float32) for total in totals]
         for batch in batches.epoch(0):
             latents = self._encode(batch.tokens, batch.lengths)[0]
+            if self._vector:
+                latents = latents[:, None]
             for row, document in self._rows(batch):
-                if self._vector:
-                    out[document][0] = latents[row]
-                else:
-                    first = batch.starts[row] // stride
-                    count = -(-batch.lengths[row] // stride)
-                    out[document][first : first + count] = latents[row, :count]
-        return [latents[0] for latents in out] if self._vector else out
+                first, count = batch.starts[row] // tokens, -(-batch.lengths[row] // tokens)
+                out[document][first : first + count] = latents[row, :count]
+        return [latents[0] for latents in out] if self.single else out
 
     @isolated()
     def decode(self, latents: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the ids that each document's latents stand for: the inverse of `encode`.
 
         Raises:
-            ValueError: latents of another shape.
+            ValueError: latents of another shape, or that are not finite.
         """
         for array in latents:
             self._check(array)
         if self._vector:
-            latents = [array[None] for array in latents]
-        most = self.model.max_length // self.model.stride
+            latents = [np.reshape(array, (-1, self.model.latent_size)) for array in latents]
+        most = 1 if self._vector else self.model.max_length // self.model.stride
         parts = [
             (document, first, min(most, len(array) - first))
             for document, array in enumerate(latents)
@@ -122,7 +140,7 @@ class Codec:
                 padded[i, :count] = latents[document][first : first + count]
             counts, ids, ends, _ = self._decoded(padded[:, 0] if self._vector else padded, counts)
             for i, (document, first, count) in enumerate(rows):
-                last = self._vector or first + count == len(latents[document])
+                last = first + count == len(latents[document])
                 out[document].append((first, self._text(ids[i], ends[i], int(counts[i]), last)))
         return [np.concatenate([ids for _, ids in sorted(found, key=lambda f: f[0])]) for found in out]
 
@@ -131,13 +149,15 @@ class Codec:
         self,
         documents: Sequence[np.ndarray],
         corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+        every: bool = False,
     ) -> list[Reconstructed | None]:
         """Encode and decode documents and compare; None for one that `long_documents: drop` leaves out.
 
         Of a document that is cut, the tokens beyond `max_length` count as wrong. `corruption` gives the (ids, lengths)
-        that are encoded in place of a batch's own.
+        that are encoded in place of a batch's own. With `every` no document is left out: what comes back is what
+        `decode` gives of `encode`.
         """
-        batches = self._batches(documents, self.long_documents)
+        batches = self._batches(documents, self.answers if every else self.long_documents)
         found: list[list[tuple]] = [[] for _ in documents]
         for batch in batches.epoch(0):
             given, lengths = batch.tokens, batch.lengths
@@ -288,10 +308,15 @@ class Codec:
         return tuple(ops.reshape(values, (shape[0], shape[1])) for values in found if values is not None)
 
     def _check(self, array: np.ndarray) -> None:
-        dimensions, size = (1 if self._vector else 2), self.model.latent_size
-        if array.ndim != dimensions or array.shape[-1] != size or not array.size:
-            expected = f"({size},)" if self._vector else f"(blocks, {size}) with at least one block"
+        dimensions, size = {1} if self.single else {1, 2} if self._vector else {2}, self.model.latent_size
+        if array.ndim not in dimensions or array.shape[-1] != size or not array.size:
+            several = "segments" if self._vector else "blocks"
+            expected = f"({size},)" if self.single else f"({several}, {size}) with at least one {several[:-1]}"
             raise ValueError(f"expected a document's latents of shape {expected}, received {array.shape}")
+        if odd := int(array.size - np.isfinite(array).sum()):
+            raise ValueError(
+                f"expected a document's latents to be finite, received {odd:,} of {array.size:,} that are not"
+            )
 
 
 def compiled(

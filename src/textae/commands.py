@@ -285,6 +285,16 @@ def input_portions(name: str | None) -> Iterator[list[str]]:
     return begun(portions(read_lines(open_input(name), name or "standard input")))
 
 
+def tell_truncated(autoencoder: Any) -> None:
+    """Say how many of the texts that a command encoded were truncated, if any were."""
+    if autoencoder.truncated:
+        longest = autoencoder.model.max_length
+        say(
+            f"{autoencoder.truncated:,} of {autoencoder.texts:,} texts are longer than model.max_length={longest} "
+            f"({longest - 1} tokens and the end) and were truncated"
+        )
+
+
 def open_input(name: str | None, key: str = "input") -> BinaryIO:
     """Return the file that the setting `key` names, which may be a pipe, or standard input."""
     if name is None or name == "-":

@@ -417,7 +417,7 @@ class ModelConfig(Settings):
     logit_scale: float = 100.0  # what cosines are multiplied by
     output_bias: bool = False  # a bias for each id of the output
     max_length: int = 256  # tokens that are encoded together, a multiple of prod(strides)
-    long_documents: LongDocuments = LongDocuments.split  # what happens to a document of more tokens
+    long_documents: LongDocuments = LongDocuments.split  # of more tokens: split into segments, cut, or left out
 
     def __post_init__(self) -> None:
         _require(
@@ -463,6 +463,13 @@ class ModelConfig(Settings):
         )
         _at_least("model.max_length", self.max_length, 1, _MOST_POSITIONS)
         self._check_size()
+
+    @property
+    def latents_of_a_text(self) -> str:
+        """What a text's latents are: "vector" (exactly one), "segments" (a vector for each) or "chunk" (blocks)."""
+        if self.latent is LatentKind.vector:
+            return "segments" if self.long_documents is LongDocuments.split else "vector"
+        return self.latent.name
 
     def require_places(self) -> None:
         """Raise a ValueError if there is no room for a place for each token, with which such a model begins."""

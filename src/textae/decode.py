@@ -11,7 +11,7 @@ def main(options: Any) -> None:
 
     model = run_config(options.run).model
     check_output(options.output)
-    portions = begun(read(options.input, model.latent.name, model.latent_size))
+    portions = begun(read(options.input, model.latents_of_a_text, model.latent_size))
     start_keras()
     from textae.autoencoder import load
 

@@ -1,12 +1,12 @@
 """`python -m textae.encode run=DIR input=FILE output=FILE.npy`: the latents of a file's lines.
 
-One vector per text: `.npy`, float32 (lines, size). One per chunk: `.npz` with `latents` (chunks, size) and `offsets`
+One vector per text: `.npy`, float32 (lines, size). Several: `.npz` with `latents` (latents, size) and `offsets`
 (lines + 1), line i being latents[offsets[i]:offsets[i+1]]; or `.parquet` with a list of numbers and a count per line.
 """
 
 from typing import Any
 
-from textae.commands import check_output, hydra_main, input_portions, run_config, start_keras
+from textae.commands import check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
 
 
 def main(options: Any) -> None:
@@ -15,7 +15,7 @@ def main(options: Any) -> None:
 
     model = run_config(options.run).model
     check_output(options.output)
-    writer = LatentWriter(options.output, model.latent.name, model.latent_size)
+    writer = LatentWriter(options.output, model.latents_of_a_text, model.latent_size)
     texts = input_portions(options.input)
     start_keras()
     from textae.autoencoder import load
@@ -24,6 +24,7 @@ def main(options: Any) -> None:
     with writer as out:
         for lines in texts:
             out.write(autoencoder.encode(lines))
+    tell_truncated(autoencoder)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """`python -m textae.evaluate run=DIR [corpus=text corpus.files=[...]]`: a run's figures on any corpus, as JSON."""
 
-import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from textae.commands import check_output, corpus_of, hydra_main, run_config, start_keras
+from textae.progress import say
 
 # Figures of metrics.json that say how the run was trained; all others are measured anew.
 OF_TRAINING = (
@@ -25,7 +26,7 @@ def main(composed: Any) -> None:
     start_keras()
     from textae.autoencoder import load
     from textae.evaluation import final_evaluation
-    from textae.rundir import RunDir, write_csv
+    from textae.rundir import RunDir, to_json, write_csv
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
     trained = RunDir(options.run).metrics()
@@ -33,7 +34,11 @@ def main(composed: Any) -> None:
     if options.by_length is not None:
         write_csv(Path(options.by_length), [row._asdict() for row in found.by_length])
     metrics = {name: trained[name] for name in OF_TRAINING if name in trained} | found.metrics
-    print(json.dumps(metrics, indent=2), flush=True)
+    print(to_json(metrics), flush=True)
+    if cut := metrics["documents_cut"]:
+        say(f"{cut:,} of {metrics['documents']:,} documents are longer than model.max_length and were truncated")
+    if odd := [f"{name} {value}" for name, value in found.metrics.items() if not math.isfinite(value)]:
+        say(f"expected finite metrics, found {', '.join(odd)}: null in the JSON object")
 
 
 if __name__ == "__main__":

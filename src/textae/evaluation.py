@@ -193,7 +193,7 @@ def evaluate(
         "token_accuracy": right / tokens,
         **texts_metrics.result(),
         **({"cer_before": edits / max(characters, 1)} if corruption is not None else {}),
-        "latent_floats_per_token": statistics.numbers / tokens,
+        "latent_floats_per_token": statistics.numbers / encoded,
         "alive_dimensions": statistics.alive,
         "documents": len(scores),
         "documents_cut": cut,

@@ -71,13 +71,13 @@ def export(codec: Any, tokenizer: Any, output: Path | str, format: str) -> Path:
         )
     from textae.graphs import Graphs
 
-    graphs = Graphs(codec.model, codec.long_documents == "cut")
+    graphs = Graphs(codec.model, codec.answers == "cut")
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir()
         tokenizer.save(temporary / TOKENIZER)
         (_write_onnx if format == "onnx" else _write_saved_model)(temporary, graphs, tokenizer)
-        write_text(temporary / README, _readme(codec.model, tokenizer, format, graphs.cuts))
+        write_text(temporary / README, _readme(graphs, tokenizer, format))
         try:
             _compare(codec, tokenizer, *(_read_onnx if format == "onnx" else _read_saved_model)(temporary))
         except ExportError:
@@ -96,7 +96,7 @@ def _signatures(graphs: Any) -> tuple[list[Any], list[Any]]:
 
     size, count = graphs.model.latent_size, tf.TensorSpec((None,), tf.int32, "counts")
     ids = [tf.TensorSpec((None, None), tf.int32, "ids"), tf.TensorSpec((None,), tf.int32, "lengths")]
-    if graphs.vector:
+    if graphs.single:
         return ids, [tf.TensorSpec((None, size), tf.float32, "latents")]
     return ids, [tf.TensorSpec((None, None, size), tf.float32, "latents"), count]
 
@@ -182,7 +182,6 @@ def _compare(
     codec: Any, tokenizer: Any, encode: Callable[..., Arrays], decode: Callable[..., Arrays], texts: Any
 ) -> None:
     """Raise an ExportError unless what was written gives the run's answers, in batches of several sizes."""
-    vector = codec.model.latent == "vector"
     documents = _documents(codec.model)
     expected = codec.encode(documents)
     back = codec.decode(expected)
@@ -198,10 +197,10 @@ def _compare(
             found.append(texts[0](np.array([(document - 2).astype(np.uint8).tobytes() for document in given], object)))
         for encoded in found:
             for i, row in enumerate(rows):
-                latents = encoded["latents"][i] if vector else encoded["latents"][i, : encoded["counts"][i]]
+                latents = encoded["latents"][i] if codec.single else encoded["latents"][i, : encoded["counts"][i]]
                 if latents.shape != expected[row].shape or np.abs(latents - expected[row]).max() > 1e-4 * scale + 1e-5:
                     raise ExportError(f"expected of a text of {len(given[i])} tokens the run's latents, found others")
-        latents = [found[0]["latents"]] if vector else [found[0]["latents"], found[0]["counts"]]
+        latents = [found[0]["latents"]] if codec.single else [found[0]["latents"], found[0]["counts"]]
         decoded = decode(*latents)
         answers = [ids[:length].tolist() for ids, length in zip(decoded["ids"], decoded["lengths"], strict=True)]
         differing += sum(answer != back[row].tolist() for answer, row in zip(answers, rows, strict=True))
@@ -230,22 +229,25 @@ def _groups(count: int) -> Iterator[range]:
         start, size = start + size, 2 if size == 1 else 7 - max(size, 3)
 
 
-def _readme(model: Any, tokenizer: Any, format: str, cuts: bool) -> str:
+def _readme(graphs: Any, tokenizer: Any, format: str) -> str:
     """Return how to call what was written."""
-    vector, size, longest = model.latent == "vector", model.latent_size, model.max_length
+    model = graphs.model
+    size, longest = model.latent_size, model.max_length
     code = _ONNX_CODE if format == "onnx" else _SAVED_MODEL_CODE + (_TEXTS_CODE if tokenizer.kind == "bytes" else "")
-    if vector:
+    parts = "segments" if graphs.vector else "blocks"
+    if graphs.single:
         code = code.replace(', encoded["counts"]', "").replace(', "counts"', "")
         latents = f"`latents` float32 (batch, {size})"
     else:
         latents = (
-            f"`latents` float32 (batch, blocks, {size}), `counts` int32 (batch,), each text's own number of blocks"
+            f"`latents` float32 (batch, {parts}, {size}), `counts` int32 (batch,), each text's own number of {parts}"
         )
+    tokens = longest if graphs.vector else model.stride
     return _README.format(
         files="`encoder.onnx` and `decoder.onnx`" if format == "onnx" else "A SavedModel",
         latents=latents,
-        blocks="" if vector else f" A latent stands for a block of {model.stride} tokens.",
-        long=f"of more than {longest - 1} tokens {'are cut' if cuts else 'go in pieces'}",
+        blocks="" if graphs.single else f" A latent stands for a {parts[:-1]} of {tokens} tokens.",
+        long=f"of more than {longest - 1} tokens {'are truncated' if graphs.cuts else 'are split into segments'}",
         tokenizer=_TOKENIZERS[tokenizer.kind],
         code=code,
     )

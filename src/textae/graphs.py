@@ -23,19 +23,22 @@ class Graphs:
 
     Args:
         model: built.
-        cuts: whether texts of more than `model.max_length` tokens are cut; a model with one vector per text cuts.
+        cuts: whether texts of more than `model.max_length` tokens are cut; otherwise they are split, and a model with
+            one vector per text has one for each segment.
+
+    `single` says whether each text has exactly one latent.
     """
 
     def __init__(self, model: Autoencoder, cuts: bool) -> None:
-        self.model, self.vector = model, model.latent == "vector"
-        self.cuts = cuts or self.vector
+        self.model, self.vector, self.cuts = model, model.latent == "vector", cuts
+        self.single = self.vector and cuts
         self.most = model.max_length // model.stride  # blocks that the model takes at once
 
     def encode(self, ids: Any, lengths: Any) -> dict[str, Any]:
         """Return `latents` (batch, blocks, size) and `counts` (batch,), each text's own number of blocks.
 
-        Of a model with one vector per text: `latents` (batch, size) alone. `ids` are int32 (batch, length), `lengths`
-        (batch,) without the end.
+        With a vector for each segment they are those of segments, and where each text has exactly one vector `latents`
+        (batch, size) alone. `ids` are int32 (batch, length), `lengths` (batch,) without the end.
         """
         stride, longest = self.model.stride, self.model.max_length
         if self.cuts:
@@ -50,34 +53,50 @@ class Graphs:
         pieces, piece = self._pieces(blocks)
         rows = _in_rows(tokens, pieces, piece * stride)
         latents = self.model.encoder(rows, _own(lengths, pieces, piece * stride))[0]
-        if self.vector:
+        if self.single:
             return {"latents": latents}
-        latents = ops.reshape(latents, (batch, pieces * piece, self.model.latent_size))[:, :blocks]
-        counts = blocks_of(lengths, stride)
+        if self.vector:
+            blocks, counts = pieces, blocks_of(lengths, longest)
+            latents = ops.reshape(latents, (batch, pieces, self.model.latent_size))
+        else:
+            counts = blocks_of(lengths, stride)
+            latents = ops.reshape(latents, (batch, pieces * piece, self.model.latent_size))[:, :blocks]
         real = ops.arange(blocks, dtype="int32")[None, :] < counts[:, None]
         return {"latents": ops.where(real[:, :, None], latents, 0.0), "counts": counts}
 
     def decode(self, latents: Any, counts: Any = None) -> dict[str, Any]:
         """Return `ids` (batch, length) and `lengths` (batch,), the texts' own, from what `encode` gave."""
-        stride = self.model.stride
-        batch = ops.shape(latents)[0]
-        if self.vector:
-            counts = highest(ops.transpose(self.model.block_logits(latents)))[0] + 1
-            blocks = ops.max(counts)
-            states = self.model.decode(latents, counts, blocks)
-        else:
+        if not self.vector:
             pieces, piece = self._pieces(ops.maximum(ops.shape(latents)[1], 1))
-            blocks = pieces * piece
             states = self.model.decode(_in_rows(latents, pieces, piece), _own(counts, pieces, piece), piece)
+            return self._texts(states, counts, pieces * piece)
+        if self.single:
+            return self._vectors(latents, True, True)
+        segments = ops.shape(latents)[1]
+        place = ops.reshape(ops.arange(segments, dtype="int32")[None, :] - counts[:, None], (-1,))
+        found = self._vectors(ops.reshape(latents, (-1, self.model.latent_size)), place < 0, place == -1)
+        return _joined(found["ids"], found["lengths"], segments)
+
+    def _vectors(self, latents: Any, real: Any, last: Any) -> dict[str, Any]:
+        """Return what vectors (rows, size) stand for; `real` and `last` (rows,): it is there, and ends its text."""
+        told = ops.where(real, highest(ops.transpose(self.model.block_logits(latents)))[0] + 1, 0)
+        blocks = ops.maximum(ops.max(told), 1)
+        return self._texts(self.model.decode(latents, told, blocks), told, blocks, last)
+
+    def _texts(self, states: Any, counts: Any, blocks: Any, ends_here: Any = True) -> dict[str, Any]:
+        """Return ids and lengths of rows of `counts` (rows,) blocks, of `blocks` that are computed.
+
+        The end of a text can only stand in its last block; rows that do not end a text, by `ends_here`, have none.
+        """
+        stride = self.model.stride
         rows, embedding, bias = self.model.output_rows(ops.reshape(states, (-1, states.shape[-1])))
         logits = ops.matmul(embedding, ops.transpose(rows))
         ids, ends = decide(logits if bias is None else logits + bias[:, None])
-        ids = ops.reshape(ids, (batch, blocks * stride))
-        # The end of a text can only stand in its last block.
+        ids = ops.reshape(ids, (-1, blocks * stride))
         last = ops.arange(blocks, dtype="int32")[None, :] == counts[:, None] - 1
-        last = ops.sum(ops.reshape(ends, (batch, blocks, stride)) * ops.cast(last, "int32")[:, :, None], axis=1)
+        last = ops.sum(ops.reshape(ends, (-1, blocks, stride)) * ops.cast(last, "int32")[:, :, None], axis=1)
         first = (counts - 1) * stride + ops.cast(ops.argmax(last, axis=1), "int32")
-        lengths = ops.where(ops.max(last, axis=1) > 0, first, counts * stride)
+        lengths = ops.where(ops.logical_and(ops.max(last, axis=1) > 0, ends_here), first, counts * stride)
         real = ops.arange(blocks * stride, dtype="int32")[None, :] < lengths[:, None]
         return {"ids": ops.where(real, ids, 0), "lengths": lengths}
 
@@ -97,6 +116,19 @@ def _own(lengths: Any, pieces: Any, piece: Any) -> Any:
     """Return each piece's share (batch * pieces,) of lengths (batch,)."""
     before = ops.arange(pieces, dtype="int32")[None, :] * piece
     return ops.reshape(ops.clip(lengths[:, None] - before, 0, piece), (-1,))
+
+
+def _joined(ids: Any, lengths: Any, segments: Any) -> dict[str, Any]:
+    """Return the ids (texts * segments, length) of each text's segments, of `lengths`, as one row (texts, ...)."""
+    width = ops.shape(ids)[1]
+    real = ops.arange(width, dtype="int32")[None, :] < lengths[:, None]
+    real, ids = (ops.reshape(values, (-1, segments * width)) for values in (real, ids))
+    places = ops.arange(segments * width, dtype="int32")[None, :]
+    order = ops.argsort(ops.where(real, places, places + segments * width), axis=1)
+    return {
+        "ids": ops.take_along_axis(ids, order, axis=1),
+        "lengths": ops.sum(ops.reshape(lengths, (-1, segments)), axis=1),
+    }
 
 
 class Part(keras.Model):

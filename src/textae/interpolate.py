@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, read_texts, run_config, start_keras
+from textae.commands import answers, check_output, hydra_main, read_texts, run_config, start_keras, tell_truncated
 
 
 def main(composed: Any) -> None:
@@ -20,6 +20,7 @@ def main(composed: Any) -> None:
     with answers(options.output) as write:
         for text in autoencoder.interpolate(first, last, options.steps):
             write(text)
+    tell_truncated(autoencoder)
 
 
 if __name__ == "__main__":

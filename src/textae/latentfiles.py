@@ -2,13 +2,15 @@
 
 `.npy` holds one row per text, float32 (texts, size), from models with one vector per text. `.npz` holds `latents`
 (chunks, size) and `offsets` (texts + 1), `.parquet` a row per text with `latents` (a flat list of numbers) and
-`chunks`; both are for models with one latent per chunk.
+`chunks`; both are for texts of several latents: one per chunk, or one vector per segment. Where each text has one
+segment, `.npy` holds them too.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import shutil
 import uuid
 import zipfile
 import zlib
@@ -18,8 +20,13 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-SUFFIXES = {"vector": (".npy", ".parquet"), "chunk": (".npz", ".parquet")}
+SUFFIXES = {
+    "vector": (".npy", ".parquet"),
+    "chunk": (".npz", ".parquet"),
+    "segments": (".npz", ".parquet", ".npy"),
+}
 _ROWS = 4096  # texts of a portion
+_COPIED = 1 << 20  # bytes at a time
 _FREE_NUMBERS = 1 << 26  # a portion of a compressed file may hold so many numbers,
 _MOST_PER_BYTE = 16  # or so many for each of its bytes
 # What NumPy and zipfile raise for content that is something else.
@@ -66,6 +73,13 @@ class LatentWriter:
     def write(self, latents: np.ndarray | Sequence[np.ndarray]) -> None:
         """Add the latents of some texts, as `encode` gives them."""
         counts = np.array([1 if self.latent == "vector" else len(array) for array in latents], np.int64)
+        if self.path.suffix == ".npy" and (counts != 1).any():
+            number = int(np.flatnonzero(counts != 1)[0])
+            raise ValueError(
+                f"output: expected one vector for each text in a .npy file, found {counts[number]} of text "
+                f"{sum(map(len, self._counts)) + number + 1}, which was split into segments; "
+                ".npz and .parquet hold several"
+            )
         self._counts.append(counts)
         flat = (
             np.ascontiguousarray(np.concatenate([array.reshape(-1, self.size) for array in latents]), np.float32)
@@ -105,12 +119,19 @@ class LatentWriter:
         counts = np.concatenate([np.zeros(1, np.int64), *self._counts])
         try:
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                archive.write(self._temporary, "latents.npy")
-                with archive.open("offsets.npy", "w", force_zip64=True) as member:
+                # Without a date and without the temporary file's own: equal latents make equal files.
+                with self._temporary.open("rb") as rows, _member(archive, "latents.npy") as member:
+                    shutil.copyfileobj(rows, member, _COPIED)
+                with _member(archive, "offsets.npy") as member:
                     np.lib.format.write_array(member, np.cumsum(counts), allow_pickle=False)
             packed.replace(self._temporary)
         finally:
             packed.unlink(missing_ok=True)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """Open a file of an archive for writing; it has the oldest date that the format knows."""
+    return archive.open(zipfile.ZipInfo(name), "w", force_zip64=True)
 
 
 def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]:
@@ -122,27 +143,29 @@ def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]
     path = check(path, latent)
     if not path.is_file():
         raise FileNotFoundError(f"input: expected a file of latents, found none at {path}")
+    seen = 0
     try:
-        if path.suffix == ".parquet":
-            yield from _read_parquet(path, latent, size)
-        elif path.suffix == ".npy":
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-            _check_rows(rows, size)
-            for start in range(0, len(rows), _ROWS):
-                yield list(np.asarray(rows[start : start + _ROWS], np.float32))
-        else:
-            yield from _read_archive(path, size)
-    except (
-        ValueError,
-        KeyError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        OverflowError,
-        zlib.error,
-        zipfile.BadZipFile,
-    ) as error:
+        for portion in _portions(path, latent, size):
+            for number, array in enumerate(portion, seen + 1):
+                if not np.isfinite(array).all():
+                    raise ValueError(f"expected finite numbers, found {array[~np.isfinite(array)][0]} in text {number}")
+            yield portion
+            seen += len(portion)
+    except _FAULTS as error:
         raise ValueError(f"{path} is not a file of latents: {' '.join(str(error).split())[:300]}") from error
+
+
+def _portions(path: Path, latent: str, size: int) -> Iterator[list[np.ndarray]]:
+    if path.suffix == ".parquet":
+        yield from _read_parquet(path, latent, size)
+    elif path.suffix == ".npy":
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        _check_rows(rows, size)
+        for start in range(0, len(rows), _ROWS):
+            portion = _float32(rows[start : start + _ROWS])
+            yield list(portion if latent == "vector" else portion[:, None])
+    else:
+        yield from _read_archive(path, size)
 
 
 def _read_archive(path: Path, size: int) -> Iterator[list[np.ndarray]]:
@@ -164,8 +187,8 @@ def _read_archive(path: Path, size: int) -> Iterator[list[np.ndarray]]:
                 ends = offsets[start : start + _ROWS + 1].astype(np.int64)
                 count = int(ends[-1] - ends[0])
                 _check_inflation(path, count * size)
-                rows = _read_numbers(member, dtype, count * size).reshape(count, size).astype(np.float32)
-                yield np.split(rows, ends[1:-1] - ends[0])
+                rows = _read_numbers(member, dtype, count * size).reshape(count, size)
+                yield np.split(_float32(rows), ends[1:-1] - ends[0])
 
 
 def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
@@ -184,6 +207,12 @@ def _read_numbers(member: IO[bytes], dtype: np.dtype, count: int) -> np.ndarray:
     if len(content) != count * dtype.itemsize:
         raise ValueError(f"expected {count * dtype.itemsize:,} bytes of numbers, found {len(content):,}")
     return np.frombuffer(content, dtype)
+
+
+def _float32(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers in float32; what it cannot hold becomes infinite, which is refused where files are read."""
+    with np.errstate(over="ignore"):
+        return np.asarray(numbers, np.float32)
 
 
 def _check_inflation(path: Path, numbers: int) -> None:
@@ -205,7 +234,7 @@ def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarra
         for batch in file.iter_batches(_ROWS, columns=["latents", "chunks"]):
             rows = []
             for numbers, chunks in zip(batch["latents"], batch["chunks"].to_pylist(), strict=True):
-                array = np.asarray(numbers.values.to_numpy(zero_copy_only=False), np.float32)
+                array = _float32(numbers.values.to_numpy(zero_copy_only=False))
                 if array.size != chunks * size or not chunks or numbers.values.null_count:
                     raise ValueError(f"expected {chunks} chunks of {size} numbers, found {array.size} numbers")
                 if latent == "vector" and chunks != 1:

@@ -16,12 +16,15 @@ ALIVE = 0.01
 class LatentStatistics:
     """Statistics of latents, each a row of (dimensions,), fed in portions.
 
-    numbers: how many numbers there were. values: some of them, at most about `KEPT`.
+    numbers: how many numbers there were. values: at most `KEPT` of them, of which each was chosen with the same
+    probability, whatever its latent, dimension and portion; the same ones however the latents are portioned.
     """
 
     def __init__(self) -> None:
         self.count = self.numbers = 0
         self.values = np.zeros(0, np.float32)
+        self._random = np.random.default_rng(0)
+        self._tickets = np.zeros(0)  # of the values that are kept: the lowest ones of all that were drawn
         self._mean: np.ndarray | float = 0.0
         self._squares: np.ndarray | float = 0.0  # of the distances from the mean, summed
         self._kl: np.ndarray | None = None
@@ -33,12 +36,22 @@ class LatentStatistics:
         """
         for first in range(0, len(latents), ROWS):
             self._add(np.asarray(latents[first : first + ROWS], np.float64))
+            self._draw(latents[first : first + ROWS].ravel())
         self.numbers += latents.size
         if kl is not None:
             self._kl = (0.0 if self._kl is None else self._kl) + kl.sum(axis=0, dtype=np.float64)
-        if room := KEPT - self.values.size:
-            flat = latents.ravel()
-            self.values = np.concatenate([self.values, flat[:: max(1, flat.size // room)][:room]])
+
+    def _draw(self, numbers: np.ndarray) -> None:
+        """Draw a ticket for each number, and keep those with the lowest: an even sample of all so far."""
+        tickets = self._random.random(numbers.size)
+        if self.values.size == KEPT:
+            chosen = np.flatnonzero(tickets < self._tickets.max())
+            tickets, numbers = tickets[chosen], numbers[chosen]
+        tickets, values = np.concatenate([self._tickets, tickets]), np.concatenate([self.values, numbers])
+        if values.size > KEPT:
+            lowest = np.sort(np.argpartition(tickets, KEPT)[:KEPT])
+            tickets, values = tickets[lowest], values[lowest]
+        self._tickets, self.values = tickets, values
 
     def _add(self, rows: np.ndarray) -> None:
         count = self.count + len(rows)

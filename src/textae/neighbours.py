@@ -16,6 +16,7 @@ from textae.commands import (
     read_lines,
     run_config,
     start_keras,
+    tell_truncated,
 )
 
 
@@ -43,6 +44,7 @@ def main(composed: Any) -> None:
         for number, found in enumerate(autoencoder.neighbours(texts, documents, options.count), 1):
             for near in found:
                 write(f"{number}\t{near.similarity:.4f}\t{near.number + 1}\t{near.text}")
+    tell_truncated(autoencoder)
 
 
 def _same_stream(one: BinaryIO, other: BinaryIO) -> bool:

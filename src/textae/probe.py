@@ -1,9 +1,8 @@
 """`python -m textae.probe run=DIR corpus=text corpus.files=[...] corpus.label=NAME`: what a linear classifier reads."""
 
-import json
 from typing import Any
 
-from textae.commands import corpus_of, hydra_main, run_config, start_keras
+from textae.commands import corpus_of, hydra_main, run_config, start_keras, tell_truncated
 
 
 def main(composed: Any) -> None:
@@ -24,6 +23,7 @@ def main(composed: Any) -> None:
     from textae.prepared import in_portions
     from textae.probing import pooled, probe, sample
     from textae.progress import Progress
+    from textae.rundir import to_json
 
     autoencoder = load(options.run)
     limits = {"train": options.labels, "validation": options.labels, "test": None}
@@ -42,7 +42,8 @@ def main(composed: Any) -> None:
                 progress.advance(len(portion))
         return np.concatenate(features)
 
-    print(json.dumps(probe(encode, splits), indent=2), flush=True)
+    print(to_json(probe(encode, splits)), flush=True)
+    tell_truncated(autoencoder)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras
+from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
 
 
 def main(options: Any) -> None:
@@ -18,6 +18,7 @@ def main(options: Any) -> None:
         for lines in texts:
             for text in autoencoder.reconstruct(lines):
                 write(text)
+    tell_truncated(autoencoder)
 
 
 if __name__ == "__main__":

@@ -149,6 +149,8 @@ class Reporter:
             f"{metrics['exact_match']:.4f}, BLEU {metrics['bleu']:.2f}, character error rate {metrics['cer']:.4f}; "
             f"weights of step {state.best_step:,}"
         )
+        if cut := metrics.get("documents_cut"):
+            self.says(f"{cut:,} of {metrics['documents']:,} test documents are longer than model.max_length: truncated")
         self.says(f"to look at the run: tensorboard --logdir {self.run.folder}")
 
     def _pictures(self, judge: Any, evaluation: Evaluation, step: int, split: str) -> None:
@@ -223,6 +225,8 @@ def _characters(tokenizer: Any, ids: np.ndarray) -> list[int]:
 
 
 def _some(weight: Any) -> np.ndarray:
-    """Return a weight's numbers; of a large one, evenly spaced ones."""
+    """Return a weight's numbers; of a large one some, drawn evenly from all rows and columns, always the same."""
     values = np.asarray(weight).ravel()
-    return values[:: -(-values.size // WEIGHTS_COUNTED)]
+    if values.size <= WEIGHTS_COUNTED:
+        return values
+    return values[np.random.default_rng(0).choice(values.size, WEIGHTS_COUNTED, replace=False, shuffle=False)]

@@ -56,6 +56,7 @@ EVENTS = ("train", "validation", "test")
 _FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, BY_LENGTH, CARD, LOCK)
 _FOLDERS = (TOKENIZER, *EVENTS)
 
+_HEADER = "textae"  # key of the metadata of a file of arrays
 Shapes = dict[str, tuple[int, ...]]
 LARGEST_TEXT_BYTES = 1 << 20  # of a file of settings or metrics
 LARGEST_HISTORY_BYTES = 1 << 24  # of metrics.csv, a row a validation
@@ -224,7 +225,9 @@ def write_arrays(
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     described = json.dumps(dict(metadata), sort_keys=True)
     check = str(_checksum(contiguous, described))
-    write_bytes(path, save(contiguous, {"metadata": described, "crc32": check}), keep)
+    # One key alone: safetensors writes several in an order that varies, and equal runs would have unequal files.
+    header = json.dumps({"crc32": check, "metadata": described}, sort_keys=True)
+    write_bytes(path, save(contiguous, {_HEADER: header}), keep)
 
 
 def read_arrays(
@@ -249,6 +252,8 @@ def read_arrays(
         check(shapes)
     try:
         arrays, header = _opened(path)
+        if _HEADER in header:  # files of older versions have what it holds as keys of their own
+            header = parse_json(header[_HEADER])
         if int(header["crc32"]) != _checksum(arrays, header["metadata"]):
             raise ValueError("its checksum does not fit its content")
         state = parse_json(header["metadata"], finite=False)
@@ -307,9 +312,21 @@ def _claimed(path: Path) -> Shapes:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object; a number that is not finite is written as null."""
-    clean = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in values.items()}
-    write_text(path, json.dumps(clean, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a JSON object, as `to_json` gives it."""
+    write_text(path, to_json(values) + "\n")
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Return an object as JSON, which has no NaN and no infinity: a number that is not finite becomes null."""
+    return json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 A line of the answer is `score<TAB>line number<TAB>line`; the score is nats per token, and numbers begin with 1.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras
+from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
 
 
 def main(options: Any) -> None:
@@ -27,8 +28,14 @@ def main(options: Any) -> None:
                 yield score, number, line
 
     with answers(options.output) as write:
-        for score, number, line in sorted(rows(), key=lambda row: -row[0]) if options.sort else rows():
+        for score, number, line in sorted(rows(), key=_oddness) if options.sort else rows():
             write(f"{score:.4f}\t{number}\t{line}")
+    tell_truncated(autoencoder)
+
+
+def _oddness(row: tuple[float, int, str]) -> float:
+    """Return what rows are sorted by: high scores first, and before them those that are no numbers."""
+    return -row[0] if math.isfinite(row[0]) else -math.inf
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ Each split is a run of its own in a sub-folder (``train``, ``validation``, ``tes
 that TensorBoard draws the splits in one chart per tag.
 """
 
+from __future__ import annotations
+
 import html
+import socket
 import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +20,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX import RecordWriter, summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 SPLITS = ("train", "validation", "test")
 LINE_COLUMNS = 96  # of a text that is compared
 LABEL_CHARACTERS = 120  # of a label in the projector
 HISTOGRAM_BINS = 64
+_EVENTS = "events.out.tfevents."  # what a file's name begins with; then come seconds and the machine's name
 FLUSH_SECONDS = 10.0  # at most this much is lost when the process is killed
 
 # Characters that would be lost on the way through Markdown and HTML are shown as their pictures.
@@ -51,7 +54,7 @@ class TensorBoardWriter:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         # Not tensorboardX's SummaryWriter: it hands events to a thread, and its flush does not wait for them.
-        self._writers: dict[str, EventsWriter] = {}
+        self._writers: dict[str, _EventFile] = {}
         self._flushed = time.monotonic()
 
     def scalars(self, values: Mapping[str, float], step: int, split: str = "train") -> None:
@@ -159,7 +162,7 @@ class TensorBoardWriter:
                 writer.close()
         self._writers.clear()
 
-    def __enter__(self) -> "TensorBoardWriter":
+    def __enter__(self) -> TensorBoardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -170,7 +173,7 @@ class TensorBoardWriter:
 
     def _add(self, split: str, step: int, **content: object) -> None:
         with self._writing():
-            self._writer(split).write_event(Event(wall_time=time.time(), step=int(step), **content))
+            self._writer(split).write(Event(wall_time=time.time(), step=int(step), **content))
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
@@ -182,16 +185,15 @@ class TensorBoardWriter:
             reason = error.strerror or str(error)
             raise OSError(f"expected to write TensorBoard's events in {self.folder}, found: {reason}") from error
 
-    def _writer(self, split: str) -> EventsWriter:
+    def _writer(self, split: str) -> _EventFile:
         if split not in SPLITS:
             raise ValueError(f"expected one of {', '.join(SPLITS)} as split, received {split!r}")
         if split not in self._writers:
             folder = self.folder / split
             folder.mkdir(parents=True, exist_ok=True)
-            # Without the suffix, a file opened within the same second would be overwritten. TensorBoard reads
-            # the files of a folder in order of name.
-            first = not any(folder.glob("events.*"))
-            self._writers[split] = EventsWriter(str(folder / "events"), filename_suffix=f".{time.time_ns()}")
+            name = _next_name(folder)
+            first = not any(folder.glob(f"{_EVENTS}*"))
+            self._writers[split] = _EventFile(folder / name)
             if first:  # TensorBoard takes a folder's first mark for its beginning, and drops nothing
                 self._mark(split, 0)
         return self._writers[split]
@@ -214,6 +216,29 @@ class TensorBoardWriter:
             config.write_text("".join(entries), encoding="utf-8")
         else:
             config.unlink(missing_ok=True)
+
+
+class _EventFile:
+    """A new file of events, at a path that is free."""
+
+    def __init__(self, path: Path) -> None:
+        self._records = RecordWriter(str(path))
+        self.write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self.flush, self.close = self._records.flush, self._records.close
+
+    def write(self, event: Event) -> None:
+        self._records.write(event.SerializeToString())
+
+
+def _next_name(folder: Path) -> str:
+    """Return a name for events that sorts after all names of the folder, whatever the clock says.
+
+    TensorBoard reads the files of a folder in order of name, and drops from the mark of a new start on what it has
+    read before. A clock that was set back between two processes of a run must not put the later one first.
+    """
+    parts = (path.name.removeprefix(_EVENTS).split(".")[0] for path in folder.glob(f"{_EVENTS}*"))
+    last = max((int(part) for part in parts if part.isdecimal()), default=-1)
+    return f"{_EVENTS}{max(int(time.time()), last + 1):010d}.{socket.gethostname()}"
 
 
 def comparison(texts: Sequence[ComparedText]) -> str:

@@ -219,6 +219,11 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             reporter.says("evaluating on the test split")
             kept = load(run.folder)
             evaluation = final_evaluation(kept, prepared.test_texts, keep=training.samples, points=POINTS)
+        if not np.isfinite(evaluation.metrics["loss"]):
+            raise FloatingPointError(
+                f"expected a finite loss of the test split, found {evaluation.metrics['loss']} with the weights of "
+                f"step {state.best_step}, the best by the validation split"
+            )
         metrics = evaluation.metrics | {
             "examples_seen": state.examples_seen,
             "steps": state.step,
@@ -402,6 +407,10 @@ def _train(
             saved = time.monotonic()
         interrupts.check()
     rundir.write_arrays(run / rundir.LAST, step.kept_weights(), {"step": state.step})
+    if state.skipped == state.step:
+        raise FloatingPointError(
+            f"expected updates with a finite loss and gradient, found none: all {state.step:,} were skipped"
+        )
 
 
 def _not_finite(state: TrainingState, sums: dict[str, float], rate: float, group: list[Batch]) -> str:
@@ -508,7 +517,8 @@ def _validate(
     loss = evaluation.metrics["loss"]
     if state.best_loss is None or loss < state.best_loss or not np.isfinite(state.best_loss):
         state.best_loss, state.best_step, state.validations_since_best = loss, state.step, 0
-        rundir.write_arrays(run / rundir.WEIGHTS, weights, {"step": state.step, "validation_loss": loss})
+        known = loss if np.isfinite(loss) else None
+        rundir.write_arrays(run / rundir.WEIGHTS, weights, {"step": state.step, "validation_loss": known})
     else:
         state.validations_since_best += 1
     state.history.append(
