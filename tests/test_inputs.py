@@ -189,7 +189,7 @@ def test_copies_of_a_run_answer_alike(trained):
 
 
 def test_tokenizers_are_copied():
-    learnt = train_tokenizer("unigram", ["the house and the tree"] * 20, 300, shrink=True)
+    learnt = train_tokenizer("unigram", ["the house and the tree"] * 20, 300, nearest=True)
     for tokenizer in (BytesTokenizer(), CharactersTokenizer("ab"), WordsTokenizer(["a"]), learnt):
         for copied in (copy.deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))):
             assert copied.equals(tokenizer)

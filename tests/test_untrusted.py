@@ -195,7 +195,7 @@ def test_a_checkpoint_of_more_than_the_model_needs(trained, tiny_config, tmp_pat
 @pytest.fixture(scope="module")
 def sentencepiece_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    train_tokenizer("unigram", [f"the red house {i}" for i in range(99)], 290, shrink=True).save(folder)
+    train_tokenizer("unigram", [f"the red house {i}" for i in range(99)], 290, nearest=True).save(folder)
     return folder
 
 
