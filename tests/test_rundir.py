@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from textae import rundir
-from textae.rundir import RunDir, read_arrays, read_json, write_arrays, write_bytes, write_json
+from textae.files import write_bytes
+from textae.rundir import RunDir, read_arrays, read_json, write_arrays, write_json
 
 pytestmark = pytest.mark.backend_free
 
@@ -211,7 +212,11 @@ def test_of_two_checkpoints_the_newest_good_one_is_read(tmp_path):
 def test_what_killed_processes_left_is_tidied_up(tmp_path):
     run = RunDir(tmp_path)
     (run / rundir.TOKENIZER).mkdir()
-    for name in (".weights.safetensors.1234abcd.tmp", ".metrics.json.1234abcd.tmp", "tokenizer/tokenizer.json.77.tmp"):
+    for name in (
+        ".weights.safetensors.1234abcd.tmp",
+        ".metrics.json.1234abcd.tmp",
+        "tokenizer/.tokenizer.json.1234abcd.tmp",
+    ):
         (run / name).write_bytes(b"half")
     run.write_checkpoint({"a": np.zeros(1)}, {})
     write_bytes(run / "mine.tmp", b"x")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, read_texts, run_config, start_keras, tell_truncated
+from textae.commands import check_output, hydra_main, line_writer, read_texts, run_config, start_keras, tell_truncated
 
 
 def main(options: Any) -> None:
@@ -14,8 +14,8 @@ def main(options: Any) -> None:
     from textae.autoencoder import load
 
     autoencoder = load(options.run)
-    with answers(options.output) as write:
-        write(autoencoder.arithmetic(*texts))
+    with line_writer(options.output) as write:
+        write([autoencoder.arithmetic(*texts)])
     tell_truncated(autoencoder)
 
 

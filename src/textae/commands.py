@@ -12,21 +12,22 @@ import re
 import signal
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from textae.explanations import cause, check_settings, explain, options_of
+from textae.files import target, writing
 from textae.machine import hide_missing_gpu
 from textae.options import arranged
 from textae.progress import escaped, say
+from textae.streams import as_they_come, bounded_lines, is_closed, is_live, open_standard_streams, standard_input
 from textae.sweeps import Jobs
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 _STARTED = time.time()
-_LINES_CHARACTERS = 1 << 20
+_PORTION_CHARACTERS = 1 << 20
 
 
 class _Terminated(KeyboardInterrupt):
@@ -56,6 +57,7 @@ def start_keras() -> None:
 
 def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     """Run `task` with the composed config, or with each of a sweep's; then exit."""
+    open_standard_streams()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     signal.signal(signal.SIGTERM, _terminate)
     codes: list[Any] = []
@@ -97,6 +99,7 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
 
     def run(config: Any) -> Any:
         """Run one job; Hydra prints lines of its own about errors that reach it."""
+        open_standard_streams()  # a launcher may have put this into a process of its own
         settings = HydraConfig.get()
         if settings.job.chdir:  # paths are relative to where the command was given all the same
             os.chdir(settings.runtime.cwd)
@@ -246,9 +249,9 @@ def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     r"""Yield the lines of UTF-8 text, split at "\n" alone and without it; a last line may lack it.
 
     Raises:
-        ValueError: bytes that are not UTF-8, with the line's number.
+        ValueError: bytes that are not UTF-8 or a line without end, with the line's number.
     """
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(bounded_lines(stream, name), 1):
         try:
             yield line.removesuffix(b"\n").decode("utf-8")
         except UnicodeDecodeError as error:
@@ -268,21 +271,26 @@ def read_texts(name: str | None, wanted: list[str]) -> list[str]:
     return lines
 
 
-def portions(lines: Iterator[str], characters: int = _LINES_CHARACTERS) -> Iterator[list[str]]:
-    """Yield consecutive lines, about so many characters together."""
-    from textae.prepared import in_portions
-
-    return in_portions(lines, characters)
-
-
-def begun(items: Iterator[Any]) -> Iterator[Any]:
+def peek(items: Iterator[Any]) -> Iterator[Any]:
     """Return the same items, the first of which was made already: what is wrong with it shows at once."""
     return itertools.chain(list(itertools.islice(items, 1)), items)
 
 
-def input_portions(name: str | None) -> Iterator[list[str]]:
-    """Return the lines of a file, or of standard input, in portions, the first of which was read already."""
-    return begun(portions(read_lines(open_input(name), name or "standard input")))
+def input_portions(name: str | None, live: bool = True) -> Iterator[list[str]]:
+    """Return the lines of a file, or of standard input, in portions, the first of which was read already.
+
+    Portions are about as large as each other, and the same each time. Only from a pipe or the like, with `live`, are
+    they as small as lines come slowly.
+    """
+    return portions_of(open_input(name), name, live)
+
+
+def portions_of(stream: BinaryIO, name: str | None, live: bool = True) -> Iterator[list[str]]:
+    """Return `input_portions` of a stream that is open already."""
+    from textae.prepared import in_portions
+
+    lines = read_lines(stream, name or "standard input")
+    return peek((as_they_come if live and is_live(stream) else in_portions)(lines, _PORTION_CHARACTERS))
 
 
 def tell_truncated(autoencoder: Any) -> None:
@@ -298,7 +306,7 @@ def tell_truncated(autoencoder: Any) -> None:
 def open_input(name: str | None, key: str = "input") -> BinaryIO:
     """Return the file that the setting `key` names, which may be a pipe, or standard input."""
     if name is None or name == "-":
-        return sys.stdin.buffer
+        return standard_input()
     path = Path(name)
     if not path.exists() or path.is_dir():
         raise FileNotFoundError(f"{key}: expected a file, found none at {path}")
@@ -306,44 +314,32 @@ def open_input(name: str | None, key: str = "input") -> BinaryIO:
 
 
 def check_output(name: str | None, key: str = "output") -> None:
-    """Raise a ValueError if a file of that name, given as `key`, cannot be written."""
-    if name is None or name == "-":
-        return
-    path = Path(name)
-    if not path.parent.is_dir():
-        raise ValueError(f"{key}: expected the folder {path.parent} to exist, found none")
-    if path.is_dir():
-        raise ValueError(f"{key}: expected the name of a file, found the folder {path}")
+    """Raise a ValueError or PermissionError if what `key` names, by default standard output, cannot be written to."""
+    target("-" if name is None else name, key)
+
+
+def announce(text: str) -> None:
+    """Print what a command has made on standard output, unless that is closed."""
+    if not is_closed(1):
+        print(text, flush=True)
 
 
 @contextmanager
-def answers(name: str | None) -> Iterator[Callable[[str], None]]:
-    r"""Give a function that writes a line to the named file, or to standard output.
+def line_writer(name: str | None) -> Iterator[Callable[[Iterable[str]], None]]:
+    r"""Give a function that writes lines to the named file, or to standard output; whoever reads them has them at once.
 
-    A file appears when all is written. A "\n" within a text cannot stand in a line and becomes a space. On a terminal
-    control characters stand as escapes: the texts may be a stranger's.
+    A regular file appears when all is written. A "\n" within a text cannot stand in a line and becomes a space. On a
+    terminal control characters stand as escapes: the texts may be a stranger's.
     """
-    standard = name is None or name == "-"
-    terminal = standard and sys.stdout.isatty()
+    with writing("-" if name is None else name) as file:
+        terminal = file.isatty()
 
-    def line(text: str) -> bytes:
-        text = text.replace("\n", " ")
-        if terminal:
-            text = "\t".join(map(escaped, text.split("\t")))
-        return text.encode("utf-8", "replace") + b"\n"
-
-    if standard:
-        yield lambda text: sys.stdout.buffer.write(line(text)) and None
-        sys.stdout.buffer.flush()
-        return
-    check_output(name)
-    path = Path(name)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield lambda text: file.write(line(text)) and None
+        def write(texts: Iterable[str]) -> None:
+            for text in texts:
+                line = text.replace("\n", " ")
+                if terminal:
+                    line = "\t".join(map(escaped, line.split("\t")))
+                file.write(line.encode("utf-8", "replace") + b"\n")
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+        yield write

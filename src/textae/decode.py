@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import answers, begun, check_output, hydra_main, run_config, start_keras
+from textae.commands import check_output, hydra_main, line_writer, peek, run_config, start_keras
 
 
 def main(options: Any) -> None:
@@ -11,15 +11,14 @@ def main(options: Any) -> None:
 
     model = run_config(options.run).model
     check_output(options.output)
-    portions = begun(read(options.input, model.latents_of_a_text, model.latent_size))
+    portions = peek(read(options.input, model.latents_of_a_text, model.latent_size))
     start_keras()
     from textae.autoencoder import load
 
     autoencoder = load(options.run)
-    with answers(options.output) as write:
+    with line_writer(options.output) as write:
         for latents in portions:
-            for text in autoencoder.decode(latents):
-                write(text)
+            write(autoencoder.decode(latents))
 
 
 if __name__ == "__main__":

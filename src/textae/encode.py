@@ -16,7 +16,7 @@ def main(options: Any) -> None:
     model = run_config(options.run).model
     check_output(options.output)
     writer = LatentWriter(options.output, model.latents_of_a_text, model.latent_size)
-    texts = input_portions(options.input)
+    texts = input_portions(options.input, live=False)  # nothing is there to be read before the end
     start_keras()
     from textae.autoencoder import load
 

@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from textae.commands import check_output, corpus_of, hydra_main, run_config, start_keras
+from textae.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras
 from textae.progress import say
 
 # Figures of metrics.json that say how the run was trained; all others are measured anew.
@@ -21,20 +20,23 @@ def main(composed: Any) -> None:
     options = resolve(composed)
     trained_with = run_config(options.run)
     options.corruption.require_alignment(trained_with.model)
-    check_output(options.by_length, "by_length")
+    check_output(None)
+    if options.by_length is not None:
+        check_output(options.by_length, "by_length")
     corpus = corpus_of(options, trained_with)
     start_keras()
     from textae.autoencoder import load
     from textae.evaluation import final_evaluation
-    from textae.rundir import RunDir, to_json, write_csv
+    from textae.files import write_csv
+    from textae.rundir import RunDir, to_json
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
     trained = RunDir(options.run).metrics()
     found = final_evaluation(autoencoder, lambda: corpus.texts(options.split), corruption=asdict(options.corruption))
     if options.by_length is not None:
-        write_csv(Path(options.by_length), [row._asdict() for row in found.by_length])
+        write_csv(options.by_length, [row._asdict() for row in found.by_length])
     metrics = {name: trained[name] for name in OF_TRAINING if name in trained} | found.metrics
-    print(to_json(metrics), flush=True)
+    announce(to_json(metrics))
     if cut := metrics["documents_cut"]:
         say(f"{cut:,} of {metrics['documents']:,} documents are longer than model.max_length and were truncated")
     if odd := [f"{name} {value}" for name, value in found.metrics.items() if not math.isfinite(value)]:

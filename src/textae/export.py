@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from textae.commands import hydra_main, run_config, start_keras
+from textae.commands import announce, hydra_main, run_config, start_keras
 
 
 def main(options: Any) -> None:
@@ -16,7 +16,7 @@ def main(options: Any) -> None:
     start_keras()
     from textae.autoencoder import load
 
-    print(load(options.run).export(options.output, options.format.name), flush=True)
+    announce(str(load(options.run).export(options.output, options.format.name)))
 
 
 if __name__ == "__main__":

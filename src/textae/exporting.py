@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from textae.rundir import TOKENIZER, write_text
+from textae.files import write_text
+from textae.rundir import TOKENIZER
+from textae.untrusted import kind_of
 
 FORMATS = ("saved_model", "onnx")
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
@@ -49,7 +51,7 @@ def check_possible(output: Path | str, format: str) -> Path:
     folder = Path(output)
     if not folder.parent.is_dir():
         raise ValueError(f"output: expected the folder {folder.parent} to exist, found none")
-    if folder.exists():
+    if kind_of(folder) is not None:
         raise ValueError(f"output: expected a name that is free, found {folder}")
     return folder
 
@@ -77,7 +79,7 @@ def export(codec: Any, tokenizer: Any, output: Path | str, format: str) -> Path:
         temporary.mkdir()
         tokenizer.save(temporary / TOKENIZER)
         (_write_onnx if format == "onnx" else _write_saved_model)(temporary, graphs, tokenizer)
-        write_text(temporary / README, _readme(graphs, tokenizer, format))
+        write_text(temporary / README, _readme(graphs, tokenizer, format), own=True)
         try:
             _compare(codec, tokenizer, *(_read_onnx if format == "onnx" else _read_saved_model)(temporary))
         except ExportError:

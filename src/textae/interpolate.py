@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, read_texts, run_config, start_keras, tell_truncated
+from textae.commands import check_output, hydra_main, line_writer, read_texts, run_config, start_keras, tell_truncated
 
 
 def main(composed: Any) -> None:
@@ -17,9 +17,8 @@ def main(composed: Any) -> None:
     from textae.autoencoder import load
 
     autoencoder = load(options.run)
-    with answers(options.output) as write:
-        for text in autoencoder.interpolate(first, last, options.steps):
-            write(text)
+    with line_writer(options.output) as write:
+        write(autoencoder.interpolate(first, last, options.steps))
     tell_truncated(autoencoder)
 
 

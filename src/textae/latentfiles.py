@@ -11,14 +11,17 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import uuid
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 import numpy as np
+
+from textae.files import target, writing
 
 SUFFIXES = {
     "vector": (".npy", ".parquet"),
@@ -52,14 +55,17 @@ class LatentWriter:
 
     def __init__(self, path: Path | str, latent: str, size: int) -> None:
         self.path, self.latent, self.size = check(path, latent), latent, size
-        if not self.path.parent.is_dir():
-            raise ValueError(f"output: expected the folder {self.path.parent} to exist, found none")
-        self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        self._target = target(self.path)
         self._counts: list[np.ndarray] = []
         self._rows = 0
 
     def __enter__(self) -> LatentWriter:
-        self._file = self._temporary.open("w+b")
+        with ExitStack() as stack:
+            self._file = self._out = stack.enter_context(writing(self.path, seekable=True))
+            if self.path.suffix == ".npz":  # how many rows there are stands in front of them in the archive
+                beside = None if self._target.stream else self._target.path.parent
+                self._file = stack.enter_context(tempfile.TemporaryFile(dir=beside))
+            self._stack = stack.pop_all()
         if self.path.suffix == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
@@ -97,36 +103,36 @@ class LatentWriter:
         else:
             self._file.write(flat.tobytes())
 
-    def __exit__(self, kind: Any, *_: object) -> None:
-        try:
-            with self._file:
-                if self.path.suffix == ".parquet":
-                    self._parquet.close()
-                else:
-                    self._file.seek(0)
-                    _write_header(self._file, (self._rows, self.size))
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            if kind is None and self.path.suffix == ".npz":
-                self._pack()
-            if kind is None:
-                self._temporary.replace(self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+    def __exit__(self, *raised: Any) -> None:
+        if raised[0] is None:
+            with self._stack:
+                self._complete()
+            return
+        if self.path.suffix == ".parquet":
+            with suppress(Exception):  # it would say so itself, later
+                self._parquet.close()
+        self._stack.__exit__(*raised)
+
+    def _complete(self) -> None:
+        """Write what is known only when all rows are there."""
+        if self.path.suffix == ".parquet":
+            self._parquet.close()
+            return
+        self._file.seek(0)
+        _write_header(self._file, (self._rows, self.size))
+        if self.path.suffix == ".npz":
+            self._pack()
+        else:
+            self._file.seek(0, os.SEEK_END)
 
     def _pack(self) -> None:
-        packed = self._temporary.with_suffix(".zip")
         counts = np.concatenate([np.zeros(1, np.int64), *self._counts])
-        try:
-            with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                # Without a date and without the temporary file's own: equal latents make equal files.
-                with self._temporary.open("rb") as rows, _member(archive, "latents.npy") as member:
-                    shutil.copyfileobj(rows, member, _COPIED)
-                with _member(archive, "offsets.npy") as member:
-                    np.lib.format.write_array(member, np.cumsum(counts), allow_pickle=False)
-            packed.replace(self._temporary)
-        finally:
-            packed.unlink(missing_ok=True)
+        with zipfile.ZipFile(self._out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            self._file.seek(0)
+            with _member(archive, "latents.npy") as member:
+                shutil.copyfileobj(self._file, member, _COPIED)
+            with _member(archive, "offsets.npy") as member:
+                np.lib.format.write_array(member, np.cumsum(counts), allow_pickle=False)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:

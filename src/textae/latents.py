@@ -7,10 +7,15 @@ number that the result has: by straight lines between its blocks, first on first
 from __future__ import annotations
 
 import heapq
+import os
+import tempfile
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+_DOCUMENTS = 8192  # whose vectors are compared at a time
 
 
 class Neighbour(NamedTuple):
@@ -111,6 +116,49 @@ class Nearest:
         """Return each query's neighbours, the nearest first."""
         ordered = (sorted(best, reverse=True) for best in self._best)
         return [[Neighbour(similarity, -number, text) for similarity, number, text in best] for best in ordered]
+
+
+class VectorIndex:
+    """Documents and their vectors in temporary files, for queries that come one after another."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._vectors = tempfile.TemporaryFile()  # noqa: SIM115, both are closed at the end of its block
+        self._texts = tempfile.TemporaryFile()  # noqa: SIM115
+        self._ends = array("q", [0])  # of the texts
+
+    def __enter__(self) -> VectorIndex:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._vectors.close()
+        self._texts.close()
+
+    def add(self, vectors: np.ndarray, texts: Sequence[str]) -> None:
+        """Take in documents (documents, size) and their texts."""
+        self._vectors.seek(0, os.SEEK_END)
+        self._vectors.write(np.ascontiguousarray(vectors, np.float32).tobytes())
+        self._texts.seek(0, os.SEEK_END)
+        for text in texts:
+            self._ends.append(self._ends[-1] + self._texts.write(text.encode("utf-8", "surrogatepass")))
+
+    def nearest(self, queries: np.ndarray, count: int) -> list[list[Neighbour]]:
+        """Return the nearest documents to each query, the nearest first.
+
+        Raises:
+            ValueError: a count below one.
+        """
+        nearest = Nearest(queries, count)
+        self._vectors.seek(0)
+        while block := self._vectors.read(4 * self._size * _DOCUMENTS):
+            vectors = np.frombuffer(block, np.float32).reshape(-1, self._size)
+            nearest.add(vectors, [""] * len(vectors))
+        return [[near._replace(text=self._text(near.number)) for near in found] for found in nearest.found()]
+
+    def _text(self, number: int) -> str:
+        start, end = self._ends[number : number + 2]
+        self._texts.seek(start)
+        return self._texts.read(end - start).decode("utf-8", "surrogatepass")
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

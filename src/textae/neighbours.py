@@ -8,11 +8,12 @@ import stat
 from typing import Any, BinaryIO
 
 from textae.commands import (
-    answers,
     check_output,
     corpus_of,
     hydra_main,
+    line_writer,
     open_input,
+    portions_of,
     read_lines,
     run_config,
     start_keras,
@@ -35,15 +36,25 @@ def main(composed: Any) -> None:
         documents = read_lines(stream, options.documents)
     else:
         documents = corpus_of(options, trained_with).texts(options.split)
-    texts = list(read_lines(source, options.input or "standard input"))
+    texts = portions_of(source, options.input)
     start_keras()
     from textae.autoencoder import load
+    from textae.latents import VectorIndex
+    from textae.prepared import in_portions
 
     autoencoder = load(options.run)
-    with answers(options.output) as write:
-        for number, found in enumerate(autoencoder.neighbours(texts, documents, options.count), 1):
-            for near in found:
-                write(f"{number}\t{near.similarity:.4f}\t{near.number + 1}\t{near.text}")
+    with VectorIndex(autoencoder.model.latent_size) as index, line_writer(options.output) as write:
+        for portion in in_portions(documents):
+            index.add(autoencoder.embed(portion), portion)
+        seen = 0
+        for lines in texts:
+            answers = enumerate(index.nearest(autoencoder.embed(lines), options.count), seen + 1)
+            write(
+                f"{number}\t{near.similarity:.4f}\t{near.number + 1}\t{near.text}"
+                for number, found in answers
+                for near in found
+            )
+            seen += len(lines)
     tell_truncated(autoencoder)
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from textae.batches import ahead
 from textae.corpora import Corpus, open_corpus
+from textae.files import leftovers
 from textae.inputs import each_text
 from textae.progress import Progress, say
 from textae.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
@@ -82,7 +83,7 @@ def prepare(
     folder = data_dir / "tokens" / made
     if not _whole(folder):  # what is whole needs no lock, which a folder that is only read could not have
         with _locked(folder, opened.name):
-            for path in [*folder.glob(".*.tmp"), *(folder / "tokenizer").glob("*.tmp")]:  # of a process that was killed
+            for path in [*folder.glob(".*.tmp"), *leftovers(folder / "tokenizer")]:  # of a process that was killed
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             if not (folder / "tokenizer" / "tokenizer.json").is_file():
                 _train(opened, tokenizer).save(folder / "tokenizer")

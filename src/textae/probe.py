@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import corpus_of, hydra_main, run_config, start_keras, tell_truncated
+from textae.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras, tell_truncated
 
 
 def main(composed: Any) -> None:
@@ -10,6 +10,7 @@ def main(composed: Any) -> None:
     from textae.config import resolve
 
     options = resolve(composed)
+    check_output(None)
     corpus = corpus_of(options, run_config(options.run))
     if not corpus.labelled:
         raise ValueError(f"corpus {corpus.name}: expected corpus.label=NAME for a corpus with labels, found none")
@@ -42,7 +43,7 @@ def main(composed: Any) -> None:
                 progress.advance(len(portion))
         return np.concatenate(features)
 
-    print(to_json(probe(encode, splits)), flush=True)
+    announce(to_json(probe(encode, splits)))
     tell_truncated(autoencoder)
 
 

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
+from textae.commands import (
+    check_output,
+    hydra_main,
+    input_portions,
+    line_writer,
+    run_config,
+    start_keras,
+    tell_truncated,
+)
 
 
 def main(options: Any) -> None:
@@ -14,10 +22,9 @@ def main(options: Any) -> None:
     from textae.autoencoder import load
 
     autoencoder = load(options.run)
-    with answers(options.output) as write:
+    with line_writer(options.output) as write:
         for lines in texts:
-            for text in autoencoder.reconstruct(lines):
-                write(text)
+            write(autoencoder.reconstruct(lines))
     tell_truncated(autoencoder)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 
-from textae.commands import check_output, hydra_main
+from textae.commands import announce, check_output, hydra_main
 
 COLUMNS = (
     "loss",
@@ -104,21 +104,21 @@ def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row | {"run": os.path.relpath(row["run"], common)} for row in rows]
 
 
-def plot(rows: list[dict[str, Any]], differing: list[str], sort: str, file: Path) -> None:
+def plot(rows: list[dict[str, Any]], differing: list[str], sort: str, file: Path, own: bool = False) -> None:
     """Draw what finished runs reached over each setting that differs, and over their speed, into an image file.
 
     Raises:
         ValueError: no finished run has the figure, or the file is of no kind that can be drawn.
     """
     from textae.figures import runs_compared
-    from textae.rundir import write_bytes
+    from textae.files import write_bytes
 
     having = [row for row in rows if isinstance(row.get(sort), (int, float))]
     settings = {_label(name): [_label(row.get(name)) for row in having] for name in differing}
     speeds = [row.get("tokens_per_second") for row in having]
     image = io.BytesIO()
     runs_compared([row[sort] for row in having], sort, settings, speeds).savefig(image, format=_kind(file))
-    write_bytes(file, image.getvalue())
+    write_bytes(file, image.getvalue(), own)
 
 
 def _label(value: Any) -> Any:
@@ -173,15 +173,15 @@ class SweepTable(Callback):
             rows, differing = collect(glob.escape(str(folder)))
         except ValueError:
             return  # every job failed, and each has said why
-        from textae.rundir import write_csv, write_text
+        from textae.files import write_csv, write_text
 
         text = table(rows, differing, sort)
         for line in text.splitlines():
             say(line)
-        write_text(folder / f"{REPORT}.txt", text + "\n")
-        write_csv(folder / f"{REPORT}.csv", sorted_rows(rows, sort))
+        write_text(folder / f"{REPORT}.txt", text + "\n", own=True)
+        write_csv(folder / f"{REPORT}.csv", sorted_rows(rows, sort), own=True)
         if any(isinstance(row.get(sort), (int, float)) for row in rows):
-            plot(rows, differing, sort, folder / f"{REPORT}.png")
+            plot(rows, differing, sort, folder / f"{REPORT}.png", own=True)
         say(f"the table as text, CSV and plot: {folder / REPORT}.txt, .csv, .png")
         say(f"to look at the runs: tensorboard --logdir {folder}")
 
@@ -193,16 +193,19 @@ def main(composed: Any) -> None:
     config = resolve(composed)
     if config.plot is not None:
         _kind(Path(config.plot))
-    for name in (config.csv, config.plot):
-        check_output(name)
+    for key, name in (("csv", config.csv), ("plot", config.plot)):
+        if name is not None:
+            check_output(name, key)
+    if config.csv is None and config.plot is None:
+        check_output(None)
     rows, differing = collect(config.runs)
     if config.csv is not None:
-        from textae.rundir import write_csv
+        from textae.files import write_csv
 
-        write_csv(Path(config.csv), sorted_rows(rows, config.sort))
+        write_csv(config.csv, sorted_rows(rows, config.sort))
     if config.plot is not None:
         plot(rows, differing, config.sort, Path(config.plot))
-    print(table(rows, differing, config.sort), flush=True)
+    announce(table(rows, differing, config.sort))
 
 
 if __name__ == "__main__":

@@ -19,15 +19,12 @@
 from __future__ import annotations
 
 import csv
-import errno
-import io
 import json
 import math
 import os
 import struct
-import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +34,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from textae.files import leftovers, write_bytes, write_csv, write_text
 from textae.untrusted import entries, kind_of, open_file, parse_json, parse_yaml, read_bytes
 
 FORMAT = 2  # 1: embeddings went into the encoder without their scale
@@ -93,7 +91,7 @@ class RunDir:
             raise ValueError(f"expected settings of at most {LARGEST_TEXT_BYTES:,} bytes, received {len(text):,}")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self / ENVIRONMENT, {"format": FORMAT} | dict(environment))
-        write_text(self / CONFIG, text)  # the last one: with it the folder is a run's
+        write_text(self / CONFIG, text, own=True)  # the last one: with it the folder is a run's
 
     def config(self) -> dict[str, Any]:
         """Return the plain values of the run's configuration.
@@ -172,7 +170,7 @@ class RunDir:
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write metrics.csv, one row a validation."""
-        write_csv(self / HISTORY, list(rows))
+        write_csv(self / HISTORY, list(rows), own=True)
 
     def write_checkpoint(self, arrays: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
         """Write a checkpoint; the one before stays until this one is on the disk, and after it as the previous one."""
@@ -204,7 +202,7 @@ class RunDir:
 
     def tidy(self) -> None:
         """Delete what a process that was killed while it wrote has left; only for whoever holds the run's lock."""
-        for path in [*self.folder.glob(".*.tmp"), *(self / TOKENIZER).glob("*.tmp")]:
+        for path in leftovers(self.folder):
             path.unlink(missing_ok=True)
         if self.finished:
             self.remove(CHECKPOINT, PREVIOUS)
@@ -227,7 +225,7 @@ def write_arrays(
     check = str(_checksum(contiguous, described))
     # One key alone: safetensors writes several in an order that varies, and equal runs would have unequal files.
     header = json.dumps({"crc32": check, "metadata": described}, sort_keys=True)
-    write_bytes(path, save(contiguous, {_HEADER: header}), keep)
+    write_bytes(path, save(contiguous, {_HEADER: header}), own=True, keep=keep)
 
 
 def read_arrays(
@@ -313,7 +311,7 @@ def _claimed(path: Path) -> Shapes:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON object, as `to_json` gives it."""
-    write_text(path, to_json(values) + "\n")
+    write_text(path, to_json(values) + "\n", own=True)
 
 
 def to_json(values: Mapping[str, Any]) -> str:
@@ -338,66 +336,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"expected {path} to hold an object, found {type(values).__name__}")
     return values
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with every column that any of them has."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file as a whole."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, content: bytes, keep: Path | None = None) -> None:
-    """Write a file as a whole: a temporary file, flushed to the disk, then renamed.
-
-    `keep` is where the file that was there before goes.
-
-    Raises:
-        OSError: names the file, and says that what was there before still is.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if keep is not None and path.exists():
-                path.replace(keep)
-            temporary.replace(path)
-            _flush_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        if not path.parent.is_dir():
-            raise OSError(
-                f"expected the folder {path.parent}, found it deleted while {path.name} was written"
-            ) from error
-        reason = error.strerror or str(error)
-        kind = PermissionError if isinstance(error, PermissionError) else OSError
-        raise kind(f"expected to write {path} ({len(content):,} bytes), found: {reason}") from error
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush the names of a folder's files to the disk, where the system can do that."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _read_text(path: Path) -> str:

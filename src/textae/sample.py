@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, run_config, start_keras
+from textae.commands import check_output, hydra_main, line_writer, run_config, start_keras
 
 
 def main(composed: Any) -> None:
@@ -17,9 +17,8 @@ def main(composed: Any) -> None:
     from textae.autoencoder import load
 
     autoencoder = load(options.run)
-    with answers(options.output) as write:
-        for text in autoencoder.sample(options.count, options.seed, options.blocks):
-            write(text)
+    with line_writer(options.output) as write:
+        write(autoencoder.sample(options.count, options.seed, options.blocks))
 
 
 if __name__ == "__main__":

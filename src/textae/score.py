@@ -5,9 +5,18 @@ A line of the answer is `score<TAB>line number<TAB>line`; the score is nats per 
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
-from textae.commands import answers, check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
+from textae.commands import (
+    check_output,
+    hydra_main,
+    input_portions,
+    line_writer,
+    run_config,
+    start_keras,
+    tell_truncated,
+)
 
 
 def main(options: Any) -> None:
@@ -20,16 +29,15 @@ def main(options: Any) -> None:
 
     autoencoder = load(options.run)
 
-    def rows() -> Iterator[tuple[float, int, str]]:
-        number = 0
+    def rows() -> Iterator[list[tuple[float, int, str]]]:
+        seen = 0
         for lines in texts:
-            for score, line in zip(autoencoder.score(lines), lines, strict=True):
-                number += 1
-                yield score, number, line
+            yield list(zip(autoencoder.score(lines), range(seen + 1, seen + len(lines) + 1), lines, strict=True))
+            seen += len(lines)
 
-    with answers(options.output) as write:
-        for score, number, line in sorted(rows(), key=_oddness) if options.sort else rows():
-            write(f"{score:.4f}\t{number}\t{line}")
+    with line_writer(options.output) as write:
+        for portion in [sorted(chain.from_iterable(rows()), key=_oddness)] if options.sort else rows():
+            write(f"{score:.4f}\t{number}\t{line}" for score, number, line in portion)
     tell_truncated(autoencoder)
 
 

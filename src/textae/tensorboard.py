@@ -23,6 +23,8 @@ from numpy.typing import ArrayLike
 from tensorboardX import RecordWriter, summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from textae.files import write_text, writing
+
 SPLITS = ("train", "validation", "test")
 LINE_COLUMNS = 96  # of a text that is compared
 LABEL_CHARACTERS = 120  # of a label in the projector
@@ -128,8 +130,9 @@ class TensorBoardWriter:
         if len(columns) > 1:  # the projector expects a line of names exactly if there are several columns
             lines.insert(0, "\t".join(_label(name) for name in columns))
         metadata = "".join(line + "\n" for line in lines)
-        (folder / f"{step:010d}.labels.tsv").write_text(metadata, encoding="utf-8", newline="\n")
-        np.savetxt(folder / f"{step:010d}.latents.tsv", latents, fmt="%.6g", delimiter="\t")
+        write_text(folder / f"{step:010d}.labels.tsv", metadata, own=True)
+        with writing(folder / f"{step:010d}.latents.tsv", own=True) as file:
+            np.savetxt(file, latents, fmt="%.6g", delimiter="\t")
         self._write_projector_config(split)
 
     def purge_from(self, step: int, splits: Sequence[str] = SPLITS) -> None:
@@ -213,7 +216,7 @@ class TensorBoardWriter:
                 "}\n"
             )
         if entries:
-            config.write_text("".join(entries), encoding="utf-8")
+            write_text(config, "".join(entries), own=True)
         else:
             config.unlink(missing_ok=True)
 

@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from textae.files import write_bytes
 from textae.inputs import check_list, each_text, texts_of
 from textae.sentencepiece_training import train_apart
 from textae.untrusted import parse_json, read_bytes
@@ -528,7 +529,7 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new one.
+    """Write a file as a whole.
 
     Raises:
         ValueError: `load_tokenizer` would refuse it for its size.
@@ -538,14 +539,4 @@ def _write(path: Path, content: bytes) -> None:
             f"expected a tokenizer of at most {LARGEST_FILE_BYTES:,} bytes, found {len(content):,}: "
             "a smaller tokenizer.vocabulary_size makes it smaller"
         )
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(f"expected to write {path} ({len(content):,} bytes), found: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, content, own=True)

@@ -8,7 +8,6 @@ All numbers are little-endian.
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from textae.files import writing
 
 FIRST_STORED_ID = 2
 IDS_FILE, LENGTHS_FILE, DESCRIPTION_FILE = "ids.bin", "lengths.bin", "store.json"
@@ -98,7 +99,7 @@ def write_store(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp")
     temporary.mkdir()
     try:
-        description = _write_files(temporary, encoded, vocabulary_size)
+        description = _write_files(temporary, encoded, vocabulary_size, f"the token store {folder}")
         try:
             temporary.rename(folder)
         except OSError:
@@ -127,11 +128,17 @@ def open_store(folder: Path) -> TokenStore:
     return TokenStore(ids, lengths, description["vocabulary_size"], folder)
 
 
-def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary_size: int) -> dict:
-    """Write the three files, holding one batch of documents in memory at a time; give the description."""
+def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary_size: int, called: str) -> dict:
+    """Write the three files, holding one batch of documents in memory at a time; give the description.
+
+    `called` is what error messages call them.
+    """
     documents = tokens = 0
     digests = {IDS_FILE: hashlib.sha256(), LENGTHS_FILE: hashlib.sha256()}
-    with (folder / IDS_FILE).open("wb") as ids_file, (folder / LENGTHS_FILE).open("wb") as lengths_file:
+    with (
+        writing(folder / IDS_FILE, own=True, called=called) as ids_file,
+        writing(folder / LENGTHS_FILE, own=True, called=called) as lengths_file,
+    ):
         for ids, lengths in _joined(encoded):
             for file, name, array in (
                 (ids_file, IDS_FILE, _to_stored(ids, vocabulary_size)),
@@ -142,9 +149,6 @@ def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabular
                 digests[name].update(content)
             documents += len(lengths)
             tokens += len(ids)
-        for file in (ids_file, lengths_file):
-            file.flush()
-            os.fsync(file.fileno())
     description = {
         "format": 1,
         "documents": documents,
@@ -153,10 +157,8 @@ def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabular
         "dtype": _id_type(vocabulary_size).str,
         "sha256": {name: digest.hexdigest() for name, digest in digests.items()},
     }
-    with (folder / DESCRIPTION_FILE).open("wb") as file:
+    with writing(folder / DESCRIPTION_FILE, own=True, called=called) as file:
         file.write(json.dumps(description, indent=1).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
     return description
 
 

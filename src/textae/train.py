@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from textae.commands import hydra_main, start_keras
+from textae.commands import announce, hydra_main, start_keras
 
 
 def main(composed: Any) -> float | None:
@@ -21,7 +21,7 @@ def main(composed: Any) -> float | None:
     from textae.training import fit
 
     metrics = fit(config, Path(HydraConfig.get().runtime.output_dir))
-    print(Path(HydraConfig.get().runtime.output_dir) / "metrics.json", flush=True)
+    announce(str(Path(HydraConfig.get().runtime.output_dir) / "metrics.json"))
     reached = metrics.get(config.objective)
     return reached if reached is not None and math.isfinite(reached) else None
 

@@ -29,6 +29,7 @@ from textae.config import PATHS, Config, flat, from_mapping, to_mapping
 from textae.corpora import fingerprint_of
 from textae.corruption import corruption_from
 from textae.evaluation import evaluate, final_evaluation
+from textae.files import write_csv, write_text
 from textae.initialization import start_informed
 from textae.interrupts import Interrupted, Interrupts
 from textae.isolation import default_style, isolated
@@ -234,8 +235,9 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
             "peak_memory_mb": peak_memory_mb(),
         }
         reporter.ends(kept, evaluation, metrics, state, prepared.corpus)
-    rundir.write_text(run / rundir.CARD, model_card(run.config(), rundir.read_json(run / rundir.ENVIRONMENT), metrics))
-    rundir.write_csv(run / rundir.BY_LENGTH, [row._asdict() for row in evaluation.by_length])
+    card = model_card(run.config(), rundir.read_json(run / rundir.ENVIRONMENT), metrics)
+    write_text(run / rundir.CARD, card, own=True)
+    write_csv(run / rundir.BY_LENGTH, [row._asdict() for row in evaluation.by_length], own=True)
     rundir.write_json(run / rundir.METRICS, metrics)
     run.remove(rundir.CHECKPOINT, rundir.PREVIOUS)
     return metrics
