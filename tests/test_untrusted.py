@@ -1,7 +1,6 @@
 """Reading what a stranger may have made: plain values, regular files, bounded sizes; nothing a terminal obeys."""
 
 import hashlib
-import io
 import json
 import os
 import time
@@ -16,7 +15,7 @@ import attacks
 import textae
 from test_bad_input import one_line, refuses
 from textae import progress, report, rundir, training
-from textae.commands import answers, failure
+from textae.commands import failure, line_writer
 from textae.rundir import RunDir, read_arrays, write_arrays
 from textae.tokenizers import load_tokenizer, train_tokenizer
 from textae.training import TrainingState
@@ -252,13 +251,17 @@ def test_what_is_said_is_one_line_that_no_terminal_obeys(capsys):
     assert said == "a\\n\\x1b[2J\\x1b]0;title\\x07\\r\\x9b31m\\u202e\\ud800b \u2603 日本\n"
 
 
-def test_answers_on_a_terminal(monkeypatch):
-    for terminal, shown in ((True, b"1\ta\\x1b[2J \\r\\x9b\n"), (False, "1\ta\x1b[2J \r\x9b\n".encode())):
-        out = io.BytesIO()
-        monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=out, isatty=lambda terminal=terminal: terminal))
-        with answers(None) as write:
-            write("1\ta\x1b[2J\n\r\x9b")
-        assert out.getvalue() == shown
+def test_answers_on_a_terminal(tmp_path):
+    pty, tty = pytest.importorskip("pty"), pytest.importorskip("tty")
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)  # line ends stay as they are
+    for name in (os.ttyname(theirs), str(tmp_path / "file")):
+        with line_writer(name) as write:
+            write(["1\ta\x1b[2J\n\r\x9b"])
+    assert os.read(ours, 100) == b"1\ta\\x1b[2J \\r\\x9b\n"
+    assert (tmp_path / "file").read_bytes() == "1\ta\x1b[2J \r\x9b\n".encode()
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_a_traceback_holds_nothing_a_terminal_obeys(monkeypatch, capsys):
