@@ -92,6 +92,7 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
     """
     config = config.located()
     run = RunDir(folder)
+    run.check_place(Path(config.data_dir))
     run.folder.mkdir(parents=True, exist_ok=True)
     run.check_files()
     try:
