@@ -18,7 +18,7 @@ MODULES = {
 LEAVES = {
     "config", "sentencepiece_worker", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine",
     "interrupts", "progress", "latentfiles", "latents", "latentstats", "card", "tensorboard",
-    "shapes", "untrusted", "corruption", "probing", "isolation", "inputs",
+    "shapes", "untrusted", "corruption", "probing", "provenance", "isolation", "inputs",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {

@@ -25,10 +25,28 @@ def main(composed: Any) -> float | None:
     start_keras()
     from textae.training import fit
 
-    metrics = fit(config, folder)
+    metrics = fit(config, folder, _job_alone(HydraConfig.get()))
     print(folder / "metrics.json", flush=True)
     reached = metrics.get(config.objective)
     return reached if reached is not None and math.isfinite(reached) else None
+
+
+def _job_alone(settings: Any) -> list[str] | None:
+    """Return the words of a command that trains a job of a sweep alone; None of a command that is no sweep's."""
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    if settings.mode != RunMode.MULTIRUN:
+        return None
+    words = ["train.py"]
+    for source in settings.runtime.config_sources:
+        if source.provider == "command-line":
+            words += ["--config-dir", source.path]
+    if settings.job.config_name != "config":
+        words += ["--config-name", settings.job.config_name]
+    given = OmegaConf.to_container(settings.overrides.hydra)
+    words += [setting for setting in given if setting.lstrip("+").startswith("hydra.searchpath=")]
+    return words + OmegaConf.to_container(settings.overrides.task)
 
 
 if __name__ == "__main__":
