@@ -33,7 +33,14 @@ ALLOWED = {
     "tokenizers": {"inputs", "sentencepiece_training", "untrusted"},
     "sweeps": {"progress"},
 }
-SHARED = {"commands", "explanations", "folders", "options", "report"}  # what entry points import of each other
+SHARED = {
+    "commands",
+    "explanations",
+    "folders",
+    "options",
+    "report",
+    "search",
+}  # what entry points import of each other
 ENTRY_POINTS = SHARED | {
     "train", "evaluate", "reconstruct", "encode", "decode", "score", "interpolate", "arithmetic", "neighbours",
     "sample", "export", "probe",

@@ -22,7 +22,8 @@ from textae.folders import Folders, Refused
 from textae.machine import hide_missing_gpu
 from textae.options import arranged
 from textae.progress import escaped, say
-from textae.sweeps import Jobs
+from textae.search import number_of
+from textae.sweeps import Jobs, Stopped
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 _LINES_CHARACTERS = 1 << 20
@@ -100,11 +101,11 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
         if settings.job.chdir:  # paths are relative to where the command was given all the same
             os.chdir(settings.runtime.cwd)
         swept = settings.mode == RunMode.MULTIRUN
-        number, overrides = settings.job.num if swept else 0, OmegaConf.to_container(settings.overrides.task)
+        number, overrides = number_of(settings) if swept else 0, OmegaConf.to_container(settings.overrides.task)
         at_once = OmegaConf.select(settings.launcher, "n_jobs", default=1)
         try:
             if jobs.stopped:
-                return None
+                return Stopped(jobs.code())
             with jobs.running(number, overrides, at_once) if swept else nullcontext():
                 check_settings(config)
                 return task(config)
@@ -118,14 +119,15 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
                 jobs.failed(number, code)
                 if not jobs.elsewhere:
                     raise SystemExit(code) from None
-                return None
+                return Stopped(code)
             jobs.failed(number, failure(error, where))
             return None
         except KeyboardInterrupt:
             if not jobs.elsewhere:
                 raise
-            jobs.failed(number, fail(f"job {number}: stopped before its first checkpoint", 130))
-            return None
+            code = fail(f"job {number}: stopped before its first checkpoint", 130)
+            jobs.failed(number, code)
+            return Stopped(code)
 
     run.__module__, run.__qualname__ = "__main__", config_name
     try:

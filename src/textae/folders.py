@@ -16,7 +16,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 
 from textae.explanations import shortened
+from textae.progress import say
 from textae.rundir import LOCK, RunDir
+from textae.search import resume
 from textae.sweeps import PREFIX
 
 _LONGEST_NAME = 255  # bytes, on every file system that is common
@@ -95,6 +97,10 @@ class Folders:
         self._lock, self.sweep = lock, folder.absolute()
         self._before = set(_unused(self.sweep))
         OmegaConf.save(config, folder / SWEEP)
+        if (jobs := resume(config, folder)) is not None:
+            say(f"the search {config.hydra.sweeper.study_name} goes on: {jobs} of {config.hydra.sweeper.n_trials} jobs")
+            with _writable(config):
+                config.hydra.sweeper.n_trials = jobs
 
     def _end_sweep(self, folder: Path) -> None:
         for place in _unused(folder):

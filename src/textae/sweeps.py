@@ -156,6 +156,16 @@ class Jobs:
             restore()
 
 
+class Stopped:
+    """The result of a job that was stopped: a search that asks for its value ends, and takes the job up again later."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def __float__(self) -> float:
+        raise SystemExit(self._code)
+
+
 class Labelled(io.TextIOBase):
     """A stream of lines, no terminal, that puts a label in front of each."""
 
