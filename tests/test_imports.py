@@ -18,7 +18,7 @@ MODULES = {
 LEAVES = {
     "config", "sentencepiece_worker", "objectives", "metrics", "schedule", "optimizers", "machine",
     "interrupts", "progress", "streams", "latents", "latentstats", "card",
-    "shapes", "untrusted", "corruption", "probing", "isolation", "inputs",
+    "shapes", "untrusted", "corruption", "probing", "provenance", "isolation", "inputs",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {
@@ -37,7 +37,14 @@ ALLOWED = {
     "tokenizers": {"files", "inputs", "sentencepiece_training", "untrusted"},
     "sweeps": {"progress"},
 }
-SHARED = {"commands", "explanations", "options", "report"}  # what entry points import of each other
+SHARED = {
+    "commands",
+    "explanations",
+    "folders",
+    "options",
+    "report",
+    "search",
+}  # what entry points import of each other
 ENTRY_POINTS = SHARED | {
     "train", "evaluate", "reconstruct", "encode", "decode", "score", "interpolate", "arithmetic", "neighbours",
     "sample", "export", "probe",

@@ -149,6 +149,22 @@ def test_jobs_end_with_a_command_that_was_killed(program, tmp_path):
         time.sleep(0.1)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert len(list(tmp_path.glob("sweep/*/checkpoint"))) == 2
+    assert not list(tmp_path.glob("sweep/.jobs_*"))
+
+
+def test_what_a_sweep_has_left_whose_processes_were_all_killed_is_removed_by_the_next(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name, process in (("dead", ended.pid), ("alive", os.getpid()), ("empty", None)):
+        (tmp_path / f".jobs_{name}").mkdir()
+        if process:
+            (tmp_path / f".jobs_{name}" / f"{process}.busy").touch()
+    with Jobs(place=lambda: tmp_path) as jobs:
+        jobs.__getstate__()
+        jobs.__getstate__()
+        left = {path.name for path in tmp_path.iterdir()}
+        assert ".jobs_alive" in left and len(left) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [".jobs_alive"]
 
 
 @pytest.mark.slow

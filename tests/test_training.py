@@ -422,6 +422,12 @@ def test_a_run_goes_on_with_the_other_backend(trained, tiny_config, tiny_mapping
     metrics, whole = json.loads(done.stdout.splitlines()[-1]), trained[1]
     assert (metrics["steps"], metrics["examples_seen"]) == (whole["steps"], whole["examples_seen"])
     assert metrics["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+    sessions = read_json(tmp_path / rundir.ENVIRONMENT)["sessions"]
+    assert [(s["from_step"], s["backend"]) for s in sessions] == [(0, keras.backend.backend()), (10, other)]
+    card = (tmp_path / rundir.CARD).read_text()
+    assert (
+        f", {keras.backend.backend()}, float32 |\n| on, from step 10 | " in card and f", {other}, float32 |\n" in card
+    )
 
 
 def test_mapping_and_config_are_inverse(trained, tiny_mapping):

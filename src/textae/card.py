@@ -54,7 +54,7 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
             f"| model | {metrics['parameters']:,} parameters{', variational' if model['variational'] else ''} |",
             f"| training | {metrics['steps']:,} steps, {metrics['examples_seen']:,} examples, "
             f"{metrics['train_seconds']:,.0f} s |",
-            f"| on | {environment['machine']}, {environment['backend']}, {environment['precision']} |",
+            *_sessions(environment),
             f"| with | {versions} |",
             "",
             "```sh",
@@ -90,6 +90,16 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
             "",
         ]
     )
+
+
+def _sessions(environment: Mapping[str, Any]) -> list[str]:
+    """Return the rows of what a run ran on: one, or one of each session if they differ."""
+    shown: list[tuple[int, str]] = []
+    for session in environment.get("sessions") or [environment]:
+        on = ", ".join(str(session.get(name)) for name in ("machine", "backend", "precision"))
+        if not shown or shown[-1][1] != on:
+            shown.append((session.get("from_step", 0), on))
+    return [f"| on{f', from step {step:,}' if step else ''} | {on} |" for step, on in shown]
 
 
 def _command(words: list[str]) -> str:

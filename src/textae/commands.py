@@ -11,22 +11,22 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from textae.explanations import cause, check_settings, explain, options_of
+from textae.explanations import cause, check_settings, concerns_a_path, explain, options_of
 from textae.files import target, writing
+from textae.folders import Folders, Refused
 from textae.machine import hide_missing_gpu
 from textae.options import arranged
 from textae.progress import escaped, say
+from textae.search import number_of
 from textae.streams import as_they_come, bounded_lines, is_closed, is_live, open_standard_streams, standard_input
-from textae.sweeps import Jobs
+from textae.sweeps import Jobs, Stopped
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
-_STARTED = time.time()
 _PORTION_CHARACTERS = 1 << 20
 
 
@@ -63,7 +63,7 @@ def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     codes: list[Any] = []
     try:
         sys.argv[1:] = arranged(sys.argv[1:])
-        with Jobs(sys.argv[1:]) as jobs:
+        with Folders() as folders, Jobs(sys.argv[1:], lambda: folders.sweep) as jobs:
             codes.append(_run_hydra(config_name, task, jobs))
     except SystemExit as stop:
         codes.append(stop.code)
@@ -103,13 +103,12 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
         settings = HydraConfig.get()
         if settings.job.chdir:  # paths are relative to where the command was given all the same
             os.chdir(settings.runtime.cwd)
-        fresh = _new_and_empty(Path(settings.runtime.output_dir))
         swept = settings.mode == RunMode.MULTIRUN
-        number, overrides = settings.job.num if swept else 0, list(settings.overrides.task)
+        number, overrides = number_of(settings) if swept else 0, OmegaConf.to_container(settings.overrides.task)
         at_once = OmegaConf.select(settings.launcher, "n_jobs", default=1)
         try:
             if jobs.stopped:
-                return None
+                return Stopped(jobs.code())
             with jobs.running(number, overrides, at_once) if swept else nullcontext():
                 check_settings(config)
                 return task(config)
@@ -123,18 +122,15 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
                 jobs.failed(number, code)
                 if not jobs.elsewhere:
                     raise SystemExit(code) from None
-                return None
+                return Stopped(code)
             jobs.failed(number, failure(error, where))
             return None
         except KeyboardInterrupt:
             if not jobs.elsewhere:
                 raise
-            jobs.failed(number, fail(f"job {number}: stopped before its first checkpoint", 130))
-            return None
-        finally:
-            if fresh:
-                default = not any(override.startswith("hydra.run.dir=") for override in settings.overrides.hydra)
-                _remove_unused(Path(settings.runtime.output_dir), with_parents=default)
+            code = fail(f"job {number}: stopped before its first checkpoint", 130)
+            jobs.failed(number, code)
+            return Stopped(code)
 
     run.__module__, run.__qualname__ = "__main__", config_name
     try:
@@ -142,6 +138,10 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)()
     except (HydraException, OmegaConfBaseException, OverflowError) as error:
         return fail(explain(error, config_name), USAGE, error)
+    except Refused as refused:
+        if isinstance(refused.error, (HydraException, OmegaConfBaseException, OverflowError)):
+            return fail(explain(refused.error, config_name), USAGE, refused.error)
+        return failure(refused.error)
     except RuntimeError as error:
         if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.(\w+)", str(error)):
             return fail(f"expected the package {plugin[1]}, found none: pip install 'textae[sweep]'", USAGE, error)
@@ -162,6 +162,8 @@ def failure(error: Exception, where: str = "") -> int:
     line = where + cause(error)
     if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
         return fail(line, USAGE, error)
+    if concerns_a_path(error):
+        return fail(line, USAGE, error)
     if isinstance(error, (FloatingPointError, OSError, MemoryError)):
         return fail(line or type(error).__name__, FAILURE, error)
     return fail(f"{where}{type(error).__name__}: {cause(error)} (TEXTAE_TRACEBACK=1 shows where)", FAILURE, error)
@@ -180,33 +182,6 @@ def fail(line: str, code: int, error: BaseException | None = None) -> int:
 
 def _terminate(number: int, frame: Any) -> NoReturn:
     raise _Terminated
-
-
-def _new_and_empty(folder: Path) -> bool:
-    """Return whether a folder is one that Hydra has just made: not the user's own."""
-    made = folder.stat().st_mtime >= _STARTED - 1 and folder.resolve() != Path.cwd()
-    return made and not any(folder.iterdir())
-
-
-def _remove_unused(folder: Path, with_parents: bool) -> None:
-    """Remove a run folder that nothing was written to, and the folders of runs around it if they are empty then."""
-    from filelock import FileLock, Timeout
-
-    from textae.rundir import LOCK
-
-    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= {LOCK}:
-        return
-    try:
-        with FileLock(folder / LOCK, timeout=0):  # another run may just have begun here
-            (folder / LOCK).unlink(missing_ok=True)
-            folder.rmdir()
-    except Timeout:
-        return
-    if with_parents:
-        for parent in itertools.takewhile(lambda parent: parent != Path.cwd(), folder.resolve().parents):
-            if any(parent.iterdir()):
-                return
-            parent.rmdir()
 
 
 def run_config(run: str) -> Any:

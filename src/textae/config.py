@@ -218,6 +218,10 @@ def _split(name: str) -> None:
     _require(name in ("train", "validation", "test"), "split as train, validation or test", name)
 
 
+def _folder(name: str, value: str) -> None:
+    _require(bool(value.strip()) and "\0" not in value, f"{name} as the name of a folder", value)
+
+
 def _objective(name: str, value: str) -> None:
     _require(value in DIRECTIONS, f"{name} as one of {', '.join(DIRECTIONS)}", value)
 
@@ -649,6 +653,7 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         _objective("objective", self.objective)
+        _folder("data_dir", self.data_dir)
         _require(
             self.training.batch_tokens >= self.model.max_length,
             f"training.batch_tokens of at least model.max_length ({self.model.max_length})",
@@ -700,6 +705,7 @@ class EvaluateConfig(Settings):
 
     def __post_init__(self) -> None:
         _split(self.split)
+        _folder("data_dir", self.data_dir)
         _at_least("latent_noise", self.latent_noise, 0)
 
 
@@ -777,6 +783,7 @@ class NeighboursConfig(Settings):
 
     def __post_init__(self) -> None:
         _split(self.split)
+        _folder("data_dir", self.data_dir)
         _at_least("count", self.count, 1)
         both = self.documents is not None and self.corpus.kind != "run"
         _require(not both, "documents=FILE or corpus=..., and not both of them", self.documents)
@@ -827,6 +834,7 @@ class ProbeConfig(Settings):
     data_dir: str = "data"  # prepared corpora
 
     def __post_init__(self) -> None:
+        _folder("data_dir", self.data_dir)
         _at_least("labels", self.labels, 2)
         _at_least("seed", self.seed, 0)
 

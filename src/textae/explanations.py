@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import errno
 import re
 import sys
 from collections.abc import Iterable
@@ -18,15 +19,40 @@ _TYPES = {  # OmegaConf's words for what a value should have been, and ours
     r"not Optional": "a value",
 }
 
+_PATHS = {  # what the system has against a path; not ENOENT, which is also said of what was deleted meanwhile
+    errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+
 
 def cause(error: BaseException) -> str:
     """Return an error's message as one line, with that of its cause where it adds something."""
-    lead = _shorten(str(error))
+    lead = _shorten(_of_a_path(error) or str(error))
     reason = error.__cause__
     if isinstance(reason, OSError) and reason.strerror:
         reason = reason.strerror  # without its number
     detail = _shorten(str(reason)) if reason is not None else ""
     return lead if detail in lead else f"{lead}: {detail}"
+
+
+def concerns_a_path(error: BaseException) -> bool:
+    """Return whether what failed, or its cause, is that a path cannot be used, which another one may mend."""
+    reasons = [error, error.__cause__]
+    return any(isinstance(reason, OSError) and reason.errno in _PATHS for reason in reasons)
+
+
+def _of_a_path(error: BaseException) -> str | None:
+    """Return what was expected and found where the system refuses a path; None of other errors."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"expected a path that can be used, found {shortened(error.filename)}: {error.strerror}"
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "expected a path without the character NUL, found one that has it"
+    return None
+
+
+def shortened(path: Any) -> str:
+    """Return a path for a message, without the middle of one that is very long."""
+    text = str(path)
+    return text if len(text) <= 300 else f"{text[:200]}...{text[-90:]}"
 
 
 def _shorten(message: str) -> str:
@@ -70,7 +96,11 @@ def check_settings(config: Any) -> None:
 
 def explain(error: BaseException, config_name: str) -> str:
     """Return what Hydra or OmegaConf found wrong with the command line, as one line of expected and found."""
+    from omegaconf.errors import InterpolationResolutionError
+
     message = str(error)
+    if isinstance(error, InterpolationResolutionError):
+        return _explain_reference(error)
     if found := re.search(r"Could not override '([^'@]+)", message):
         return _explain_key(found[1], config_name)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
@@ -93,6 +123,18 @@ def explain(error: BaseException, config_name: str) -> str:
         if _unparsable(argument):
             return f"expected key=value, with quotes around what is neither list nor plain word, found {argument}"
     return cause(error)
+
+
+def _explain_reference(error: Any) -> str:
+    """Return what is wrong with a value that refers to another one."""
+    message, key = str(error).splitlines()[0], error.full_key or "a setting"
+    if found := re.search(r"Interpolation key '(.*?)' not found", message):
+        return f"{key}: expected a setting that there is in ${{...}}, found {found[1]}"
+    if found := re.search(r"Environment variable '(.*?)' not found", message):
+        return f"{key}: expected the environment variable {found[1]}, found none"
+    if "Recursive interpolation" in message:
+        return f"{key}: expected a value, found one that refers to itself"
+    return f"{key}: expected a value that ${{...}} gives, found: {cause(error)}"
 
 
 def _explain_key(key: str, config_name: str) -> str:

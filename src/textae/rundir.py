@@ -22,6 +22,7 @@ import csv
 import json
 import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -83,6 +84,36 @@ class RunDir:
     def finished(self) -> bool:
         """Whether training and the final evaluation came to their end."""
         return (self / METRICS).is_file()
+
+    def is_own(self) -> bool:
+        """Return whether the folder is a run's: its configuration is there, beside an environment that textae wrote.
+
+        Raises:
+            ValueError: both are there, and the environment is damaged.
+        """
+        return (self / CONFIG).is_file() and self._has_own_environment()
+
+    def _has_own_environment(self) -> bool:
+        if not (self / ENVIRONMENT).is_file():
+            return False
+        versions = read_json(self / ENVIRONMENT).get("versions")
+        return isinstance(versions, dict) and "textae" in versions
+
+    def check_place(self, besides: Path | None = None) -> None:
+        """Raise a ValueError if the folder holds anything and is no run's: what is there is the user's.
+
+        `besides` is a folder that may lie in it.
+        """
+        if not self.folder.is_dir() or self.is_own():
+            return
+        begun = [LOCK, *([ENVIRONMENT] if self._has_own_environment() else [])]  # a run that was killed as it began
+        for path in sorted(self.folder.iterdir()):
+            own = path.name in begun or _is_temporary(path.name, (ENVIRONMENT, CONFIG))
+            if path.name == LOCK and path.lstat().st_size:
+                own = False
+            inside = besides is not None and besides.absolute().is_relative_to(path.absolute())
+            if not own and not inside:
+                raise ValueError(f"expected an empty folder or that of a run, found {path.name!r} in {self.folder}")
 
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Make the folder with its configuration and environment."""
@@ -336,6 +367,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"expected {path} to hold an object, found {type(values).__name__}")
     return values
+
+
+def _is_temporary(name: str, files: Iterable[str]) -> bool:
+    """Return whether a name is that of one of the files while it was written."""
+    return any(re.fullmatch(rf"\.{re.escape(file)}\.[0-9a-f]{{8}}\.tmp", name) for file in files)
 
 
 def _read_text(path: Path) -> str:

@@ -1,8 +1,8 @@
 """A sweep's jobs, in this process or in others: exit codes, shares of the machine, whose line is whose, Ctrl-C.
 
 A launcher may run jobs in processes of its own, and gives back only what they return. What the command and such
-processes have to tell each other goes through a temporary folder: a file NUMBER.code for a job that failed, a file
-PID.busy for a process that works, and a file `stop` once the sweep is to end.
+processes have to tell each other goes through a folder within the sweep's: a file NUMBER.code for a job that failed, a
+file PID.busy for a process that works, and a file `stop` once the sweep is to end.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
+
+import psutil
 
 from textae.progress import say
 
@@ -33,13 +35,18 @@ _THREADS = (  # of NumPy's libraries, of TensorFlow, of JAX
     "NPROC",
 )
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PREFIX = ".jobs_"  # begins the name of the folder through which a sweep's processes talk
 
 
 class Jobs:
-    """Takes note of how jobs end. Made by the command; a copy goes to each process that runs jobs."""
+    """Takes note of how jobs end. Made by the command; a copy goes to each process that runs jobs.
 
-    def __init__(self, arguments: Sequence[str] = ()) -> None:
+    `place` gives the sweep's folder, once there is one.
+    """
+
+    def __init__(self, arguments: Sequence[str] = (), place: Callable[[], Path | None] = lambda: None) -> None:
         self.command, self._arguments = os.getpid(), list(arguments)
+        self._place = place
         self._codes: dict[int, int] = {}
         self._folder: Path | None = None
 
@@ -53,8 +60,12 @@ class Jobs:
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy for another process holds; now there must be a folder."""
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="textae_jobs_"))
-        return self.__dict__
+            place = self._place()
+            if place is None:
+                raise ValueError("expected jobs of a sweep, found no folder of one")
+            _remove_abandoned(place)
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        return {name: value for name, value in self.__dict__.items() if name != "_place"}
 
     @property
     def elsewhere(self) -> bool:
@@ -145,6 +156,16 @@ class Jobs:
             restore()
 
 
+class Stopped:
+    """The result of a job that was stopped: a search that asks for its value ends, and takes the job up again later."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def __float__(self) -> float:
+        raise SystemExit(self._code)
+
+
 class Labelled(io.TextIOBase):
     """A stream of lines, no terminal, that puts a label in front of each."""
 
@@ -179,6 +200,13 @@ def limit_threads(at_once: int, cores: int | None = None) -> None:
         os.environ.setdefault(name, str(share))
 
 
+def _remove_abandoned(place: Path) -> None:
+    """Remove what sweeps in this folder have left there that were killed, with all their processes."""
+    for folder in place.glob(f"{PREFIX}*"):
+        if not any(psutil.pid_exists(int(path.stem)) for path in folder.glob("*.busy")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _leave_the_terminal(command: int, busy: Path) -> None:
     """Take Ctrl-C from the command alone, and end with it, however it ends: a job first writes its checkpoint."""
     if os.name != "posix" or os.getppid() != command or os.getpgrp() == os.getpid():
@@ -191,6 +219,8 @@ def _leave_the_terminal(command: int, busy: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         while busy.exists():
             time.sleep(0.1)
+        if not any(busy.parent.glob("*.busy")):  # the last one
+            shutil.rmtree(busy.parent, ignore_errors=True)
         os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -13,17 +13,40 @@ def main(composed: Any) -> float | None:
 
     from textae.config import resolve
     from textae.corpora import open_corpus
+    from textae.folders import check_folder
+    from textae.rundir import RunDir
 
     config = resolve(composed)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    RunDir(folder).check_place(Path(config.data_dir))
+    check_folder("data_dir", config.data_dir)
     # What is wrong with a corpus is said before Keras takes seconds to load; `fit` finds it prepared.
     open_corpus(config.corpus.kind, Path(config.data_dir) / "corpora", **config.corpus.settings())
     start_keras()
     from textae.training import fit
 
-    metrics = fit(config, Path(HydraConfig.get().runtime.output_dir))
-    announce(str(Path(HydraConfig.get().runtime.output_dir) / "metrics.json"))
+    metrics = fit(config, folder, _job_alone(HydraConfig.get()))
+    announce(str(folder / "metrics.json"))
     reached = metrics.get(config.objective)
     return reached if reached is not None and math.isfinite(reached) else None
+
+
+def _job_alone(settings: Any) -> list[str] | None:
+    """Return the words of a command that trains a job of a sweep alone; None of a command that is no sweep's."""
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    if settings.mode != RunMode.MULTIRUN:
+        return None
+    words = ["train.py"]
+    for source in settings.runtime.config_sources:
+        if source.provider == "command-line":
+            words += ["--config-dir", source.path]
+    if settings.job.config_name != "config":
+        words += ["--config-name", settings.job.config_name]
+    given = OmegaConf.to_container(settings.overrides.hydra)
+    words += [setting for setting in given if setting.lstrip("+").startswith("hydra.searchpath=")]
+    return words + OmegaConf.to_container(settings.overrides.task)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 import platform
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +35,7 @@ from textae.model import build
 from textae.objectives import reconstruction_sums
 from textae.optimizers import optimizer
 from textae.prepared import Prepared, first_documents, in_portions, prepare
+from textae.provenance import commit, sessions, versions
 from textae.reporting import POINTS, Reporter
 from textae.rundir import RunDir
 from textae.shapes import check_shapes, parameters, weight_shapes
@@ -80,11 +78,12 @@ class TrainingState:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def fit(config: Config, folder: Path) -> dict[str, Any]:
+def fit(config: Config, folder: Path, command: Sequence[str] | None = None) -> dict[str, Any]:
     """Train, keep the best weights, evaluate them on the test split, and return what metrics.json holds.
 
     A folder with an unfinished run of the same configuration is continued from its checkpoint; that of a finished
-    one is left as it is, and its metrics are returned.
+    one is left as it is, and its metrics are returned. `command` is what the model card says trains it; None: that of
+    this process.
 
     Raises:
         ValueError: the configuration or the corpus will not do, or the folder is another run's.
@@ -93,6 +92,7 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
     """
     config = config.located()
     run = RunDir(folder)
+    run.check_place(Path(config.data_dir))
     run.folder.mkdir(parents=True, exist_ok=True)
     run.check_files()
     try:
@@ -101,7 +101,7 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
             if continues(config, run) and run.finished:
                 return run.metrics()
             with isolated(exact=config.model.decoder_input.name == "fourier"), default_style():
-                return _fit(config, run)
+                return _fit(config, run, command)
     except Timeout:
         raise ValueError(f"expected a run folder of its own, found another process in {folder}") from None
 
@@ -138,7 +138,7 @@ def _fingerprint(run: RunDir) -> str | None:
     return corpus.get("fingerprint") if isinstance(corpus, dict) else None
 
 
-def _fit(config: Config, run: RunDir) -> dict[str, Any]:
+def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str, Any]:
     training = config.training
     gc.collect()  # what another run in this process has left
     precision = choose_precision(training.precision.name, config.model.decoder_input.name == "fourier")
@@ -206,7 +206,9 @@ def _fit(config: Config, run: RunDir) -> dict[str, Any]:
         xla=xla,
     )
 
-    run.create(to_mapping(config), environment(prepared, precision, xla))
+    now = environment(prepared, precision, xla, command)
+    before = rundir.read_json(run / rundir.ENVIRONMENT) if arrays else None
+    run.create(to_mapping(config), now | {"sessions": sessions(before, now, state.step)})
     tokenizer.save(run / rundir.TOKENIZER)
     if arrays:
         step.load_state(arrays)
@@ -536,18 +538,17 @@ def _save(run: RunDir, step: Any, state: TrainingState, reporter: Reporter) -> N
     run.write_checkpoint(step.state(), asdict(state))
 
 
-def environment(prepared: Prepared, precision: str, xla: bool) -> dict[str, Any]:
-    """Return what a run ran on and with."""
-    packages = ("textae", "keras", "tensorflow", "jax", "numpy", "sentencepiece", "tensorflow-datasets")
+def environment(prepared: Prepared, precision: str, xla: bool, command: Sequence[str] | None) -> dict[str, Any]:
+    """Return what a session of a run runs on and with."""
     return {
         "python": platform.python_version(),
         "backend": keras.backend.backend(),
         "precision": precision,
         "compile": "xla" if xla else "graph",
         "machine": processor(),
-        "versions": {name: _version(name) for name in packages},
-        "commit": _commit(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "versions": versions(),
+        "commit": commit(Path(__file__)),
+        "command": list(command or [Path(sys.argv[0]).name, *sys.argv[1:]]),
         "corpus": {"name": prepared.corpus.name, "fingerprint": prepared.corpus.fingerprint} | prepared.corpus.sizes,
         "vocabulary_size": prepared.tokenizer.vocabulary_size,
     }
@@ -561,28 +562,6 @@ def peak_memory_mb() -> float:
         return psutil.Process().memory_info().rss / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Return the commit of the checkout that this file lies in, with a + where it was changed."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty=+"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            env=os.environ | {"LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
 
 
 def _shortened(numbers: list[int]) -> str:
