@@ -18,7 +18,7 @@ MODULES = {
 LEAVES = {
     "config", "sentencepiece_worker", "tokenstore", "objectives", "metrics", "schedule", "optimizers", "machine",
     "interrupts", "progress", "latentfiles", "latents", "latentstats", "card", "tensorboard",
-    "shapes", "untrusted", "corruption", "probing", "isolation", "inputs",
+    "shapes", "untrusted", "corruption", "probing", "isolation", "inputs", "lines",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {
@@ -28,7 +28,7 @@ ALLOWED = {
     "figures": {"metrics"},
     "steps": {"isolation"},
     "codec": {"batches", "isolation", "model", "objectives"},
-    "corpora": {"progress"},
+    "corpora": {"progress", "lines"},
     "sentencepiece_training": {"progress", "sentencepiece_worker"},
     "tokenizers": {"inputs", "sentencepiece_training", "untrusted"},
     "sweeps": {"progress"},

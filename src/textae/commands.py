@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from textae.explanations import cause, check_settings, explain, options_of
+from textae.lines import lines
 from textae.machine import hide_missing_gpu
 from textae.options import arranged
 from textae.progress import escaped, say
@@ -243,16 +244,12 @@ def corpus_of(options: Any, trained_with: Any) -> Any:
 
 
 def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    r"""Yield the lines of UTF-8 text, split at "\n" alone and without it; a last line may lack it.
+    """Yield the lines of text, which may be compressed, each as soon as it has come: see `textae.lines`.
 
     Raises:
-        ValueError: bytes that are not UTF-8, with the line's number.
+        ValueError: bytes that are not UTF-8, with the line's number, and a broken compressed file.
     """
-    for number, line in enumerate(stream, 1):
-        try:
-            yield line.removesuffix(b"\n").decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}: expected UTF-8, found byte {line[error.start]:#04x} in line {number}") from None
+    return lines(stream, name, tell=say)
 
 
 def read_texts(name: str | None, wanted: list[str]) -> list[str]:
@@ -261,11 +258,11 @@ def read_texts(name: str | None, wanted: list[str]) -> list[str]:
     Raises:
         ValueError: there are more or fewer.
     """
-    lines = list(itertools.islice(read_lines(open_input(name), name or "standard input"), len(wanted) + 1))
-    if len(lines) != len(wanted):
-        found = "more" if len(lines) > len(wanted) else len(lines)
+    texts = list(itertools.islice(read_lines(open_input(name), name or "standard input"), len(wanted) + 1))
+    if len(texts) != len(wanted):
+        found = "more" if len(texts) > len(wanted) else len(texts)
         raise ValueError(f"input: expected {len(wanted)} lines ({', '.join(wanted)}), found {found}")
-    return lines
+    return texts
 
 
 def portions(lines: Iterator[str], characters: int = _LINES_CHARACTERS) -> Iterator[list[str]]:
