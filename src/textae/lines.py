@@ -90,10 +90,7 @@ def lines(
                 if tell:
                     tell(_guessed(name, found))
             open_to_guesses = False
-            parts = chunk.split(b"\n")
-            if not keep_ends:
-                parts = [line.removesuffix(b"\r") for line in parts]
-            given = [decoded(line, found, shown) for line in parts]
+            given = _line_by_line(chunk, found, shown, keep_ends)
             if not keep_undecodable:
                 _check(given, name, done)
         else:
@@ -336,6 +333,13 @@ def decoded(content: bytes, encoding: str = "utf-8", shown: str = "UTF-8", of: s
         if _is_wide(shown.lower()):
             bad.reason = f"expected {shown}, found half a character"
         return bad
+
+
+def _line_by_line(chunk: bytes, encoding: str, shown: str, keep_ends: bool) -> list[str]:
+    parts = chunk.split(b"\n")
+    if not keep_ends:
+        parts = [line.removesuffix(b"\r") for line in parts]
+    return [decoded(line, encoding, shown) for line in parts]
 
 
 def _check(given: list[str], name: str, done: int) -> None:
