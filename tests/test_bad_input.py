@@ -164,7 +164,8 @@ BAD_FILES = {
     **{f"empty_lines.{kind}": b"\n" * 1_000_000 for kind in ("txt", "jsonl", "csv")},
     "bytes.txt": b"good\n" * 9 + b"\xff\xfe\n",
     "latin.txt": "naïve\n".encode("latin-1") * 9,
-    "utf16.txt": "a\nb\nc\n".encode("utf-16"),
+    "utf16.txt": "a\nb\nc\n".encode("utf-16")[:-1],
+    "wide.txt": "a\nb\nï\n".encode("utf-16-le"),
     "cut_character.txt": b"a\nb\nc \xe2\x98",
     "surrogate.txt": b"a\nb\n\xed\xa0\x80\n",
     "two.txt": b"a\nb\na\n",
@@ -258,14 +259,17 @@ def test_what_is_unusual_but_good(tmp_path):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
+    start=st.sampled_from([b"", b't,n\n"', b't\tn\n"a\t', b'{"t": "', b'[{"t": "a"}, ', b"\xff\xfe", b"sep=;\nt;u\n"]),
     content=st.binary(max_size=200),
-    name=st.sampled_from(["a.txt", "a.jsonl", "a.csv", "a.tsv", "a.txt.gz", "a.parquet"]),
+    name=st.sampled_from(
+        ["a.txt", "a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt.gz", "a.parquet", "a.log.1", "table", "a.tsv.xz"]
+    ),
 )
-def test_any_bytes_are_documents_or_a_line(tmp_path, content, name):
+def test_any_bytes_are_documents_or_a_line(tmp_path, content, name, start):
     path = tmp_path / name
-    path.write_bytes(content)
+    path.write_bytes(start + content)
     try:
-        found = list(documents(path, None if ".txt" in name else "t"))
+        found = list(documents(path, None if ".txt" in name or ".log" in name else "t"))
     except ValueError as error:
         assert str(path) in one_line(error)
     else:

@@ -242,7 +242,7 @@ def test_probing_without_labels(run, trained, data_dir):
 @pytest.mark.parametrize("command", ["reconstruct", "encode output=z.npz"])
 def test_input_that_is_not_utf8(run, trained, command):
     command, *arguments = command.split()
-    says = "standard input: expected UTF-8, found byte 0xff in line 3"
+    says = "standard input, line 3: expected UTF-8, found byte 0xFF at byte 2 of the line"
     refused(run, command, *arguments, f"run={trained[0]}", says=says, input=b"a\n\nb\xffd\nd\n")
 
 

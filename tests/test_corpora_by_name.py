@@ -141,8 +141,8 @@ def test_text_and_label_fields(tmp_path, tfds_dir):
     fails(
         tmp_path,
         tfds_dir,
-        "one of body, stars, title, found weight",
-        **{"name": "titled_reviews", "field": "body", "label": "weight"},
+        "one of body, stars, title, weight, found mood",
+        **{"name": "titled_reviews", "field": "body", "label": "mood"},
     )
 
 

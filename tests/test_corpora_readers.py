@@ -134,11 +134,11 @@ def test_max_characters(tmp_path):
 def test_missing_files(tmp_path):
     fails(r"expected the file .*none.txt, found none", tmp_path / "none.txt", error=FileNotFoundError)
     fails(r"expected a file that matches .*\*.txt, found none", tmp_path / "*.txt", error=FileNotFoundError)
-    fails("expected a file, found the folder", tmp_path)
+    fails("expected files in the folder .*, found none", tmp_path)
     fails("expected at least one path or glob, found none", [])
 
 
-@pytest.mark.parametrize("name", ["a.doc", "a", "a.gz", "a.parquet.gz", "a.txt.zip"])
+@pytest.mark.parametrize("name", ["a.doc", "a.parquet.gz", "a.txt.zip", "a.1.doc.gz"])
 def test_unsupported_names(tmp_path, name):
     fails(f"expected a name that ends in .txt, .*found {name}", write(tmp_path / name, "x"))
 
@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_read_is_an_error_of_its_own(tmp_path):
 def test_not_utf8(tmp_path):
     content = b"good\n" * 400_000 + b"ok \xff\n"
     fails("a.txt, line 400001: expected UTF-8, found byte 0xFF at byte 4", write(tmp_path / "a.txt", content))
-    fails("line 1: expected UTF-8", write(tmp_path / "b.txt", "wide".encode("utf-16")))
+    fails("line 1: expected UTF-8", write(tmp_path / "b.txt", "w\u00efde".encode("utf-16")[2:]))
     fails("line 2: expected UTF-8", write(tmp_path / "c.txt", b"a\ncut \xe2\x98"))
 
 
@@ -185,7 +185,7 @@ def test_broken_json_lines(tmp_path, row, found):
 
 def test_fields_of_the_wrong_format(tmp_path):
     fails("expected field=NAME, which jsonl needs", write(tmp_path / "a.jsonl", "{}"))
-    fails("expected no field for txt, where a line is a document, found t", write(tmp_path / "a.txt", "x"), "t")
+    fails("expected no field where a line is a document, .*found t", write(tmp_path / "a.txt", "x"), "t")
 
 
 @pytest.mark.parametrize(
@@ -211,11 +211,11 @@ def test_broken_parquet(tmp_path):
     fails("expected a whole parquet file, found a broken one", write(path, path.read_bytes()[:-9]), "t")
     binary = pyarrow.array([b"\xff"]).cast(pyarrow.string(), safe=False)
     parquet.write_table(pyarrow.table({"t": binary}), path)
-    fails("expected UTF-8 in column t", path, "t")
+    fails("row 1: expected UTF-8, found byte 0xFF at byte 1 of the text in field t", path, "t")
 
 
-@pytest.mark.parametrize("value", ["null", "1.5", "true", str(2**63), r'"\ud800"'])
-def test_labels_are_integers_of_64_bits_or_strings(tmp_path, value):
+@pytest.mark.parametrize("value", ["null", "NaN", "[1]", str(2**63), r'"\ud800"'])
+def test_labels_are_finite_numbers_truth_values_or_strings(tmp_path, value):
     item = Input.of(write(tmp_path / "a.jsonl", f'{{"t": "x", "l": {value}}}\n'))
     with pytest.raises(ValueError, match=r"line 1: expected .* in field l, found"):
         list(records([item], "t", "l"))

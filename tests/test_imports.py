@@ -18,7 +18,7 @@ MODULES = {
 LEAVES = {
     "config", "sentencepiece_worker", "objectives", "metrics", "schedule", "optimizers", "machine",
     "interrupts", "progress", "streams", "latents", "latentstats", "card",
-    "shapes", "untrusted", "corruption", "probing", "provenance", "isolation", "inputs",
+    "shapes", "untrusted", "corruption", "probing", "provenance", "isolation", "inputs", "lines",
 }  # fmt: skip
 PACKAGES = {"layers", "corpora"}  # their modules import each other, and nothing else of textae but what is named here
 ALLOWED = {
@@ -32,7 +32,7 @@ ALLOWED = {
     "figures": {"metrics"},
     "steps": {"isolation"},
     "codec": {"batches", "isolation", "model", "objectives"},
-    "corpora": {"progress"},
+    "corpora": {"progress", "lines"},
     "sentencepiece_training": {"progress", "sentencepiece_worker"},
     "tokenizers": {"files", "inputs", "sentencepiece_training", "untrusted"},
     "sweeps": {"progress"},

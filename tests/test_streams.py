@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from textae import streams
-from textae.streams import as_they_come, bounded_lines, is_live
+from textae.streams import as_they_come, is_live
 
 pytestmark = [pytest.mark.backend_free, pytest.mark.skipif(os.name != "posix", reason="descriptors")]
 SECONDS = 60
@@ -92,17 +91,6 @@ def test_files_are_read_in_even_portions_and_pipes_as_they_come(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "a").open("rb") as file, (tmp_path / "pipe").open("r+b", buffering=0) as pipe:
         assert [is_live(file), is_live(pipe), is_live(io.BytesIO(b"a\n"))] == [False, True, False]
-
-
-def test_a_line_without_end_comes_to_one(monkeypatch):
-    monkeypatch.setattr(streams, "LONGEST_LINE_BYTES", 5)
-    assert list(bounded_lines(io.BytesIO(b"1234\n\nlast"), "f")) == [b"1234\n", b"\n", b"last"]
-    with pytest.raises(ValueError, match="f: expected lines of at most 5 bytes, found more in line 2"):
-        list(bounded_lines(io.BytesIO(b"1\n123456\n"), "f"))
-
-
-def test_lines_of_50_megabytes_are_not_without_end():
-    assert streams.LONGEST_LINE_BYTES > 2 * 50_000_000
 
 
 def behave(command, arguments, closed):

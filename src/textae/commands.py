@@ -19,11 +19,12 @@ from typing import Any, BinaryIO, NoReturn
 from textae.explanations import cause, check_settings, concerns_a_path, explain, options_of
 from textae.files import target, writing
 from textae.folders import Folders, Refused
+from textae.lines import lines
 from textae.machine import hide_missing_gpu
 from textae.options import arranged
 from textae.progress import escaped, say
 from textae.search import number_of
-from textae.streams import as_they_come, bounded_lines, is_closed, is_live, open_standard_streams, standard_input
+from textae.streams import as_they_come, is_closed, is_live, open_standard_streams, standard_input
 from textae.sweeps import Jobs, Stopped
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
@@ -221,16 +222,12 @@ def corpus_of(options: Any, trained_with: Any) -> Any:
 
 
 def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    r"""Yield the lines of UTF-8 text, split at "\n" alone and without it; a last line may lack it.
+    """Yield the lines of text, which may be compressed, each as soon as it has come: see `textae.lines`.
 
     Raises:
-        ValueError: bytes that are not UTF-8 or a line without end, with the line's number.
+        ValueError: bytes that are not UTF-8, with the line's number, and a broken compressed file.
     """
-    for number, line in enumerate(bounded_lines(stream, name), 1):
-        try:
-            yield line.removesuffix(b"\n").decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}: expected UTF-8, found byte {line[error.start]:#04x} in line {number}") from None
+    return lines(stream, name, tell=say)
 
 
 def read_texts(name: str | None, wanted: list[str]) -> list[str]:
@@ -239,11 +236,11 @@ def read_texts(name: str | None, wanted: list[str]) -> list[str]:
     Raises:
         ValueError: there are more or fewer.
     """
-    lines = list(itertools.islice(read_lines(open_input(name), name or "standard input"), len(wanted) + 1))
-    if len(lines) != len(wanted):
-        found = "more" if len(lines) > len(wanted) else len(lines)
+    texts = list(itertools.islice(read_lines(open_input(name), name or "standard input"), len(wanted) + 1))
+    if len(texts) != len(wanted):
+        found = "more" if len(texts) > len(wanted) else len(texts)
         raise ValueError(f"input: expected {len(wanted)} lines ({', '.join(wanted)}), found {found}")
-    return lines
+    return texts
 
 
 def peek(items: Iterator[Any]) -> Iterator[Any]:
@@ -264,8 +261,8 @@ def portions_of(stream: BinaryIO, name: str | None, live: bool = True) -> Iterat
     """Return `input_portions` of a stream that is open already."""
     from textae.prepared import in_portions
 
-    lines = read_lines(stream, name or "standard input")
-    return peek((as_they_come if live and is_live(stream) else in_portions)(lines, _PORTION_CHARACTERS))
+    texts = read_lines(stream, name or "standard input")
+    return peek((as_they_come if live and is_live(stream) else in_portions)(texts, _PORTION_CHARACTERS))
 
 
 def tell_truncated(autoencoder: Any) -> None:

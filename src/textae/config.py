@@ -6,6 +6,7 @@ name them, `resolve()` turns a composed config into a checked `Config`.
 
 from __future__ import annotations
 
+import codecs
 import glob
 import math
 import os
@@ -139,6 +140,32 @@ class Compile(Enum):
     xla = "xla"
 
 
+class FileFormat(Enum):
+    """How the files of a corpus are read."""
+
+    auto = "auto"
+    lines = "lines"
+    csv = "csv"
+    tsv = "tsv"
+    jsonl = "jsonl"
+    json = "json"
+    parquet = "parquet"
+
+
+class DocumentUnit(Enum):
+    """What of a file is a document."""
+
+    record = "record"
+    file = "file"
+
+
+class OnBadRecord(Enum):
+    """What is done with a record that cannot be read."""
+
+    stop = "stop"
+    skip = "skip"
+
+
 class Resume(Enum):
     """What happens when the run folder already holds a run."""
 
@@ -212,6 +239,17 @@ def _absolute(path: str) -> str:
     if glob.has_magic("".join(parts)) and not folder.joinpath(*parts).exists():
         folder = Path(glob.escape(str(folder)))
     return str(folder.joinpath(*parts))
+
+
+def _is_encoding(name: str) -> bool:
+    """Return whether it is auto, or what Python decodes text with bit by bit."""
+    if name == "auto":
+        return True
+    try:
+        codec = codecs.lookup(name)
+        return codec._is_text_encoding and codec.incrementaldecoder is not None
+    except (LookupError, ValueError):  # of names with NUL
+        return False
 
 
 def _split(name: str) -> None:
@@ -320,7 +358,8 @@ class CorpusConfig(Settings):
 
     def settings(self) -> dict[str, Any]:
         """Return the keyword arguments of `textae.corpora.open_corpus`."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}
+        return {name: value.name if isinstance(value, Enum) else value for name, value in values.items()}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -335,12 +374,34 @@ class TextConfig(CorpusConfig):
     """The user's own files."""
 
     kind: str = "text"  # which corpus; the group's option sets it
-    files: list[str] = MISSING  # paths and globs: txt, log, jsonl, csv, tsv, parquet; plain, gz, bz2, xz, zst
+    files: list[str] = MISSING  # paths, folders and globs: lines, csv, tsv, jsonl, json, parquet; plain or compressed
     test_files: list[str] = field(default_factory=list)  # of the test split; without them it is part of `files`
     validation_files: list[str] = field(default_factory=list)  # of the validation split, likewise
-    field: str | None = None  # the text's column or key: jsonl, csv, tsv and parquet need it
+    field: str | None = None  # the text's column or key, with dots one within objects; lines have none
     label: str | None = None  # a column or key that is kept as each document's label
     max_characters: int | None = None  # documents are cut to so many characters
+    format: FileFormat = FileFormat.auto  # how files are read; auto: as each one's name and content say
+    encoding: str = "auto"  # of the files' text, as Python names it; auto: UTF-8, or as each file's bytes say
+    delimiter: str | None = None  # a character between columns, or tab; null: what makes a column `field`
+    document: DocumentUnit = DocumentUnit.record  # a line, row or object is a document, or each file as a whole
+    on_bad_record: OnBadRecord = OnBadRecord.stop  # a record that cannot be read ends the reading, or is left out
+
+    def __post_init__(self) -> None:
+        CorpusConfig.__post_init__(self)
+        _require(_is_encoding(self.encoding), "corpus.encoding as auto or an encoding of text", self.encoding)
+        if self.delimiter is not None:
+            self.delimiter = {"tab": "\t", "\\t": "\t"}.get(self.delimiter, self.delimiter)
+            single = len(self.delimiter) == 1 and self.delimiter not in '\r\n"'
+            _require(single, "corpus.delimiter as one character, or tab", self.delimiter)
+            tables = (FileFormat.auto, FileFormat.csv, FileFormat.tsv)
+            _require(self.format in tables, "corpus.delimiter with corpus.format=csv or tsv", self.format.name)
+        if self.document is DocumentUnit.file:
+            for name in ("field", "label", "delimiter"):
+                _require(
+                    getattr(self, name) is None, f"no corpus.{name} with corpus.document=file", getattr(self, name)
+                )
+            lines = (FileFormat.auto, FileFormat.lines)
+            _require(self.format in lines, "corpus.format=lines with corpus.document=file", self.format.name)
 
 
 @dataclass(slots=True, kw_only=True)

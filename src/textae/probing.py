@@ -52,7 +52,7 @@ def probe(encode: Callable[[list[str]], np.ndarray], splits: Mapping[str, Labell
         if not texts:
             raise ValueError(f"expected labelled documents in the {split} split, found none")
     texts = {split: given for split, (given, _) in splits.items()}
-    labels = {split: np.asarray(given) for split, (_, given) in splits.items()}
+    labels = {split: np.asarray([_class(label) for label in given]) for split, (_, given) in splits.items()}
     counts = Counter(labels["train"].tolist())
     if len(counts) < 2:
         raise ValueError(f"expected two labels or more in the train split, found {', '.join(map(repr, counts))} alone")
@@ -71,6 +71,11 @@ def probe(encode: Callable[[list[str]], np.ndarray], splits: Mapping[str, Labell
         "words": len(words.vocabulary_),
         **{f"{split}_documents": len(given) for split, given in texts.items()},
     }
+
+
+def _class(label: Any) -> Any:
+    """Return a label as a class: of a number with a fraction scikit-learn would make a regression."""
+    return repr(label) if isinstance(label, float) else label
 
 
 def _standardized(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, NoReturn
 
-LONGEST_LINE_BYTES = 1 << 27  # a line without end must come to one
 _CLOSED: set[int] = set()  # the standard descriptors that were closed before the command began
 _PAUSE, _PATIENCE = 0.05, 0.2  # seconds without a line, and in all, after which a portion is answered
 
@@ -80,22 +79,6 @@ def standard_input() -> BinaryIO:
     if sys.stdin is not sys.__stdin__:
         return sys.stdin.buffer
     return open(0, "rb", closefd=False)
-
-
-def bounded_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    r"""Yield lines with their ends.
-
-    Raises:
-        ValueError: a line of more than `LONGEST_LINE_BYTES`.
-    """
-    number = 0
-    while line := stream.readline(LONGEST_LINE_BYTES + 1):
-        number += 1
-        if len(line) > LONGEST_LINE_BYTES:
-            raise ValueError(
-                f"{name}: expected lines of at most {LONGEST_LINE_BYTES:,} bytes, found more in line {number}"
-            )
-        yield line
 
 
 def is_live(stream: Any) -> bool:

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from textae.corpora.checking import Label
 from textae.corpora.preparing import SPLITS, Recipe, prepare
-from textae.corpora.readers import Label, documents
+from textae.corpora.readers import documents
 
 __all__ = ["KINDS", "SPLITS", "Corpus", "documents", "fingerprint_of", "open_corpus"]
 
@@ -47,6 +50,11 @@ def _recipe(kind: str, settings: dict[str, Any]) -> Recipe:
     return recipe(**settings)
 
 
+def _shortest(value: float) -> float:
+    """The number with the fewest digits that is stored alike: 0.1, where it was that."""
+    return float(str(np.float32(value)))
+
+
 class Corpus:
     """A prepared corpus.
 
@@ -82,10 +90,14 @@ class Corpus:
         """Labels of a split, in the order of `texts`; ValueError if the corpus has none."""
         if not self.labelled:
             raise ValueError(f"corpus {self.name}: expected label=NAME where labels are used, found none")
+        is_bool = np.issubdtype(self._builder.info.features["label"].np_dtype, np.bool_)
         for features in self._examples(split):
             label = features["label"]
             if label.HasField("int64_list"):
-                yield label.int64_list.value[0]
+                value = label.int64_list.value[0]
+                yield bool(value) if is_bool else value
+            elif label.HasField("float_list"):
+                yield _shortest(label.float_list.value[0])
             else:
                 yield label.bytes_list.value[0].decode()
 

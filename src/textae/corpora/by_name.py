@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from textae.corpora.checking import Label
 from textae.corpora.preparing import SPLITS, Example, Recipe, fingerprint, shares
-from textae.corpora.readers import Advance, Label
+from textae.corpora.readers import Advance
 from textae.progress import say
 
 _DEFAULT_HOST = "https://storage.googleapis.com"
@@ -50,8 +51,7 @@ def recipe(
     builder = _prepared_builder(name if config is None else f"{name}/{config}", folder)
     title = f"{builder.name}/{builder.builder_config.name}" if builder.builder_config else builder.name
     text_field = _text_field(builder, title, field)
-    if label is not None:
-        _check_label(builder, title, label)
+    label_type = None if label is None else _label_type(builder, title, label)
     mapping = _mapping(builder, title, splits)
     carved = shares(
         validation=None if "validation" in mapping else validation_share,
@@ -66,7 +66,7 @@ def recipe(
                 text = _decoded(example[text_field], text_field, where)[:max_characters]
                 advance(1)
                 if text:
-                    value = None if label is None else _label(example[label], label, where)
+                    value = None if label is None else _label(example[label], label_type, label, where)
                     yield split if split != "train" or not carved else None, text, value
 
     return Recipe(
@@ -187,7 +187,8 @@ def _text_field(builder: Any, title: str, field: str | None) -> str:
     return field or texts[0]
 
 
-def _check_label(builder: Any, title: str, label: str) -> None:
+def _label_type(builder: Any, title: str, label: str) -> type:
+    """The type of a feature's labels: str, bool, int or float."""
     import numpy as np
     import tensorflow_datasets as tfds
 
@@ -196,10 +197,13 @@ def _check_label(builder: Any, title: str, label: str) -> None:
         name
         for name in sorted(features)
         if isinstance(features[name], tfds.features.Text)
-        or (features[name].shape == () and np.issubdtype(features[name].np_dtype, np.integer))
+        or (features[name].shape == () and np.dtype(features[name].np_dtype).kind in "biuf")
     ]
     if label not in usable:
         raise ValueError(f"{title}: expected label to be one of {', '.join(usable)}, found {label}")
+    if isinstance(features[label], tfds.features.Text):
+        return str
+    return {"b": bool, "f": float}.get(np.dtype(features[label].np_dtype).kind, int)
 
 
 def _mapping(builder: Any, title: str, splits: Mapping[str, str] | None) -> dict[str, str]:
@@ -264,8 +268,8 @@ def _batched(source: Any) -> Iterator[Any]:
         yield from source.__getitems__(range(start, min(start + _BATCH, len(source))))
 
 
-def _value(feature: Any) -> bytes | int:
-    values = feature.bytes_list.value or feature.int64_list.value
+def _value(feature: Any) -> bytes | int | float:
+    values = feature.bytes_list.value or feature.int64_list.value or feature.float_list.value
     return values[0] if values else b""  # an optional feature that an example lacks
 
 
@@ -277,5 +281,5 @@ def _decoded(value: Any, field: str, where: str) -> str:
         raise ValueError(f"{where}: expected UTF-8 in feature {field}, found byte 0x{byte:02X}") from error
 
 
-def _label(value: Any, label: str, where: str) -> Label:
-    return _decoded(value, label, where) if isinstance(value, bytes | str) else int(value)
+def _label(value: Any, kind: type, label: str, where: str) -> Label:
+    return _decoded(value, label, where) if kind is str else kind(value)

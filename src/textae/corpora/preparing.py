@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from textae.corpora.readers import Label
+from textae.corpora.checking import Label
 from textae.progress import Progress, say
 
 SPLITS = ("train", "validation", "test")
@@ -25,6 +25,9 @@ VERSION = "2.0.0"  # of the layout and of the way documents are split; part of e
 # writing them.
 _OPTIONS = "group_size:1,uncompressed,max_parallelism:1"
 _MESSAGE_BYTES = 4 << 20
+
+# How labels that are no text are stored; of a float as many digits are kept as its type holds.
+_DTYPES = {int: "int64", float: "float32", bool: "bool"}
 
 # Split (None: to be chosen by content), text and label of a document.
 Example = tuple[str | None, str, Label | None]
@@ -177,8 +180,12 @@ class Splitting:
 
 def _write(recipe: Recipe, folder: Path) -> dict[str, int]:
     """Write the data set and return its number of documents per split."""
-    splitting = Splitting(recipe.shares)
-    sizes = _write_examples(recipe, folder, splitting)
+    splitting, label_type = Splitting(recipe.shares), None
+    try:
+        sizes = _write_examples(recipe, folder, splitting)
+    except _FractionError:  # writers of JSON leave ".0" out
+        splitting, label_type = Splitting(recipe.shares), float
+        sizes = _write_examples(recipe, folder, splitting, label_type)
     empty = {split for split in SPLITS if not sizes[split]}
     if empty == set(SPLITS):
         raise ValueError(f"corpus {recipe.name}: expected documents, found none")
@@ -186,11 +193,14 @@ def _write(recipe: Recipe, folder: Path) -> dict[str, int]:
         if split != "train" or not recipe.shares:
             raise ValueError(f"corpus {recipe.name}: expected documents for the split {split}, found none")
     if empty:
-        sizes = _write_examples(recipe, folder, splitting.filled())
+        sizes = _write_examples(recipe, folder, splitting.filled(), label_type)
     return sizes
 
 
-def _write_examples(recipe: Recipe, folder: Path, splitting: Splitting) -> dict[str, int]:
+def _write_examples(
+    recipe: Recipe, folder: Path, splitting: Splitting, label_type: type | None = None
+) -> dict[str, int]:
+    """Write the data set with labels of a type (None: that of the first one), and return its documents per split."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     paths = {split: folder / f"{recipe.kind}-{split}.array_record-00000-of-00001" for split in SPLITS}
@@ -202,7 +212,7 @@ def _write_examples(recipe: Recipe, folder: Path, splitting: Splitting) -> dict[
         with Progress(f"preparing the corpus {recipe.name}", recipe.total, recipe.unit) as progress:
             for split, text, label in recipe.examples(progress.advance):
                 if serialize is None:
-                    serialize = _Serializer(type(label))
+                    serialize = _Serializer(label_type or type(label))
                 content = text.encode()
                 split = split or splitting(content)
                 record = serialize(content, label)
@@ -225,6 +235,10 @@ def _write_examples(recipe: Recipe, folder: Path, splitting: Splitting) -> dict[
     return documents
 
 
+class _FractionError(ValueError):
+    """A label with a fraction after whole numbers."""
+
+
 class _Serializer:
     """Records of TFDS: a `tf.train.Example` with the feature text and, unless its type is NoneType, label."""
 
@@ -242,15 +256,21 @@ class _Serializer:
         features = self._example.features.feature
         self._text = features["text"].bytes_list.value
         self._text.append(b"")
-        if self.label_type is int:
+        self._stored = {str: str.encode, bool: int}.get(self.label_type, self.label_type)
+        if self.label_type in (int, bool):
             self._label = features["label"].int64_list.value
             self._label.append(0)
+        elif self.label_type is float:
+            self._label = features["label"].float_list.value
+            self._label.append(0.0)
         elif self.label_type is str:
             self._label = features["label"].bytes_list.value
             self._label.append(b"")
 
     def __call__(self, content: bytes, label: Label | None) -> bytes:
-        if type(label) is not self.label_type:
+        if type(label) is not self.label_type and not (self.label_type is float and type(label) is int):
+            if self.label_type is int and type(label) is float:
+                raise _FractionError
             raise ValueError(
                 f"expected labels of one type, found {self.label_type.__name__} first, then"
                 f" {type(label).__name__} {label!r}"
@@ -259,7 +279,7 @@ class _Serializer:
             self._new_example()
         self._text[0] = content
         if label is not None:
-            self._label[0] = label if self.label_type is int else label.encode()
+            self._label[0] = self._stored(label)
         self._held += len(content)
         return self._example.SerializeToString(deterministic=True)
 
@@ -272,10 +292,10 @@ def _write_metadata(
     from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
     features = {"text": tfds.features.Text()}
-    if label_type is int:
-        features["label"] = tfds.features.Scalar(dtype=np.int64)
-    elif label_type is str:
+    if label_type is str:
         features["label"] = tfds.features.Text()
+    elif label_type in _DTYPES:
+        features["label"] = tfds.features.Scalar(dtype=np.dtype(_DTYPES[label_type]))
     identity = DatasetIdentity(
         name=recipe.kind,
         config_name=recipe.fingerprint,
