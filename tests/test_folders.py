@@ -292,7 +292,9 @@ def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path):
     from omegaconf import OmegaConf
 
     sweep = {"dir": str(tmp_path / "s"), "subdir": "0"}
-    config = OmegaConf.create({"hydra": {"sweep": sweep, "overrides": {"hydra": []}, "by": "textae.folders"}})
+    config = OmegaConf.create(
+        {"hydra": {"sweep": sweep, "sweeper": {}, "overrides": {"hydra": []}, "by": "textae.folders"}}
+    )
     with Folders() as first:
         first.begin_sweep(config)
         with pytest.raises(ValueError, match="expected a folder of its own, found another sweep at work in"):

@@ -190,7 +190,8 @@ def test_each_line_is_answered_when_it_comes(forks, trained, corpus_file, tmp_pa
             third = answers.read()
     found = forks.wait(process)
     assert found.code == 2
-    assert found.errors == f"textae: {tmp_path / 'in'}: expected UTF-8, found byte 0xff in line 4\n"
+    said = f"{tmp_path / 'in'}, line 4: expected UTF-8, found byte 0xFF at byte 1 of the line"
+    assert found.errors == f"textae: {said}\n"
     for number, row in enumerate((first, second, third), 1):
         assert row.count(b"\n") == 1
         if command != "reconstruct":

@@ -93,8 +93,10 @@ def lines(
                     tell(_guessed(name, found))
             open_to_guesses = False
             given = _line_by_line(chunk, found, shown, keep_ends)
-            if not keep_undecodable:
-                _check(given, name, done)
+            bad = None if keep_undecodable else _first_undecodable(given)
+            if bad is not None:
+                yield from given[:bad]
+                raise ValueError(f"{name}, line {done + bad + 1}: {given[bad].reason}")
         else:
             open_to_guesses = open_to_guesses and text.isascii()
             if not keep_ends and "\r" in text:
@@ -351,8 +353,5 @@ def _line_by_line(chunk: bytes, encoding: str, shown: str, keep_ends: bool) -> l
     return [decoded(line, encoding, shown) for line in parts]
 
 
-def _check(given: list[str], name: str, done: int) -> None:
-    """Raise a ValueError for the first line that cannot be decoded, if there is one."""
-    for number, line in enumerate(given, done + 1):
-        if isinstance(line, Undecodable):
-            raise ValueError(f"{name}, line {number}: {line.reason}")
+def _first_undecodable(given: list[str]) -> int | None:
+    return next((number for number, line in enumerate(given) if isinstance(line, Undecodable)), None)

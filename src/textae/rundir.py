@@ -234,7 +234,8 @@ class RunDir:
     def tidy(self) -> None:
         """Delete what a process that was killed while it wrote has left; only for whoever holds the run's lock."""
         for path in leftovers(self.folder):
-            path.unlink(missing_ok=True)
+            if path.parent != self.folder or _is_temporary(path.name, _FILES):
+                path.unlink(missing_ok=True)
         if self.finished:
             self.remove(CHECKPOINT, PREVIOUS)
 
