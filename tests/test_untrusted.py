@@ -100,19 +100,31 @@ def test_only_regular_files_are_opened(tmp_path):
         open_file(tmp_path / "nothing", 100)
 
 
-def test_folders_within_folders_without_end(trained, tmp_path):
-    """Deeper than Python calls itself."""
-    deep, start = 1500, os.getcwd()  # noqa: PTH109
+@pytest.fixture
+def nested(tmp_path):
+    """1,500 folders within each other; taken apart again, for pytest cannot delete what is deeper than Python calls."""
+    start = os.getcwd()  # noqa: PTH109
     os.chdir(tmp_path)
     try:
-        for _ in range(deep):
+        for _ in range(1500):
             os.mkdir("d")  # noqa: PTH102, the whole name is longer than the system takes
             os.chdir("d")
+        innermost = os.open(".", os.O_RDONLY)
+        os.chdir(start)
+        yield tmp_path
+        os.fchdir(innermost)
+        os.close(innermost)
+        for _ in range(1500):
+            os.chdir("..")
+            os.rmdir("d")  # noqa: PTH106
     finally:
         os.chdir(start)
-    assert 500 < len(list(entries(tmp_path))) <= deep
+
+
+def test_folders_within_folders_without_end(nested):
+    assert 500 < len(list(entries(nested))) <= 1500
     with pytest.raises(ValueError, match="expected at most 100 files below"):
-        list(entries(tmp_path, most=100))
+        list(entries(nested, most=100))
 
 
 # Arrays.

@@ -96,7 +96,7 @@ def lines(
             bad = None if keep_undecodable else _first_undecodable(given)
             if bad is not None:
                 yield from given[:bad]
-                raise ValueError(f"{name}, line {done + bad + 1}: {given[bad].reason}")
+                raise ValueError(f"{name}, line {done + bad + 1}: {given[bad].reason}") from None
         else:
             open_to_guesses = open_to_guesses and text.isascii()
             if not keep_ends and "\r" in text:
