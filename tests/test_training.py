@@ -214,7 +214,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_conf
     run = RunDir(tmp_path)
     from textae.config import to_mapping
 
-    run.create(to_mapping(tiny_config()), {})
+    run.create(to_mapping(tiny_config()), {"versions": {"textae": "0.1.0"}})
     fit(tiny_config(), tmp_path)
     same_result(trained[0], tmp_path)
 
