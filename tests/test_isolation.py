@@ -160,7 +160,7 @@ def test_products_are_exact_where_a_model_needs_it_and_only_there(kind):
 
 def test_a_training_of_fine_latents_is_exact(tiny_config, tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr("textae.training._fit", lambda config, run: seen.setdefault(config.name, is_exact()))
+    monkeypatch.setattr("textae.training._fit", lambda config, run, command: seen.setdefault(config.name, is_exact()))
     for kind in ("linear", "fourier"):
         changes = {"model.decoder_input": kind, "model.latent_size": 16, "name": kind}
         fit(tiny_config(**changes), tmp_path / kind)
