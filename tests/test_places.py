@@ -65,7 +65,7 @@ def test_a_linked_folder(here, monkeypatch, tmp_path):
 
 def test_a_run_stores_them_so(here, tiny_config, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "_fit", lambda config, run: seen.append(to_mapping(config)))
+    monkeypatch.setattr(training, "_fit", lambda config, run, command: seen.append(to_mapping(config)))
     training.fit(tiny_config(**{"corpus.files": ["lines.txt", "texts/*"], "data_dir": "data"}), Path("run"))
     assert seen[0]["corpus"]["files"] == [str(here / "lines.txt"), str(here / "texts/*")]
     assert seen[0]["data_dir"] == str(here / "data")

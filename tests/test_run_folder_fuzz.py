@@ -83,8 +83,10 @@ def test_a_table_is_made_whatever_other_runs_hold(tried, good, forks, tmp_path):
     for case in cases:
         about = [line for line in answer["said"] if line.startswith(f"left out: {case['folder']}: ")]
         other = case["kind"] == "missing" and case["file"] in (rundir.CONFIG, rundir.ENVIRONMENT)  # another program's
-        assert len(about) == (0 if case["code"] == 0 or other else 1), case
-        assert answer["runs"].count(case["folder"]) == (1 if case["code"] == 0 else 0), case
+        # Settings that are cut where they still are some: only weights, which a table does not read, tell.
+        whole = case["code"] == 0 or (case["file"] == rundir.CONFIG and rundir.WEIGHTS in case["said"])
+        assert len(about) == (0 if whole or other else 1), case
+        assert answer["runs"].count(case["folder"]) == (1 if whole else 0), case
     assert all(line.isprintable() and len(line) < 900 for line in answer["said"])
     assert all(line.isprintable() for line in answer["shown"].splitlines())
 

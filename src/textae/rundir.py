@@ -59,6 +59,7 @@ _HEADER = "textae"  # key of the metadata of a file of arrays
 Shapes = dict[str, tuple[int, ...]]
 LARGEST_TEXT_BYTES = 1 << 20  # of a file of settings or metrics
 LARGEST_HISTORY_BYTES = 1 << 24  # of metrics.csv, a row a validation
+LONGEST_HISTORY_ROW = 100_000  # characters
 LARGEST_HEADER_BYTES = 1 << 25  # of a file of arrays: names, shapes, and with a checkpoint the state of training
 MOST_CONTAINERS = 200_000  # objects and lists of such a header
 MOST_METRICS = 1000
@@ -187,7 +188,10 @@ class RunDir:
             return None
         try:
             lines = read_bytes(path, LARGEST_HISTORY_BYTES).decode("utf-8").splitlines()
-            names, last = csv.reader([*lines[:1], lines[-1]]) if lines else ([], [])
+            rows = [*lines[:1], lines[-1]] if lines else ["", ""]
+            if (longest := max(map(len, rows))) > LONGEST_HISTORY_ROW:  # csv's own limit is the whole process's
+                raise ValueError(f"expected rows of at most {LONGEST_HISTORY_ROW:,} characters, found {longest:,}")
+            names, last = csv.reader(rows) if lines else ([], [])
             if "step" not in names:
                 raise ValueError(f"expected a column step, found {', '.join(names)!r:.100}")
             if len(lines) == 1:
