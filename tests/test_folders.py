@@ -85,12 +85,15 @@ def test_a_run_and_one_that_was_killed_as_it_began_are_its_own(trained, tmp_path
 
 
 def test_only_what_a_run_has_left_is_deleted_from_it(broken):
-    kept = [broken / ".draft.tmp", broken / ".notes.0123abcd.tmp"]
+    data = broken / "data" / "tokens"  # where another process may be writing
+    data.mkdir(parents=True)
+    kept = [broken / ".draft.tmp", broken / ".notes.0123abcd.tmp", data / ".store.0123abcd.tmp"]
     left = [broken / ".metrics.json.0123abcd.tmp", broken / "tokenizer" / ".tokenizer.json.0123abcd.tmp"]
+    left.append(broken / "train" / ".labels.tsv.0123abcd.tmp")
     for path in kept + left:
         path.touch()
     RunDir(broken).tidy()
-    assert [path.exists() for path in kept + left] == [True, True, False, False]
+    assert [path.exists() for path in kept + left] == [True, True, True, False, False, False]
 
 
 @pytest.mark.parametrize("key", ["hydra.run.dir", "data_dir", "hydra.sweep.dir", "hydra.sweep.subdir"])

@@ -26,7 +26,7 @@ from textae.streams import is_closed
 from textae.untrusted import kind_of
 
 _MOST_LINKS = 40  # as Linux follows
-_LEFT = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,15 @@ def write_csv(path: Path | str, rows: Sequence[Mapping[str, Any]], own: bool = F
     write_text(path, text.getvalue(), own)
 
 
+def temporary_for(name: str) -> str | None:
+    """Return the name of the file that one of this name was to become; None if it is no temporary one of ours."""
+    found = _TEMPORARY.fullmatch(name)
+    return found[1] if found else None
+
+
 def leftovers(folder: Path) -> Iterator[Path]:
     """Yield the temporary files below a folder that a process which was killed has left."""
-    return (path for path in folder.rglob(".*.tmp") if _LEFT.fullmatch(path.name))
+    return (path for path in folder.rglob(".*.tmp") if temporary_for(path.name) is not None)
 
 
 @contextmanager

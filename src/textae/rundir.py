@@ -22,7 +22,6 @@ import csv
 import json
 import math
 import os
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +34,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from textae.files import leftovers, write_bytes, write_csv, write_text
+from textae.files import leftovers, temporary_for, write_bytes, write_csv, write_text
 from textae.untrusted import entries, kind_of, open_file, parse_json, parse_yaml, read_bytes
 
 FORMAT = 2  # 1: embeddings went into the encoder without their scale
@@ -109,7 +108,7 @@ class RunDir:
             return
         begun = [LOCK, *([ENVIRONMENT] if self._has_own_environment() else [])]  # a run that was killed as it began
         for path in sorted(self.folder.iterdir()):
-            own = path.name in begun or _is_temporary(path.name, (ENVIRONMENT, CONFIG))
+            own = path.name in begun or temporary_for(path.name) in (ENVIRONMENT, CONFIG)
             if path.name == LOCK and path.lstat().st_size:
                 own = False
             inside = besides is not None and besides.absolute().is_relative_to(path.absolute())
@@ -237,9 +236,9 @@ class RunDir:
 
     def tidy(self) -> None:
         """Delete what a process that was killed while it wrote has left; only for whoever holds the run's lock."""
-        for path in leftovers(self.folder):
-            if path.parent != self.folder or _is_temporary(path.name, _FILES):
-                path.unlink(missing_ok=True)
+        own = (path for path in self.folder.glob(".*.tmp") if temporary_for(path.name) in _FILES)
+        for path in [*own, *(left for name in _FOLDERS for left in leftovers(self / name))]:
+            path.unlink(missing_ok=True)
         if self.finished:
             self.remove(CHECKPOINT, PREVIOUS)
 
@@ -372,11 +371,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"expected {path} to hold an object, found {type(values).__name__}")
     return values
-
-
-def _is_temporary(name: str, files: Iterable[str]) -> bool:
-    """Return whether a name is that of one of the files while it was written."""
-    return any(re.fullmatch(rf"\.{re.escape(file)}\.[0-9a-f]{{8}}\.tmp", name) for file in files)
 
 
 def _read_text(path: Path) -> str:
