@@ -214,6 +214,18 @@ def behave(request):
         return stop.code
 
 
+def training_command(task, place, arguments):
+    """Be `textae.train` in a folder with another task, in a process of its own; return the exit code."""
+    from textae.commands import hydra_main
+
+    os.chdir(place)
+    sys.argv = ["train.py", *arguments]
+    try:
+        hydra_main("config", task)
+    except SystemExit as stop:
+        return stop.code
+
+
 def serve():
     """Fork a process for each request, and say how it ended when asked to."""
     for name in (

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
-from textae.commands import failure, hydra_main
+from forks import training_command
+from runs import SMALL
+from textae.commands import failure
 from textae.folders import Folders, check_folder, check_sweep
 from textae.rundir import RunDir, write_json
 from textae.training import fit
@@ -19,11 +21,6 @@ LONG = "x" * 300
 MINE = {
     "README.md": "mine", "metrics.csv": "a,b", ".draft.tmp": "a draft", "train/projector/0001.tsv": "1", "notes": "",
 }  # fmt: skip
-SMALL = [
-    "corpus=text", "corpus.test_share=0.1", "corpus.validation_share=0.1", "tokenizer=bytes", "model.widths=[8,8]",
-    "model.latent_size=4", "model.max_length=32", "training.max_steps=1", "training.batch_tokens=256",
-    "training.buckets=1", "training.warmup_steps=1", "training.validation_documents=5", "training.samples=1",
-]  # fmt: skip
 
 
 def tree(folder):
@@ -263,12 +260,7 @@ def note(place, arguments):
         with (folder / "seed").open("x") as file:
             file.write(str(config.training.seed))
 
-    os.chdir(place)
-    sys.argv = ["train.py", *arguments]
-    try:
-        hydra_main("config", task)
-    except SystemExit as stop:
-        return stop.code
+    return training_command(task, place, arguments)
 
 
 def test_runs_and_sweeps_at_the_same_time_have_folders_of_their_own(forks, tmp_path):

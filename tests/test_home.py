@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from runs import SMALL
+
 pytestmark = pytest.mark.backend_free
 PAGE = (Path(__file__).parents[1] / "docs" / "reliability.md").read_text(encoding="utf-8")
-SETTINGS = [
-    "corpus=text", "corpus.test_share=0.1", "corpus.validation_share=0.1", "tokenizer=bytes", "model.widths=[8,8]",
-    "model.latent_size=4", "model.max_length=32", "training.max_steps=1", "training.batch_tokens=256",
-    "training.buckets=1", "training.warmup_steps=1", "training.validation_documents=5", "training.samples=1",
-]  # fmt: skip
 
 
 def files(folder):
@@ -27,7 +24,7 @@ def test_what_libraries_leave_is_what_the_page_says(corpus_file, tmp_path):
         (tmp_path / name).mkdir()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "KERAS_HOME", "MPLCONFIGDIR", "JAX_"))}
     made = subprocess.run(
-        [sys.executable, "-m", "textae.train", *SETTINGS, f"corpus.files=[{corpus_file}]", "hydra.run.dir=run"],
+        [sys.executable, "-m", "textae.train", *SMALL, f"corpus.files=[{corpus_file}]", "hydra.run.dir=run"],
         cwd=tmp_path / "work",
         capture_output=True,
         text=True,

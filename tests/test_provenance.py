@@ -1,19 +1,17 @@
 """What a run says of its making: the commit is textae's own, sessions are kept, commands train one job alone."""
 
-import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
 import textae
+from forks import training_command
 from textae import train
 from textae.card import model_card
-from textae.commands import hydra_main
 from textae.provenance import SESSION, commit, sessions
 from textae.rundir import ENVIRONMENT, RunDir, read_json
 
@@ -99,12 +97,7 @@ def note(place, arguments):
         (Path(settings.runtime.output_dir) / "words").write_text(shlex.join(words) if words else "as typed")
         (Path(settings.runtime.output_dir) / "seed").write_text(f"{config.training.seed} {config.name}")
 
-    os.chdir(place)
-    sys.argv = ["train.py", *arguments]
-    try:
-        hydra_main("config", task)
-    except SystemExit as stop:
-        return stop.code
+    return training_command(task, place, arguments)
 
 
 def test_a_job_s_command_trains_it_alone(forks, tmp_path):

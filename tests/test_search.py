@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hydra.core.hydra_config import HydraConfig
 
-from textae.commands import hydra_main
+from forks import training_command
 from textae.sweeps import Stopped
 
 optuna = pytest.importorskip("optuna")
@@ -36,12 +36,7 @@ def search(place, arguments, killed_at=None):
             raise FloatingPointError("diverged")
         return rate
 
-    os.chdir(place)
-    sys.argv = ["train.py", *arguments]
-    try:
-        hydra_main("config", task)
-    except SystemExit as stop:
-        return stop.code
+    return training_command(task, place, arguments)
 
 
 @pytest.fixture

@@ -161,9 +161,8 @@ def failure(error: Exception, where: str = "") -> int:
     if isinstance(error, Interrupted):
         return fail(f"{where}{error}", error.exit_code, error)
     line = where + cause(error)
-    if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
-        return fail(line, USAGE, error)
-    if concerns_a_path(error):
+    usage = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+    if isinstance(error, usage) or concerns_a_path(error):
         return fail(line, USAGE, error)
     if isinstance(error, (FloatingPointError, OSError, MemoryError)):
         return fail(line or type(error).__name__, FAILURE, error)
@@ -225,7 +224,7 @@ def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     """Yield the lines of text, which may be compressed, each as soon as it has come: see `textae.lines`.
 
     Raises:
-        ValueError: bytes that are not UTF-8, with the line's number, and a broken compressed file.
+        ValueError: bytes that are not UTF-8 or a line without end, with the line's number; a broken compressed file.
     """
     return lines(stream, name, tell=say)
 

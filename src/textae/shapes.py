@@ -20,7 +20,12 @@ def weight_shapes(config: Any, vocabulary_size: int) -> Shapes:
 
 def parameters(config: Any, vocabulary_size: int) -> int:
     """Return how many numbers the weights are together."""
-    return sum(math.prod(shape) for shape in weight_shapes(config, vocabulary_size).values())
+    return numbers(weight_shapes(config, vocabulary_size))
+
+
+def numbers(shapes: Shapes) -> int:
+    """Return how many numbers arrays of these shapes hold together."""
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def check_shapes(expected: Shapes, found: Shapes, path: Path | str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import platform
 import sys
 import time
@@ -38,7 +37,7 @@ from textae.prepared import Prepared, first_documents, in_portions, prepare
 from textae.provenance import commit, sessions, versions
 from textae.reporting import POINTS, Reporter
 from textae.rundir import RunDir
-from textae.shapes import check_shapes, parameters, weight_shapes
+from textae.shapes import check_shapes, numbers, parameters, weight_shapes
 from textae.steps import training_step
 from textae.tokenizers import load_tokenizer
 
@@ -289,16 +288,12 @@ def _checkpoint(
 
 def _check_checkpoint(weights: rundir.Shapes, found: rundir.Shapes, folder: Path) -> None:
     """Raise a ValueError if a checkpoint holds more than a model of these weights and its optimizer can need."""
-    arrays, numbers = (8 * count(weights) + 100 for count in (len, _numbers))
-    if len(found) > arrays or _numbers(found) > numbers:
+    most_arrays, most_numbers = (8 * count(weights) + 100 for count in (len, numbers))
+    if len(found) > most_arrays or numbers(found) > most_numbers:
         raise ValueError(
-            f"expected in the checkpoint in {folder} at most {arrays:,} arrays of {numbers:,} numbers, "
-            f"found {len(found):,} of {_numbers(found):,}"
+            f"expected in the checkpoint in {folder} at most {most_arrays:,} arrays of {most_numbers:,} numbers, "
+            f"found {len(found):,} of {numbers(found):,}"
         )
-
-
-def _numbers(shapes: rundir.Shapes) -> int:
-    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def _is_count(value: Any) -> bool:

@@ -123,11 +123,16 @@ def notes(inputs: list[Input]) -> Iterator[str]:
 
 def header_of(text: str, delimiter: str) -> list[str]:
     """The first row of a table that is not empty."""
-    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
+    allow_long_fields()
     try:
         return next((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row), [])
     except csv.Error:
         return []
+
+
+def allow_long_fields() -> None:
+    """Let a field of a table be as long as it is: the limit of `csv` is one for the whole process, by default small."""
+    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))  # the largest for every system
 
 
 def separator(line: str) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from textae.corpora.checking import BadRecordError, BadRecords, Record, Tell, listed
-from textae.corpora.sniffing import separator
+from textae.corpora.sniffing import allow_long_fields, separator
 from textae.lines import Undecodable
 
 Numbered = Iterator[tuple[int, list[str]]]
@@ -132,8 +132,7 @@ class Enclosed:
 
     def rows(self) -> Numbered:
         """Rows that fit, with the number of the first line."""
-        # One limit for the whole process, by default 131,072 characters; this is the largest for every system.
-        csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
+        allow_long_fields()
         reader, trying = self._reader(), None
         while True:
             self._held.clear()
