@@ -19,7 +19,7 @@ import psutil
 MEASURE = """
 import json, sys, time
 from pathlib import Path
-from textae.corpora import open_corpus
+from textae.data.corpora import open_corpus
 
 kind, folder, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 times = [time.perf_counter()]
@@ -117,7 +117,7 @@ def main() -> None:
         for file in files:
             show(Path(file).name, measure("text", files=[file], field=arguments.field))
         if arguments.tfds_documents:
-            from textae.corpora import documents
+            from textae.data.corpora import documents
 
             texts = list(islice(documents(files, arguments.field), arguments.tfds_documents))
             show("the same by TFDS", measure_tfds(texts))

@@ -31,9 +31,9 @@ def run_sentencepiece(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
     """Seconds of training and of encoding the train split; `folder` holds the prepared corpus."""
     import sentencepiece
 
-    from textae.corpora import documents, open_corpus
-    from textae.prepared import DEFAULT_VOCABULARY, in_portions
-    from textae.tokenizers import train_tokenizer, training_sample
+    from textae.data.corpora import documents, open_corpus
+    from textae.data.preparation import DEFAULT_VOCABULARY, in_portions
+    from textae.data.tokenizers import train_tokenizer, training_sample
 
     start = time.perf_counter()
     read = sum(len(text) for text in documents(corpus["files"]))
@@ -65,7 +65,7 @@ def run_sentencepiece(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
 
 
 def run_textae(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
-    """Seconds of `textae.prepared.prepare` by phase."""
+    """Seconds of `textae.data.preparation.prepare` by phase."""
     spent: dict[str, float] = {}
 
     def timed(function: Callable, phase: str) -> Callable:
@@ -79,7 +79,8 @@ def run_textae(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
         return call
 
     start, cpu = time.perf_counter(), time.process_time()
-    from textae import prepared, tokenizers
+    from textae.data import preparation as prepared
+    from textae.data import tokenizers
 
     spent["import_s"] = time.perf_counter() - start
     prepared.open_corpus = timed(prepared.open_corpus, "corpus_s")
@@ -167,7 +168,7 @@ def main() -> None:
 
 def repeated(files: list[str], path: Path, *, copies: float = math.inf, megabytes: float = math.inf) -> Path:
     """A file with the documents of the files, a line each, over and over until either limit is reached."""
-    from textae.corpora import documents
+    from textae.data.corpora import documents
 
     if not min(copies, megabytes) < math.inf:
         raise ValueError("expected a limit of copies or megabytes, received neither")

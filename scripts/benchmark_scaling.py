@@ -28,9 +28,9 @@ from matplotlib.figure import Figure
 
 from benchmark_preparing import measured, medians, repeated
 from measuring import TextaeTrainer, backend, random_batches, rates, ratio, table, taken
-from textae.config import ModelConfig, PydocsConfig
-from textae.corpora import open_corpus
-from textae.machine import processor
+from textae.config.schema import ModelConfig, PydocsConfig
+from textae.data.corpora import open_corpus
+from textae.hardware import processor
 
 SECTIONS = ("length", "vocabulary", "preparing")
 WHOLE = ("megabytes", "documents", "memory, MB", "SentencePiece's memory, MB")  # figures without decimals

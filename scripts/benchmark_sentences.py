@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from textae.metrics import TextMetrics
+from textae.evaluation.metrics import TextMetrics
 
 GO, END, UNKNOWN = range(3)
 WORDS, EMBEDDING, HIDDEN, LATENT, DROPOUT, BATCH = 10_000, 512, 1024, 128, 0.5, 256

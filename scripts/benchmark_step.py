@@ -11,7 +11,7 @@ import json
 import time
 from pathlib import Path
 
-from textae.commands import start_keras
+from textae.cli.commands import start_keras
 
 start_keras()
 
@@ -20,11 +20,11 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from measuring import product  # noqa: E402
-from textae.machine import processor  # noqa: E402
-from textae.model import Autoencoder  # noqa: E402
-from textae.objectives import reconstruction_sums, vocabulary_loss  # noqa: E402
-from textae.optimizers import optimizer  # noqa: E402
-from textae.steps import training_step  # noqa: E402
+from textae.hardware import processor  # noqa: E402
+from textae.losses.objectives import reconstruction_sums, vocabulary_loss  # noqa: E402
+from textae.models.autoencoder import Autoencoder  # noqa: E402
+from textae.training.optimizers import optimizer  # noqa: E402
+from textae.training.steps import training_step  # noqa: E402
 
 
 def interleaved(variants: dict, repeats: int) -> dict[str, list[float]]:

@@ -29,7 +29,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from textae.commands import start_keras
+from textae.cli.commands import start_keras
 
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401 - PyTorch loads it, which crashes once TensorFlow has loaded its own LLVM
@@ -55,12 +55,12 @@ from measuring import (  # noqa: E402
 )
 from rivals import KerasTrainer  # noqa: E402
 from textae import schedule, training  # noqa: E402
-from textae.batches import Batches  # noqa: E402
-from textae.codec import Codec  # noqa: E402
-from textae.config import Config, ModelConfig, PydocsConfig, TrainingConfig  # noqa: E402
-from textae.machine import on_accelerator, processor  # noqa: E402
-from textae.model import build  # noqa: E402
-from textae.prepared import Prepared, prepare  # noqa: E402
+from textae.config.schema import Config, ModelConfig, PydocsConfig, TrainingConfig  # noqa: E402
+from textae.data.batching import Batches  # noqa: E402
+from textae.data.preparation import Prepared, prepare  # noqa: E402
+from textae.hardware import on_accelerator, processor  # noqa: E402
+from textae.inference.codec import Codec  # noqa: E402
+from textae.models.autoencoder import build  # noqa: E402
 
 SECTIONS = ("padded", "reviews", "lstm", "memory", "time")
 SLOW = 3.0  # times float32 from which bfloat16 in PyTorch is not worth measuring

@@ -7,26 +7,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from textae.commands import start_keras
+from textae.cli.commands import start_keras
 
 start_keras()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from textae.config import ModelConfig, TrainingConfig  # noqa: E402
-from textae.initialization import start_transposed  # noqa: E402
-from textae.machine import choose_compile, choose_precision  # noqa: E402
-from textae.model import build  # noqa: E402
-from textae.objectives import reconstruction_sums  # noqa: E402
-from textae.optimizers import optimizer  # noqa: E402
-from textae.steps import training_step  # noqa: E402
+from textae.config.schema import ModelConfig, TrainingConfig  # noqa: E402
+from textae.hardware import choose_compile, choose_precision  # noqa: E402
+from textae.losses.objectives import reconstruction_sums  # noqa: E402
+from textae.models.autoencoder import build  # noqa: E402
+from textae.models.initialization import start_transposed  # noqa: E402
+from textae.training.optimizers import optimizer  # noqa: E402
+from textae.training.steps import training_step  # noqa: E402
 
 Batch = tuple[np.ndarray, np.ndarray]  # tokens (rows, length), 0 at padding; lengths (rows,)
 
 
 class TextaeTrainer:
-    """textae's step, put together as `textae.training.fit` does with its default settings."""
+    """textae's step, put together as `textae.training.fit.fit` does with its default settings."""
 
     def __init__(self, config: ModelConfig, vocabulary: int) -> None:
         settings = TrainingConfig()

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from measuring import Batch, count_trainable
-from textae.config import ModelConfig, TrainingConfig
+from textae.config.schema import ModelConfig, TrainingConfig
 
 _gelu = functools.partial(keras.activations.gelu, approximate=True)
 

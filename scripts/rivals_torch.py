@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from measuring import Batch
 from rivals import sizes
-from textae.config import ModelConfig, TrainingConfig
-from textae.machine import on_accelerator
+from textae.config.schema import ModelConfig, TrainingConfig
+from textae.hardware import on_accelerator
 
 DEVICE = "cuda" if on_accelerator() else "cpu"
 torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -1,8 +1,8 @@
-"""Write docs/configuration.md, the table of every key, from the schemas in src/textae/config.py and from configs/.
+"""Write docs/configuration.md, the table of every key, from the schemas in src/textae/config/ and from configs/.
 
     python scripts/write_configuration.py [--check]
 
-A key's meaning is the comment on its line in config.py; an option's is the first comment of its YAML file.
+A key's meaning is the comment on its line in the schema; an option's is the first comment of its YAML file.
 """
 
 import argparse
@@ -17,7 +17,10 @@ from pathlib import Path
 import yaml
 from omegaconf import MISSING
 
-from textae import config as schemas
+from textae.config import schema as schemas
+from textae.config.command_schemas import COMMANDS
+from textae.config.mapping import flat
+from textae.config.registration import config_dir
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 HEAD = """\
@@ -27,7 +30,7 @@ Every key of a run and of the commands, with its default. Set them on the comman
 `model.strides=[2,2]`, nothing as `key=null`. A group's option is chosen by `group=option` and sets the keys that it
 names; `python -m textae.train --cfg job [key=value ...]` shows what a command line comes to.
 
-`python scripts/write_configuration.py` writes this page from `src/textae/config.py` and `configs/`.
+`python scripts/write_configuration.py` writes this page from `src/textae/config/` and `configs/`.
 """
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true, false"}
 GROUPS = {
@@ -121,12 +124,12 @@ def rows_of(schema: type, prefix: str, without: tuple[str, ...] = ()) -> list[st
 def options(group: str, without: tuple[str, ...] = ()) -> list[str]:
     """Return the table of a group's options and what they set."""
     rows = []
-    for path in sorted((schemas.config_dir() / group).glob("*.yaml")):
+    for path in sorted((config_dir() / group).glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         comments = [line[2:] for line in text.splitlines() if line.startswith("# ") and not line.startswith("# @")]
         content = yaml.safe_load(text) or {}
         own = {key: value for key, value in content.items() if key not in ("defaults", "hydra", "name", "???")}
-        sets = [f"`{key}={written(value)}`" for key, value in schemas.flat(own).items() if value != MISSING]
+        sets = [f"`{key}={written(value)}`" for key, value in flat(own).items() if value != MISSING]
         if path.stem not in without:
             rows.append(f"| `{path.stem}` | {comments[0] if comments else ''} | {', '.join(sets)} |")
     return ["| option | what it is | what it sets |", "| --- | --- | --- |", *rows, ""]
@@ -147,7 +150,7 @@ def page() -> str:
             lines += keys(schema, dotted, without=("kind",) if name else ())
     lines += ["### experiment", "", "Chosen by `+experiment=option`.", "", *options("experiment")]
     lines += ["## Commands", ""]
-    for name, schema in schemas.COMMANDS.items():
+    for name, schema in COMMANDS.items():
         lines += [f"### textae.{name}", "", *keys(schema)]
     return "\n".join(lines).rstrip() + "\n"
 

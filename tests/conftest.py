@@ -44,10 +44,10 @@ def make_lines(count, seed=0):
 # Where several processes share the tests (-n), each of them gets whole files, in this order: with the longest first,
 # none has much left to do when the others are done.
 LONGEST = (
-    "test_training", "test_exporting", "test_docs", "test_killed", "test_commands", "test_limits", "test_disk",
-    "test_board_in_browser", "test_layers_conv1d_transpose", "test_docs_sweeps", "test_benchmarks", "test_cli_errors",
-    "test_bad_input", "test_sweeps", "test_model", "test_hostile", "test_layers_export", "test_objectives",
-    "test_config", "test_layers_upsamplers", "test_autoencoder",
+    "test_fit", "test_exporter", "test_docs", "test_killed", "test_commands", "test_limits", "test_full_disk",
+    "test_board_in_browser", "test_conv1d_transpose", "test_docs_sweeps", "test_benchmarks", "test_errors",
+    "test_bad_input", "test_sweeps", "test_autoencoder", "test_untrusted_files", "test_layer_export", "test_objectives",
+    "test_config", "test_upsamplers", "test_text_autoencoder",
 )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def tiny_mapping(corpus_file, data_dir):
 @pytest.fixture(scope="session")
 def tiny_config(tiny_mapping):
     """A function: the same as a checked `Config`."""
-    from textae.config import from_mapping
+    from textae.config.mapping import from_mapping
 
     return lambda **changes: from_mapping(tiny_mapping(**changes))
 
@@ -131,13 +131,13 @@ def tiny_config(tiny_mapping):
 @pytest.fixture(scope="session")
 def trained(tiny_config, shared_folder):
     """The folder of a finished run, and the metrics that `fit` returned; of all processes one trains it."""
-    from textae import rundir
+    from textae.runs import run_folder as rundir
 
     folder = shared_folder / "trained"
     with FileLock(shared_folder / "trained.lock"):
         if (folder / rundir.METRICS).exists():
             return folder, rundir.read_json(folder / rundir.METRICS)
-        from textae.training import fit
+        from textae.training.fit import fit
 
         return folder, fit(tiny_config(), folder)
 
@@ -145,10 +145,10 @@ def trained(tiny_config, shared_folder):
 @pytest.fixture(scope="module")
 def small_pictures():
     """Runs whose pictures nobody looks at draw them small."""
-    from forks import small_figure
+    from helpers.process_harness import small_figure
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textae.figures.Figure", small_figure)
+        patch.setattr("textae.reporting.figures.Figure", small_figure)
         yield
 
 
@@ -179,7 +179,7 @@ def answer(capsys):
     """A function: the JSON object that a command prints, run in this process."""
     from hydra import compose, initialize_config_dir
 
-    from textae.config import config_dir, register
+    from textae.config.registration import config_dir, register
 
     def run(command, *overrides):
         register()
@@ -197,7 +197,7 @@ def small_model():
     """A function: a built model over 20 ids whose zero-initialised weights are drawn as well."""
     import keras
 
-    from textae.model import Autoencoder
+    from textae.models.autoencoder import Autoencoder
 
     def make(random_weights=True, **changes):
         settings = {
@@ -228,7 +228,7 @@ def forks():
 
     if keras.backend.backend() != "tensorflow" or not Path("/proc/self/task").exists():
         pytest.skip("forks of a process with TensorFlow, on Linux")
-    from forks import Forks
+    from helpers.process_harness import Forks
 
     made = Forks()
     yield made

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     __version__: str
 
@@ -13,7 +13,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     """Find `load` and the version when they are asked for, so that `textae.layers` alone stays light."""
     if name == "load":
-        from textae.autoencoder import load
+        from textae.inference.text_autoencoder import load
 
         return load
     if name == "__version__":

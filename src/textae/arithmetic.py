@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from textae.commands import check_output, hydra_main, line_writer, read_texts, run_config, start_keras, tell_truncated
+from textae.cli.commands import (
+    check_output,
+    hydra_main,
+    line_writer,
+    read_texts,
+    run_config,
+    start_keras,
+    tell_truncated,
+)
 
 
 def main(options: Any) -> None:
@@ -11,7 +19,7 @@ def main(options: Any) -> None:
     check_output(options.output)
     texts = read_texts(options.input, ["a text", "one to take away", "one to add"])
     start_keras()
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
     with line_writer(options.output) as write:

@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from textae.commands import check_output, hydra_main, line_writer, peek, run_config, start_keras
+from textae.cli.commands import check_output, hydra_main, line_writer, peek, run_config, start_keras
 
 
 def main(options: Any) -> None:
     """Write a line for each text in the latents file."""
-    from textae.latentfiles import read
+    from textae.inference.latent_files import read
 
     model = run_config(options.run).model
     check_output(options.output)
     portions = peek(read(options.input, model.latents_of_a_text, model.latent_size))
     start_keras()
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
     with line_writer(options.output) as write:

@@ -6,19 +6,19 @@ One vector per text: `.npy`, float32 (lines, size). Several: `.npz` with `latent
 
 from typing import Any
 
-from textae.commands import check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
+from textae.cli.commands import check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
 
 
 def main(options: Any) -> None:
     """Write the latents file, whole or not at all."""
-    from textae.latentfiles import LatentWriter
+    from textae.inference.latent_files import LatentWriter
 
     model = run_config(options.run).model
     check_output(options.output)
     writer = LatentWriter(options.output, model.latents_of_a_text, model.latent_size)
     texts = input_portions(options.input, live=False)  # nothing is there to be read before the end
     start_keras()
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
     with writer as out:

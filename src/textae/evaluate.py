@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from textae.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras
+from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras
 from textae.progress import say
 
 # Figures of metrics.json that say how the run was trained; all others are measured anew.
@@ -15,7 +15,7 @@ OF_TRAINING = (
 
 def main(composed: Any) -> None:
     """Print one JSON object with the keys of metrics.json; `by_length=FILE.csv` writes a table besides."""
-    from textae.config import resolve
+    from textae.config.mapping import resolve
 
     options = resolve(composed)
     trained_with = run_config(options.run)
@@ -25,10 +25,10 @@ def main(composed: Any) -> None:
         check_output(options.by_length, "by_length")
     corpus = corpus_of(options, trained_with)
     start_keras()
-    from textae.autoencoder import load
-    from textae.evaluation import final_evaluation
+    from textae.evaluation.evaluator import final_evaluation
     from textae.files import write_csv
-    from textae.rundir import RunDir, to_json
+    from textae.inference.text_autoencoder import load
+    from textae.runs.run_folder import RunDir, to_json
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
     trained = RunDir(options.run).metrics()

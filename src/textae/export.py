@@ -3,18 +3,18 @@
 import os
 from typing import Any
 
-from textae.commands import announce, hydra_main, run_config, start_keras
+from textae.cli.commands import announce, hydra_main, run_config, start_keras
 
 
 def main(options: Any) -> None:
     """Write the folder, and print its name when what it holds has been tried."""
-    from textae.exporting import check_possible
+    from textae.exporting.exporter import check_possible
 
     run_config(options.run)
     check_possible(options.output, options.format.name)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # both formats are written from its graphs, whatever trained the run
     start_keras()
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     announce(str(load(options.run).export(options.output, options.format.name)))
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from textae.streams import is_closed
-from textae.untrusted import kind_of
+from textae.untrusted_files import kind_of
 
+CLOSED: set[int] = set()  # the standard descriptors that were closed before the command began
 _MOST_LINKS = 40  # as Linux follows
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 
@@ -89,6 +89,11 @@ def _followed(path: Path, key: str) -> Target:
     if not os.access(path, os.W_OK):
         raise PermissionError(f"{key}: expected what may be written to, found {given} without that permission")
     return Target(path, stream=True)
+
+
+def is_closed(descriptor: int) -> bool:
+    """Return whether a standard descriptor was closed before the command began."""
+    return descriptor in CLOSED
 
 
 def _descriptor(path: Path) -> int | None:

@@ -2,19 +2,27 @@
 
 from typing import Any
 
-from textae.commands import check_output, hydra_main, line_writer, read_texts, run_config, start_keras, tell_truncated
+from textae.cli.commands import (
+    check_output,
+    hydra_main,
+    line_writer,
+    read_texts,
+    run_config,
+    start_keras,
+    tell_truncated,
+)
 
 
 def main(composed: Any) -> None:
     """Write a line for each step, both ends among them."""
-    from textae.config import resolve
+    from textae.config.mapping import resolve
 
     options = resolve(composed)
     run_config(options.run)
     check_output(options.output)
     first, last = read_texts(options.input, ["the first text", "the last text"])
     start_keras()
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
     with line_writer(options.output) as write:

@@ -7,7 +7,7 @@ import os
 import stat
 from typing import Any, BinaryIO
 
-from textae.commands import (
+from textae.cli.commands import (
     check_output,
     corpus_of,
     hydra_main,
@@ -23,7 +23,7 @@ from textae.commands import (
 
 def main(composed: Any) -> None:
     """Write `count` rows for each line of the input, the nearest document first."""
-    from textae.config import resolve
+    from textae.config.mapping import resolve
 
     options = resolve(composed)
     trained_with = run_config(options.run)
@@ -38,9 +38,9 @@ def main(composed: Any) -> None:
         documents = corpus_of(options, trained_with).texts(options.split)
     texts = portions_of(source, options.input)
     start_keras()
-    from textae.autoencoder import load
-    from textae.latents import VectorIndex
-    from textae.prepared import in_portions
+    from textae.data.preparation import in_portions
+    from textae.inference.latent_operations import VectorIndex
+    from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
     with VectorIndex(autoencoder.model.latent_size) as index, line_writer(options.output) as write:

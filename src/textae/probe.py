@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from textae.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras, tell_truncated
+from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras, tell_truncated
 
 
 def main(composed: Any) -> None:
     """Print one JSON object: accuracies on the test split, of frozen latents, of a bag of words and of one answer."""
-    from textae.config import resolve
+    from textae.config.mapping import resolve
 
     options = resolve(composed)
     check_output(None)
@@ -19,12 +19,12 @@ def main(composed: Any) -> None:
             f"expected labels of at most {corpus.sizes['train']}, the documents of train, found {options.labels}"
         )
     start_keras()
-    from textae.autoencoder import load
-    from textae.corpora import SPLITS
-    from textae.prepared import in_portions
-    from textae.probing import pooled, probe, sample
+    from textae.data.corpora import SPLITS
+    from textae.data.preparation import in_portions
+    from textae.evaluation.probe import pooled, probe, sample
+    from textae.inference.text_autoencoder import load
     from textae.progress import Progress
-    from textae.rundir import to_json
+    from textae.runs.run_folder import to_json
 
     autoencoder = load(options.run)
     limits = {"train": options.labels, "validation": options.labels, "test": None}

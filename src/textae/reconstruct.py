@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.commands import (
+from textae.cli.commands import (
     check_output,
     hydra_main,
     input_portions,
@@ -19,7 +19,7 @@ def main(options: Any) -> None:
     check_output(options.output)
     texts = input_portions(options.input)
     start_keras()
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
     with line_writer(options.output) as write:

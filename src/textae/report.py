@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 
-from textae.commands import announce, check_output, hydra_main
+from textae.cli.commands import announce, check_output, hydra_main
 
 COLUMNS = (
     "loss",
@@ -41,8 +41,8 @@ def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
         ValueError: no run is there.
     """
     from textae.progress import say
-    from textae.rundir import CONFIG, ENVIRONMENT, RunDir
-    from textae.untrusted import entries, kind_of
+    from textae.runs.run_folder import CONFIG, ENVIRONMENT, RunDir
+    from textae.untrusted_files import entries, kind_of
 
     folders = [Path(found) for found in sorted(glob.glob(pattern))]  # noqa: PTH207, patterns may be absolute
     found = {path.parent for folder in folders for path in entries(folder, most=None) if path.name == CONFIG}
@@ -74,7 +74,7 @@ def _read(run: Any) -> tuple[Path, str, dict[str, Any], dict[str, Any]]:
     Raises:
         ValueError, OSError: one of its files is damaged, or is no file.
     """
-    from textae.config import flat, from_mapping, to_mapping
+    from textae.config.mapping import flat, from_mapping, to_mapping
 
     settings = flat(to_mapping(from_mapping(run.config())))
     if metrics := run.metrics():
@@ -110,8 +110,8 @@ def plot(rows: list[dict[str, Any]], differing: list[str], sort: str, file: Path
     Raises:
         ValueError: no finished run has the figure, or the file is of no kind that can be drawn.
     """
-    from textae.figures import runs_compared
     from textae.files import write_bytes
+    from textae.reporting.figures import runs_compared
 
     having = [row for row in rows if isinstance(row.get(sort), (int, float))]
     settings = {_label(name): [_label(row.get(name)) for row in having] for name in differing}
@@ -135,7 +135,7 @@ def _kind(file: Path) -> str:
 
 def sorted_rows(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
     """Return the rows, best first; rows without the figure come last."""
-    from textae.config import DIRECTIONS
+    from textae.config.metric_table import DIRECTIONS
 
     having = [row for row in rows if isinstance(row.get(sort), (int, float))]
     having.sort(key=lambda row: row[sort], reverse=DIRECTIONS[sort] == "maximize")
@@ -188,7 +188,7 @@ class SweepTable(Callback):
 
 def main(composed: Any) -> None:
     """Print the table; `csv=FILE` writes every column, `plot=FILE` draws it."""
-    from textae.config import resolve
+    from textae.config.mapping import resolve
 
     config = resolve(composed)
     if config.plot is not None:

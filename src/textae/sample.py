@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from textae.commands import check_output, hydra_main, line_writer, run_config, start_keras
+from textae.cli.commands import check_output, hydra_main, line_writer, run_config, start_keras
 
 
 def main(composed: Any) -> None:
     """Write a line for each text drawn."""
-    from textae.config import resolve
-    from textae.latents import check_variational
+    from textae.config.mapping import resolve
+    from textae.inference.latent_operations import check_variational
 
     options = resolve(composed)
     check_variational(run_config(options.run).model.variational)
     check_output(options.output)
     start_keras()
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
     with line_writer(options.output) as write:

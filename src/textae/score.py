@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from textae.commands import (
+from textae.cli.commands import (
     check_output,
     hydra_main,
     input_portions,
@@ -25,7 +25,7 @@ def main(options: Any) -> None:
     check_output(options.output)
     texts = input_portions(options.input)
     start_keras()
-    from textae.autoencoder import load
+    from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
 

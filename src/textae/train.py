@@ -4,17 +4,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from textae.commands import announce, hydra_main, start_keras
+from textae.cli.commands import announce, hydra_main, start_keras
 
 
 def main(composed: Any) -> float | None:
     """Train in Hydra's run folder; return what a search judges the job by, None where that is no number."""
     from hydra.core.hydra_config import HydraConfig
 
-    from textae.config import resolve
-    from textae.corpora import open_corpus
-    from textae.folders import check_folder
-    from textae.rundir import RunDir
+    from textae.cli.folders import check_folder
+    from textae.config.mapping import resolve
+    from textae.data.corpora import open_corpus
+    from textae.runs.run_folder import RunDir
 
     config = resolve(composed)
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -23,7 +23,7 @@ def main(composed: Any) -> float | None:
     # What is wrong with a corpus is said before Keras takes seconds to load; `fit` finds it prepared.
     open_corpus(config.corpus.kind, Path(config.data_dir) / "corpora", **config.corpus.settings())
     start_keras()
-    from textae.training import fit
+    from textae.training.fit import fit
 
     metrics = fit(config, folder, _job_alone(HydraConfig.get()))
     announce(str(folder / "metrics.json"))

@@ -1,0 +1,185 @@
+"""What Hydra and OmegaConf find wrong with a command line, as one line of what was expected and what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import errno
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+_TYPES = {  # OmegaConf's words for what a value should have been, and ours
+    r"is not a ListConfig": "a list, as in {key}=[{value}]",
+    r"is not a (DictConfig|.*Mapping)": "several settings, as in {key}.name=value",
+    r"converted to Integer": "a whole number",
+    r"converted to Float": "a number",
+    r"not a valid bool": "true or false",
+    r"not Optional": "a value",
+}
+
+_PATHS = {  # what the system has against a path; not ENOENT, which is also said of what was deleted meanwhile
+    errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+
+
+def cause(error: BaseException) -> str:
+    """Return an error's message as one line, with that of its cause where it adds something."""
+    lead = _shorten(_of_a_path(error) or str(error))
+    reason = error.__cause__
+    if isinstance(reason, OSError) and reason.strerror:
+        reason = reason.strerror  # without its number
+    detail = _shorten(str(reason)) if reason is not None else ""
+    return lead if detail in lead else f"{lead}: {detail}"
+
+
+def concerns_a_path(error: BaseException) -> bool:
+    """Return whether what failed, or its cause, is that a path cannot be used, which another one may mend."""
+    reasons = [error, error.__cause__]
+    return any(isinstance(reason, OSError) and reason.errno in _PATHS for reason in reasons)
+
+
+def _of_a_path(error: BaseException) -> str | None:
+    """Return what was expected and found where the system refuses a path; None of other errors."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"expected a path that can be used, found {shortened(error.filename)}: {error.strerror}"
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "expected a path without the character NUL, found one that has it"
+    return None
+
+
+def shortened(path: Any) -> str:
+    """Return a path for a message, without the middle of one that is very long."""
+    text = str(path)
+    return text if len(text) <= 300 else f"{text[:200]}...{text[-90:]}"
+
+
+def _shorten(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines()]
+    dropped = r"(full_key|object_type|reference_type|Config search path|provider=|See https)\b"
+    return " ".join(line for line in lines if line and not re.match(dropped, line))[:600]
+
+
+def check_settings(config: Any) -> None:
+    """Refuse a config with a mandatory value that is missing, or a key added that nothing reads.
+
+    Raises:
+        ValueError: names the first such key.
+    """
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+
+    for key in sorted(OmegaConf.missing_keys(config)):
+        *parents, name = key.split(".")
+        parent = OmegaConf.select(config, ".".join(parents)) if parents else config
+        node = parent._get_node(name, throw_on_missing_value=False)
+        example = "[...]" if isinstance(node, ListConfig) else "..."
+        raise ValueError(f"expected {key}={example}, found none")
+
+    def unknown(node: DictConfig, prefix: str) -> None:
+        schema = OmegaConf.get_type(node)
+        if not dataclasses.is_dataclass(schema):
+            return
+        names = [field.name for field in dataclasses.fields(schema)]
+        for name in node:
+            if name not in names:
+                known = [prefix + known for known in names]
+                raise ValueError(
+                    f"expected a setting that there is ({_like(prefix + name, known)}), found {prefix}{name}"
+                )
+            child = node._get_node(name)
+            if isinstance(child, DictConfig) and not child._is_none():
+                unknown(child, f"{prefix}{name}.")
+
+    unknown(config, "")
+
+
+def explain(error: BaseException, config_name: str) -> str:
+    """Return what Hydra or OmegaConf found wrong with the command line, as one line of expected and found."""
+    from omegaconf.errors import InterpolationResolutionError
+
+    message = str(error)
+    if isinstance(error, InterpolationResolutionError):
+        return _explain_reference(error)
+    if found := re.search(r"Could not override '([^'@]+)", message):
+        return _explain_key(found[1], config_name)
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
+        group, option = found.groups()
+        listed = re.search(r"Available options in '[^']*':\n((?:\t.*\n?)*)", message)
+        options = [name for name in (listed[1].split() if listed else []) if not name.endswith("_schema")]
+        options = [name for name in options if (group, name, config_name) != ("corpus", "run", "config")]
+        return f"{group}: expected one of {', '.join(options)}, found {option}"
+    if found := re.search(r"Could not load '([^']+)'", message):
+        return f"expected a configuration file that there is, found {found[1]}"
+    if found := re.search(r"Error merging override \+*([^=]+)=(.*)", message):
+        key, value = found[1], found[2].strip()
+        why = str(error.__cause__ or error)
+        if found := re.search(r"expected one of \[(.*?)\]", why):
+            return f"{key}: expected one of {found[1]}, found {value}"
+        for pattern, expected in _TYPES.items():
+            if re.search(pattern, why):
+                return f"{key}: expected {expected.format(key=key, value=value)}, found {value}"
+    for argument in sys.argv[1:]:
+        if _unparsable(argument):
+            return f"expected key=value, with quotes around what is neither list nor plain word, found {argument}"
+    return cause(error)
+
+
+def _explain_reference(error: Any) -> str:
+    """Return what is wrong with a value that refers to another one."""
+    message, key = str(error).splitlines()[0], error.full_key or "a setting"
+    if found := re.search(r"Interpolation key '(.*?)' not found", message):
+        return f"{key}: expected a setting that there is in ${{...}}, found {found[1]}"
+    if found := re.search(r"Environment variable '(.*?)' not found", message):
+        return f"{key}: expected the environment variable {found[1]}, found none"
+    if "Recursive interpolation" in message:
+        return f"{key}: expected a value, found one that refers to itself"
+    return f"{key}: expected a value that ${{...}} gives, found: {cause(error)}"
+
+
+def _explain_key(key: str, config_name: str) -> str:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from textae.config.mapping import flat
+    from textae.config.registration import config_dir
+    from textae.config.schema import CORPORA
+
+    key = key.lstrip("+~")
+    if (config_dir() / key).is_dir():
+        return f"expected +{key}=NAME, where NAME is one of {options_of(key)}, found it without +"
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        plain = OmegaConf.to_container(compose(config_name))
+    owners = [kind for kind, schema in CORPORA.items() if key.removeprefix("corpus.") in schema.__dataclass_fields__]
+    if key.startswith("corpus.") and owners:
+        return f"expected corpus={' or '.join(owners)} in front of {key}, found neither"
+    known = [*flat(plain), *plain]
+    return f"expected a setting that there is ({_like(key, known)}), found {key}"
+
+
+def _unparsable(argument: str) -> bool:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if argument.startswith("-"):
+        return False
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return True
+    return False
+
+
+def _like(name: str, known: Iterable[str]) -> str:
+    """Return what of the known names is most like the one given: the whole name, or its last part."""
+    known = list(dict.fromkeys(known))
+    last = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = [*last, *difflib.get_close_matches(name, known, n=3, cutoff=0.6)] or known
+    return ("such as " if len(close) > 3 else "") + ", ".join(dict.fromkeys(close[:3]))
+
+
+def options_of(group: str) -> str:
+    """Return the names of a config group's options, for messages and help; "none" if there are none."""
+    from textae.config.registration import config_dir
+
+    return ", ".join(sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))) or "none"

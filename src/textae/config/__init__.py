@@ -1,0 +1,1 @@
+"""Settings: the schema and its checks, mappings, registration with Hydra."""

@@ -1,0 +1,318 @@
+"""Batches of similar length, in an order that (seed, epoch) alone decides.
+
+Documents become pieces of at most max_length tokens, pieces are padded to the few lengths that waste the
+fewest positions, and each batch holds about the same number of positions whatever its length.
+"""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from textae.data.token_store import TokenStore
+
+END_ID = 1
+LONG_DOCUMENTS = ("split", "cut", "drop")
+BATCHES_AHEAD = 8
+SECONDS_TO_END = 2.0  # that a thread has, of whose items no more are wanted
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Parts of documents, each one row of a batch, in the order of the documents.
+
+    All arrays have one entry for each piece: documents (index), starts (first token within the document),
+    lengths (tokens, the end token counted where the piece carries it) and ends (whether it does). split, cut
+    and dropped count the documents that were too long.
+    """
+
+    documents: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    ends: np.ndarray
+    split: int = 0
+    cut: int = 0
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+
+class Batch(NamedTuple):
+    """Rows of one padded length.
+
+    tokens: int32 (rows, length), 0 after the end of each piece. lengths: int32 (rows,), end token counted, 0
+    for an empty row. documents: int64 (rows,), -1 for an empty row. starts: int64 (rows,), the place in the
+    document of a row's first token.
+    """
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    documents: np.ndarray
+    starts: np.ndarray
+
+
+def pieces(lengths: ArrayLike, max_length: int, stride: int, long_documents: str) -> Pieces:
+    """Cut documents (lengths in tokens, without the end token) into pieces of at most max_length tokens.
+
+    A document that is too long with its end token is "split" into pieces of max_length of which only the last
+    carries the end token, "cut" to its first max_length - 1 tokens and the end token, or "drop"ped.
+    Raises ValueError if max_length is not a positive multiple of stride.
+    """
+    _check_lengths(max_length, stride)
+    if long_documents not in LONG_DOCUMENTS:
+        raise ValueError(f"long_documents should be one of {', '.join(LONG_DOCUMENTS)}, received {long_documents!r}")
+    full = np.asarray(lengths).astype(np.int64) + 1
+    documents = np.arange(len(full))
+    long = full > max_length
+    too_long = int(long.sum())
+    if long_documents == "split":
+        parts = -(-full // max_length)
+        documents = np.repeat(documents, parts)
+        part = np.arange(len(documents)) - np.repeat(np.cumsum(parts) - parts, parts)
+        starts = part * max_length
+        rest = full[documents] - starts
+        return Pieces(documents, starts, np.minimum(rest, max_length), rest <= max_length, split=too_long)
+    if long_documents == "drop":
+        documents, full = documents[~long], full[~long]
+    starts, ends = np.zeros(len(full), np.int64), np.ones(len(full), bool)
+    counted = {"cut": too_long} if long_documents == "cut" else {"dropped": too_long}
+    return Pieces(documents, starts, np.minimum(full, max_length), ends, **counted)
+
+
+def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, buckets: int) -> list[int]:
+    """Choose at most `buckets` padded lengths, multiples of stride, that leave the fewest padded positions.
+
+    lengths are those of the pieces, in tokens. Exact: a bucket ends at one of the rounded lengths, and the
+    fewest positions for the first j of them with one bucket more are the lower envelope of straight lines in
+    the length, kept as a convex hull; so the time grows with distinct lengths times buckets.
+    """
+    _check_lengths(max_length, stride)
+    if buckets < 1:
+        raise ValueError(f"buckets should be at least 1, received {buckets}")
+    lengths = np.asarray(lengths)
+    if not len(lengths):
+        return [max_length]
+    if not 1 <= lengths.min() <= lengths.max() <= max_length:
+        raise ValueError(f"lengths should be from 1 to {max_length}, received {lengths.min()} to {lengths.max()}")
+    rounded, counts = np.unique(-(-lengths // stride), return_counts=True)
+    sizes = rounded.tolist()
+    below = [0, *np.cumsum(counts).tolist()]  # pieces among the first j sizes
+    # cost[j]: fewest positions for the first j sizes; one bucket first, then one more in each round.
+    cost = [0] + [sizes[j - 1] * below[j] for j in range(1, len(sizes) + 1)]
+    choices = [[0] * len(cost)]
+    for _ in range(min(buckets, len(sizes)) - 1):
+        improved, choice = [0], [0]
+        hull: list[tuple[int, int, int]] = []  # slope, intercept, i of the lines cost[i] - size * below[i]
+        first = 0
+        for j in range(1, len(cost)):
+            _add_line(hull, first, (-below[j - 1], cost[j - 1], j - 1))
+            first = min(first, len(hull) - 1)
+            size = sizes[j - 1]
+            while first + 1 < len(hull) and _at(hull[first + 1], size) <= _at(hull[first], size):
+                first += 1
+            improved.append(_at(hull[first], size) + size * below[j])
+            choice.append(hull[first][2])
+        cost = improved
+        choices.append(choice)
+    chosen, j = [], len(sizes)
+    for choice in reversed(choices):
+        if j:
+            chosen.append(sizes[j - 1] * stride)
+            j = choice[j]
+    return chosen[::-1]
+
+
+def _at(line: tuple[int, int, int], size: int) -> int:
+    return line[0] * size + line[1]
+
+
+def _add_line(hull: list[tuple[int, int, int]], first: int, line: tuple[int, int, int]) -> None:
+    """Add a line with a smaller slope than all before, and take away those it leaves nowhere lowest."""
+    while len(hull) - first >= 2:
+        (slope1, height1, _), (slope2, height2, _) = hull[-2], hull[-1]
+        if (line[1] - height1) * (slope1 - slope2) > (height2 - height1) * (slope1 - line[0]):
+            break
+        hull.pop()
+    hull.append(line)
+
+
+class Batches:
+    """The batches of a token store (or a sequence of id arrays), epoch by epoch.
+
+    A batch has at most batch_tokens positions, padding counted, but at least one row. buckets is the largest
+    number of padded lengths to choose, or the lengths themselves. With shuffle, `epoch(e)` is a permutation
+    of all pieces that (seed, e) decides, otherwise pieces come from the shortest to the longest. With
+    fixed_rows all batches of one padded length have the same number of rows, missing ones being empty.
+    short_first is the share of the first epoch during which the padded lengths grow.
+
+    Attributes: pieces, bucket_lengths (list), tokens (real tokens of an epoch, end tokens counted),
+    positions (padded positions of an epoch).
+    """
+
+    def __init__(
+        self,
+        store: TokenStore | Sequence[ArrayLike],
+        *,
+        max_length: int,
+        stride: int,
+        batch_tokens: int,
+        buckets: int | Sequence[int] = 24,
+        long_documents: str = "split",
+        seed: int = 0,
+        shuffle: bool = True,
+        fixed_rows: bool = False,
+        short_first: float = 0.0,
+    ):
+        if batch_tokens < 1:
+            raise ValueError(f"batch_tokens should be at least 1, received {batch_tokens}")
+        if not 0 <= short_first <= 1:
+            raise ValueError(f"short_first should be from 0 to 1, received {short_first}")
+        self.store = store if isinstance(store, TokenStore) else TokenStore.from_arrays(store)
+        self.seed, self.shuffle = seed, shuffle
+        self.fixed_rows, self.short_first = fixed_rows, short_first
+        self.pieces = pieces(self.store.lengths, max_length, stride, long_documents)
+        if isinstance(buckets, int):
+            self.bucket_lengths = bucket_lengths(self.pieces.lengths, stride, max_length, buckets)
+        else:
+            self.bucket_lengths = sorted(set(buckets))
+            longest = self.pieces.lengths.max(initial=1)
+            if not self.bucket_lengths or self.bucket_lengths[-1] < longest:
+                raise ValueError(f"bucket lengths should reach {longest}, received {list(buckets)}")
+            for length in self.bucket_lengths:
+                _check_lengths(length, stride)
+        self._bucket = np.searchsorted(self.bucket_lengths, self.pieces.lengths).astype(np.int16)
+        self._rows = [max(1, batch_tokens // length) for length in self.bucket_lengths]
+        # Where each batch begins among the pieces sorted by bucket, its rows and its bucket: the same in all
+        # epochs. What a bucket leaves over goes to the next longer one.
+        cuts: list[tuple[int, int, int]] = []
+        first = stop = 0
+        counts = np.bincount(self._bucket, minlength=len(self._rows)).tolist()
+        for bucket, (count, rows) in enumerate(zip(counts, self._rows, strict=True)):
+            stop += count
+            while stop - first >= rows:
+                cuts.append((first, rows, bucket))
+                first += rows
+        if first < stop:
+            cuts.append((first, stop - first, int(self._bucket.max())))
+        self._cuts = np.array(cuts, np.int64).reshape(-1, 3)
+        self.tokens = int(self.pieces.lengths.sum())
+        rows = np.array(self._rows)[self._cuts[:, 2]] if fixed_rows else self._cuts[:, 1]
+        self.positions = int((rows * np.array(self.bucket_lengths)[self._cuts[:, 2]]).sum())
+
+    def __len__(self) -> int:
+        """Give the number of batches in an epoch, the same in every one."""
+        return len(self._cuts)
+
+    def epoch(self, epoch: int, start: int = 0) -> "Epoch":
+        """Give the batches of an epoch from number `start` on; sized, and can be iterated again."""
+        if epoch < 0 or not 0 <= start <= len(self):
+            raise ValueError(
+                f"epoch should be at least 0 and start from 0 to {len(self)}, received {epoch} and {start}"
+            )
+        return Epoch(self, epoch, start)
+
+    def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give the pieces sorted by bucket, and the order of the batches cut from them."""
+        if not self.shuffle:
+            return np.argsort(self.pieces.lengths, kind="stable"), np.arange(len(self))
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch])))
+        permutation = random.permutation(len(self.pieces))
+        rows = permutation[np.argsort(self._bucket[permutation], kind="stable")]
+        batches = random.permutation(len(self))
+        if epoch == 0 and self.short_first:
+            head = batches[: round(self.short_first * len(batches))]
+            head[:] = head[np.argsort(self._cuts[head, 2], kind="stable")]
+        return rows, batches
+
+    def assemble(self, chosen: np.ndarray, bucket: int) -> Batch:
+        """Put the chosen pieces into one batch of the bucket's padded length."""
+        rows = self._rows[bucket] if self.fixed_rows else len(chosen)
+        length = self.bucket_lengths[bucket]
+        here = self.pieces
+        lengths = np.zeros(rows, np.int32)
+        lengths[: len(chosen)] = here.lengths[chosen]
+        documents = np.full(rows, -1, np.int64)
+        documents[: len(chosen)] = here.documents[chosen]
+        starts = np.zeros(rows, np.int64)
+        starts[: len(chosen)] = here.starts[chosen]
+
+        ends = np.flatnonzero(here.ends[chosen])
+        stored = lengths[: len(chosen)].astype(np.int64)
+        stored[ends] -= 1
+        places = self.store.starts[here.documents[chosen]] + here.starts[chosen]
+        tokens = np.zeros((rows, length), np.int32)
+        tokens[: len(chosen)][np.arange(length) < stored[:, None]] = self.store.gather(places, stored)
+        tokens[ends, stored[ends]] = END_ID
+        return Batch(tokens, lengths, documents, starts)
+
+
+class Epoch:
+    """The batches of one epoch; a thread prepares a few ahead while it is iterated."""
+
+    def __init__(self, batches: Batches, epoch: int, start: int):
+        self.batches, self.number, self.start = batches, epoch, start
+
+    def __len__(self) -> int:
+        return len(self.batches) - self.start
+
+    def __iter__(self) -> Iterator[Batch]:
+        return ahead(self._made(), BATCHES_AHEAD)
+
+    def _made(self) -> Iterator[Batch]:
+        rows, order = self.batches.order(self.number)
+        for number in order[self.start :]:
+            first, count, bucket = self.batches._cuts[number]
+            yield self.batches.assemble(rows[first : first + count], bucket)
+
+
+def ahead(items: Iterable, depth: int) -> Iterator:
+    """Iterate in a thread that keeps up to `depth` items ready; its exceptions come out here.
+
+    The thread ends when the items end, and when this iterator is closed or forgotten; then an item that takes long is
+    not waited for.
+    """
+    ready: queue.Queue = queue.Queue(depth)
+    stopped = threading.Event()
+    done = object()
+
+    def put(entry: tuple) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(entry, timeout=0.05)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+            put((done, None))
+        except BaseException as error:  # handed to the reader, whatever it is
+            put((done, error))
+
+    thread = threading.Thread(target=work, name="textae batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is done:
+                return
+            yield item
+    finally:
+        stopped.set()
+        thread.join(SECONDS_TO_END)
+
+
+def _check_lengths(length: int, stride: int) -> None:
+    if stride < 1 or length < stride or length % stride:
+        raise ValueError(f"a padded length should be a positive multiple of stride {stride}, received {length}")

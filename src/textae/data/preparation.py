@@ -1,0 +1,181 @@
+"""What a run trains on: corpus, tokenizer and token stores, made once and found again by their fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from textae.data.batching import ahead
+from textae.data.corpora import Corpus, open_corpus
+from textae.data.inputs import each_text
+from textae.data.token_store import TokenStore, open_store, write_store
+from textae.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
+from textae.files import leftovers
+from textae.progress import Progress, say
+
+# Ids that a tokenizer aims at where nothing else is said; other kinds have all that occur.
+DEFAULT_VOCABULARY = {"unigram": 8192, "bpe": 8192, "words": 25002}
+_FORMAT = 2  # of the folders under data_dir; part of every fingerprint
+_ENCODED_AT_ONCE = 4 << 20  # characters
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus with its tokenizer and the ids of its train and validation splits; test is read as text."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    train: TokenStore
+    validation: list[str]
+    again: Callable[[], Corpus]
+
+    def test_texts(self) -> Iterator[str]:
+        """Return the texts of the test split; a corpus that was deleted meanwhile is prepared again.
+
+        Raises:
+            ValueError: it was deleted, and what it was made from has changed.
+        """
+        corpus = self.corpus
+        if not corpus.folder.is_dir():
+            corpus = self.again()
+            if corpus.fingerprint != self.corpus.fingerprint:
+                raise ValueError(
+                    f"corpus {corpus.name}: expected what it was made from as it was ({self.corpus.fingerprint}), "
+                    f"found it changed ({corpus.fingerprint}), and what was prepared deleted"
+                )
+        return corpus.texts("test")
+
+
+def prepare(
+    data_dir: Path,
+    corpus: dict[str, Any],
+    tokenizer: dict[str, Any],
+    validation_documents: int | None = None,
+) -> Prepared:
+    """Return the prepared corpus, making under `data_dir` what is not there yet.
+
+    Args:
+        data_dir: the folder of everything prepared; all of it can be deleted between runs.
+        corpus: arguments of `open_corpus`.
+        tokenizer: `kind`, `vocabulary_size` (None: what suits the corpus), `sample_megabytes`, and perhaps
+            `target_vocabulary_size`, the size that is aimed at where `vocabulary_size` is None.
+        validation_documents: how many documents of the validation split are wanted (None: all).
+
+    Raises:
+        ValueError, FileNotFoundError: one line, for what cannot be prepared.
+    """
+
+    def again() -> Corpus:
+        return open_corpus(data_dir=data_dir / "corpora", **corpus)
+
+    opened = again()
+    if opened.sizes["train"] == 0:
+        raise ValueError(f"corpus {opened.name}: expected documents in the train split, found none")
+    made = fingerprint(opened.fingerprint, sorted(tokenizer.items()))
+    folder = data_dir / "tokens" / made
+    if not _whole(folder):  # what is whole needs no lock, which a folder that is only read could not have
+        with _locked(folder, opened.name):
+            for path in [*folder.glob(".*.tmp"), *leftovers(folder / "tokenizer")]:  # of a process that was killed
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if not (folder / "tokenizer" / "tokenizer.json").is_file():
+                _train(opened, tokenizer).save(folder / "tokenizer")
+            if not (folder / "train").is_dir():
+                trained = load_tokenizer(folder / "tokenizer")
+                write_store(folder / "train", _encoded(opened, "train", trained), trained.vocabulary_size)
+    try:
+        trained = load_tokenizer(folder / "tokenizer")
+        store = open_store(folder / "train")
+        store.verify()
+    except ValueError as error:
+        raise ValueError(f"{error}; without the folder {folder} it is made anew") from error
+    return Prepared(opened, trained, store, list(islice(opened.texts("validation"), validation_documents)), again)
+
+
+def _whole(folder: Path) -> bool:
+    return (folder / "tokenizer" / "tokenizer.json").is_file() and (folder / "train").is_dir()
+
+
+def first_documents(prepared: Prepared, count: int) -> Prepared:
+    """Return the same with the first documents of the train split as both splits: what is to be learnt by heart."""
+    ids = [prepared.train[number] for number in range(min(count, len(prepared.train)))]
+    store = TokenStore.from_arrays(ids, prepared.tokenizer.vocabulary_size)
+    return replace(prepared, train=store, validation=prepared.tokenizer.decode(ids))
+
+
+def fingerprint(*parts: object) -> str:
+    """Return a hex digest of the `repr` of what something is made from."""
+    return hashlib.blake2b(repr((_FORMAT, *parts)).encode(), digest_size=16).hexdigest()
+
+
+def in_portions(texts: Iterable[str], characters: int = _ENCODED_AT_ONCE) -> Iterator[list[str]]:
+    """Yield lists of consecutive texts of about so many characters together.
+
+    Raises:
+        TypeError: what comes is no text.
+    """
+    portion, size = [], 0
+    for text in each_text(texts):
+        portion.append(text)
+        size += len(text) + 1
+        if size >= characters:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _locked(folder: Path, name: str) -> FileLock:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+        lock.release()
+    except Timeout:
+        say(f"waiting for another process that tokenizes the corpus {name}")
+    return lock
+
+
+def _train(corpus: Corpus, settings: dict[str, Any]) -> Tokenizer:
+    kind, size = settings["kind"], settings["vocabulary_size"]
+    start = time.monotonic()
+    nearest = size is None
+    if nearest and kind != "bytes":
+        size = settings.get("target_vocabulary_size") or DEFAULT_VOCABULARY.get(kind)
+    trained = train_tokenizer(
+        kind, _counted(corpus, "train"), size, sample_megabytes=settings["sample_megabytes"], nearest=nearest
+    )
+    found = trained.vocabulary_size
+    remark = ""
+    if size is not None and found != size:
+        remark = (
+            f", all that the texts fill of {size:,}" if found < size else f", more than {size:,} for all characters"
+        )
+    say(f"trained the {kind} tokenizer in {time.monotonic() - start:.1f} s; vocabulary: {found:,}{remark}")
+    return trained
+
+
+def _counted(corpus: Corpus, split: str) -> Iterator[str]:
+    """Yield the texts of a split, with progress."""
+    with Progress(f"reading {corpus.name} for the tokenizer", corpus.sizes[split], "documents") as progress:
+        for text in corpus.texts(split):
+            yield text
+            progress.advance(1)
+
+
+def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[list[Any]]:
+    # SentencePiece lets go of Python's lock: while it encodes, one thread reads and the caller writes.
+    start = time.monotonic()
+    with Progress(f"tokenizing {corpus.name}", corpus.sizes[split], "documents") as progress:
+        portions = ahead(in_portions(corpus.texts(split)), 1)
+        for encoded in ahead(map(tokenizer.encode, portions), 1):
+            yield encoded
+            progress.advance(len(encoded))
+    say(f"tokenized {corpus.sizes[split]:,} documents in {time.monotonic() - start:.1f} s")

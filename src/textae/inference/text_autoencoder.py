@@ -1,0 +1,256 @@
+"""A trained run in Python: `textae.load(run)` gives an `Autoencoder` of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from textae.config.mapping import from_mapping
+from textae.config.schema import Config
+from textae.data.corruption import Corruption, corruption_from
+from textae.data.inputs import each_text, latents_of, one_text
+from textae.data.preparation import in_portions
+from textae.data.tokenizers import Tokenizer, load_tokenizer
+from textae.exporting.exporter import export
+from textae.inference.codec import Codec
+from textae.inference.latent_operations import (
+    Nearest,
+    Neighbour,
+    check_variational,
+    combined,
+    drawn,
+    interpolated,
+    pooled,
+)
+from textae.models.autoencoder import Autoencoder, build
+from textae.models.isolation import isolated
+from textae.models.shapes import check_shapes, weight_shapes
+from textae.progress import escaped
+from textae.runs import run_folder as rundir
+from textae.runs.run_folder import RunDir
+
+
+class TextAutoencoder:
+    """Texts to latents and back. The process's settings, such as Keras's, play no part and stay as they are.
+
+    Wherever texts are taken, one string in place of a list, or anything in the list that is no string, is a TypeError.
+    `pickle` and `copy.deepcopy` give an equal one.
+
+    Attributes:
+        model: the Keras model, with `.encoder` and `.decoder`.
+        tokenizer: text to ids.
+        config: the run's configuration.
+        codec: ids to latents and back, in bulk.
+        texts, truncated: how many texts were encoded, and how many of them not to their ends.
+    """
+
+    def __init__(self, model: Autoencoder, tokenizer: Tokenizer, config: Config, latent_noise: float = 0.0) -> None:
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        positions = config.model.positions_at_once()
+        self.codec = Codec(model, config.model.long_documents.name, latent_noise, config.training.seed, positions)
+        self.texts = self.truncated = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what an equal one is made from: no graphs, which belong to this process."""
+        weights = self.model.named_weights()
+        return {
+            "config": self.config,
+            "tokenizer": self.tokenizer,
+            "dtype": self.model.dtype_policy.name,
+            "weights": {name: np.array(keras.ops.convert_to_numpy(weight)) for name, weight in weights.items()},
+            "latent_noise": self.codec.latent_noise,
+            "random": self.codec.random,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Build the model anew, and take over its weights and where the noise stands."""
+        config, tokenizer = state["config"], state["tokenizer"]
+        model = _built(config, tokenizer, state["weights"], "the copy", state["dtype"])
+        self.__init__(model, tokenizer, config, state["latent_noise"])
+        self.codec.random = state["random"]
+
+    @isolated()
+    def encode(self, texts: Sequence[str]) -> np.ndarray | list[np.ndarray]:
+        """Return latents: float32 (texts, size) with one vector per text, else an array (latents, size) for each.
+
+        A text of more than `max_length` tokens is split into segments, and nothing of it is lost; with
+        `long_documents=cut`, and with one vector per text and `drop`, it is truncated. With `latent=vector` and `split`
+        a text has a vector for each segment, so each text's array is (segments, size).
+        """
+        latents = self.codec.encode(self._ids(texts))
+        if self.codec.single:
+            return np.stack(latents) if latents else np.zeros((0, self.model.latent_size), np.float32)
+        return latents
+
+    @isolated()
+    def decode(self, latents: Sequence[np.ndarray]) -> list[str]:
+        """Return the texts that latents stand for.
+
+        Raises:
+            ValueError: latents of another shape than `encode` gives, or that are not finite in float32.
+        """
+        dimensions = 1 if self.codec.single else 2
+        with np.errstate(over="ignore"):  # the codec refuses what becomes infinite
+            arrays = latents_of(latents, dimensions)
+        return self.tokenizer.decode(self.codec.decode(arrays))
+
+    @isolated()
+    def reconstruct(self, texts: Sequence[str]) -> list[str]:
+        """Return each text as it comes back: what `decode` gives of `encode`."""
+        found = self.codec.reconstruct(self._ids(texts), every=True)
+        return self.tokenizer.decode([document.ids for document in found])
+
+    @isolated()
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        """Return each text's reconstruction error: mean cross-entropy of its tokens, in nats, float64 (texts,).
+
+        Of a text that is truncated (see `encode`), of the tokens that were encoded.
+        """
+        found = self.codec.reconstruct(self._ids(texts), every=True)
+        return np.array([document.nats.mean(dtype=np.float64) for document in found])
+
+    @isolated()
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return float32 (texts, size): one vector for each text, the mean of its latents where it has several."""
+        return pooled(self.encode(texts), self.model.latent_size)
+
+    @isolated()
+    def interpolate(self, first: str, last: str, steps: int = 7) -> list[str]:
+        """Return what `steps` points on the line between two texts' latents decode to, both ends among them.
+
+        Texts of another number of blocks are stretched to that of the point, which goes from one to the other.
+
+        Raises:
+            ValueError: fewer than two steps.
+        """
+        one, other = self.encode([one_text(first, "first"), one_text(last, "last")])
+        return self.decode(interpolated(one, other, steps))
+
+    @isolated()
+    def arithmetic(self, first: str, less: str, plus: str) -> str:
+        """Return what z(first) - z(less) + z(plus) decodes to; the number of blocks is reckoned alike."""
+        given = [one_text(text, name) for name, text in (("first", first), ("less", less), ("plus", plus))]
+        return self.decode([combined(*self.encode(given))])[0]
+
+    @isolated()
+    def neighbours(self, texts: Sequence[str], documents: Iterable[str], count: int = 10) -> list[list[Neighbour]]:
+        """Return the documents nearest to each text, by the cosine of what `embed` gives, the nearest first.
+
+        Documents are read and encoded a portion at a time; only the nearest are held.
+
+        Raises:
+            ValueError: a count below one.
+        """
+        documents = each_text(documents, "documents")
+        nearest = Nearest(self.embed(texts), count)
+        for portion in in_portions(documents):
+            nearest.add(self.embed(portion), portion)
+        return nearest.found()
+
+    @isolated()
+    def sample(self, count: int, seed: int = 0, blocks: int = 8) -> list[str]:
+        """Return texts decoded from latents drawn from N(0, 1), of a variational model.
+
+        `blocks` is how many latents a text has, where the model has several for one; a vector tells its own length.
+
+        Raises:
+            ValueError: the model is not variational, or there is nothing to draw.
+        """
+        check_variational(self.model.variational)
+        if count < 0 or blocks < 1:
+            raise ValueError(f"expected a count of at least 0 and blocks of at least 1, received {count} and {blocks}")
+        vector = self.model.latent == "vector"
+        return self.decode(drawn(count, seed, self.model.latent_size, None if vector else blocks))
+
+    @isolated()
+    def export(self, output: Path | str, format: str = "saved_model") -> Path:
+        """Write encoder and decoder as "saved_model" or "onnx" into a new folder, for programs without textae.
+
+        Raises:
+            ValueError: the folder exists, a library is missing, or Keras does not run on TensorFlow.
+            textae.exporting.exporter.ExportError: what was written does not give what this gives.
+        """
+        return export(self.codec, self.tokenizer, output, format)
+
+    def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the texts' ids, and count those that are truncated."""
+        ids = self.tokenizer.encode(texts)
+        self.texts += len(ids)
+        self.truncated += self.codec.truncated(ids)
+        return ids
+
+    def corruption(self, settings: Mapping[str, Any]) -> Corruption | None:
+        """Return what corrupts ids as training does, a repeatable sequence from its start; None for no corruption."""
+        return corruption_from(
+            settings,
+            first_id=self.tokenizer.first_text_id,
+            vocabulary_size=self.tokenizer.vocabulary_size,
+            seed=keras.random.SeedGenerator(self.config.training.seed),
+        )
+
+
+@isolated()
+def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:
+    """Return the autoencoder of a run folder, with the weights that were kept.
+
+    The folder may be a stranger's: sizes, names and shapes are compared with its configuration before anything large is
+    read or built, and an error's message holds no control characters.
+
+    Args:
+        run: the folder that training wrote.
+        weights: another file of it, such as `last.safetensors`.
+        latent_noise: standard deviation of the normal noise added to latents in `reconstruct` and `score`.
+
+    Raises:
+        ValueError: the folder is not a run's, or a file in it is damaged or does not fit.
+    """
+    try:
+        return _load(RunDir(run), weights, latent_noise)
+    except (ValueError, OSError) as error:
+        if isinstance(error, ValueError) and str(error).isprintable():
+            raise
+        raise ValueError(escaped(str(error))) from None  # a traceback would print the cause as it is
+
+
+def _load(folder: RunDir, weights: str, latent_noise: float) -> TextAutoencoder:
+    values = folder.config()
+    try:
+        config = from_mapping(values)
+    except ValueError as error:
+        raise ValueError(f"{folder / rundir.CONFIG}: {error}") from error
+    tokenizer = load_tokenizer(folder / rundir.TOKENIZER)
+    path = folder / weights
+    expected = weight_shapes(config.model, tokenizer.vocabulary_size)
+    arrays, _ = rundir.read_arrays(path, lambda found: check_shapes(expected, found, path))
+    model = _built(config, tokenizer, arrays, path)
+    return TextAutoencoder(model, tokenizer, config, latent_noise)
+
+
+@isolated()
+def _built(
+    config: Config, tokenizer: Tokenizer, arrays: dict[str, np.ndarray], path: Path | str, dtype: str = "float32"
+) -> Autoencoder:
+    """Return the model of a configuration with these weights, read from `path`."""
+    with isolated(seed=config.training.seed):  # building draws weights, but not from the program's random sequence
+        model = build(config.model, tokenizer.vocabulary_size, config.training.seed, dtype)
+    set_weights(model, arrays, path)
+    return model
+
+
+def set_weights(model: Autoencoder, arrays: dict[str, np.ndarray], path: Path | str) -> None:
+    """Put arrays by path into the model.
+
+    Raises:
+        ValueError: a weight is missing, unknown, or of another shape or type.
+    """
+    own = model.named_weights()
+    shapes = {name: tuple(variable.shape) for name, variable in own.items()}
+    check_shapes(shapes, {name: array.shape for name, array in arrays.items()}, path)
+    for name, variable in own.items():
+        if arrays[name].dtype.kind != "f":
+            raise ValueError(f"expected in {path} {name} of floats, found {arrays[name].dtype}")
+        variable.assign(arrays[name])

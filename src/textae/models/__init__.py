@@ -1,0 +1,1 @@
+"""The autoencoder, its initialization and the shapes of its weights."""

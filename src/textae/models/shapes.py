@@ -1,0 +1,105 @@
+"""What the model of a configuration holds, known without building it: its weights' names and shapes.
+
+A run folder's weights are compared with it before anything is read or built. A test compares it with built models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def weight_shapes(config: Any, vocabulary_size: int) -> Shapes:
+    """Return the shape of each weight that `textae.models.autoencoder.build` makes of a `ModelConfig`, by its name."""
+    return dict(_all(config, vocabulary_size))
+
+
+def parameters(config: Any, vocabulary_size: int) -> int:
+    """Return how many numbers the weights are together."""
+    return numbers(weight_shapes(config, vocabulary_size))
+
+
+def numbers(shapes: Shapes) -> int:
+    """Return how many numbers arrays of these shapes hold together."""
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def check_shapes(expected: Shapes, found: Shapes, path: Path | str) -> None:
+    """Raise a ValueError if weights of these names and shapes are not those of the model."""
+    if odd := sorted(set(expected) ^ set(found)):
+        raise ValueError(
+            f"expected in {path} the {len(expected)} weights of the run's model, found others: {odd[0]:.100}"
+        )
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise ValueError(f"expected in {path} {name} of shape {shape}, found {found[name]}")
+
+
+def _all(config: Any, vocabulary_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    widths = list(config.widths)
+    table = (vocabulary_size, widths[0])
+    yield "encoder/embedding/embeddings", table
+    if not config.tie_embeddings:
+        yield "embeddings", table
+    if config.output_bias:
+        yield "output_bias", (vocabulary_size,)
+    yield from _levels("encoder", config, config.units if config.encoder_units is None else config.encoder_units)
+    yield from _levels("decoder", config, config.units)
+    for i, (stride, low, high) in enumerate(zip(config.strides, widths[:-1], widths[1:], strict=True)):
+        yield from _with_bias(f"encoder/down_{i}", (config.upsampler.kernel_factor * stride, low, high))
+        kind = config.upsampler.kind.name
+        up = f"decoder/up_{len(config.strides) - 1 - i}/{kind}"
+        yield from _upsampler(up, kind, config.upsampler.kernel_factor, stride, low, high)
+    yield from _latent(config, widths[-1])
+    if config.normalization.name != "none":
+        yield "final_normalize/scale", (widths[0],)
+
+
+def _with_bias(name: str, kernel: tuple[int, ...], outputs: int | None = None) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}/kernel", kernel
+    yield f"{name}/bias", (kernel[-1] if outputs is None else outputs,)
+
+
+def _levels(half: str, config: Any, counts: list[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for level, (width, count) in enumerate(zip(config.widths, counts, strict=True)):
+        inner = max(int(width * config.expansion), 1)
+        for unit in range(count):
+            name = f"{half}/{half}_{level}/{half}_{level}_unit_{unit}"
+            if config.normalization.name != "none":
+                yield f"{name}/normalize/scale", (width,)
+            yield from _with_bias(f"{name}/widen", (config.kernel_size, width, inner))
+            yield from _with_bias(f"{name}/narrow", (inner, width))
+
+
+def _upsampler(
+    name: str, kind: str, kernel_factor: int, stride: int, low: int, high: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if kind == "transpose":
+        yield from _with_bias(name, (kernel_factor * stride, low, high), low)
+    elif kind == "subpixel":
+        yield from _with_bias(name, (kernel_factor, high, low * stride))
+    else:
+        yield from _with_bias(name, (kernel_factor * stride, high, low))
+
+
+def _latent(config: Any, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    size, stride = config.latent_size, math.prod(config.strides)
+    drawn = 2 * size if config.variational else size
+    fourier = config.decoder_input.name == "fourier"
+    project, channels = ("decoder/project/angles", width // 2) if fourier else ("decoder/project", width)
+    if config.latent.name == "chunk":
+        yield from _with_bias("encoder/bottleneck/project", (width, drawn))
+        yield from _with_bias(project, (size, channels))
+        return
+    blocks = config.max_length // stride
+    yield "encoder/bottleneck/project/kernel", (blocks, width, drawn)
+    yield f"{project}/kernel", (blocks, channels, size)
+    if fourier:
+        yield from _with_bias("end_finder/linear", (width, stride))
+        yield "end_finder/no_end", ()
+    else:
+        yield from _with_bias("decoder/block_counter", (size, blocks))

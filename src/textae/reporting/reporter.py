@@ -1,0 +1,233 @@
+"""What a run shows while it runs: lines or a bar on standard error, and TensorBoard."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from textae.config.mapping import flat, to_mapping
+from textae.config.schema import Config
+from textae.data.batching import Batches
+from textae.data.corpora import Corpus
+from textae.data.preparation import Prepared
+from textae.evaluation.evaluator import Evaluation, Sample
+from textae.evaluation.latent_statistics import ALIVE
+from textae.progress import escaped, say
+from textae.reporting.figures import accuracy_by_position, latent_dimensions, quality_by_length
+from textae.reporting.tensorboard import ComparedText, TensorBoardWriter
+from textae.runs.run_folder import RunDir
+
+# Figures of a run that say nothing of how well texts come back: together under one heading in TensorBoard.
+_OF_THE_RUN = {
+    "documents", "documents_cut", "documents_dropped", "tokens", "latent_floats_per_token", "examples_seen", "steps",
+    "steps_skipped", "train_seconds", "parameters", "peak_memory_mb",
+}  # fmt: skip
+POINTS = 2000  # documents in the projector
+SHOWN_TOKENS = 300  # of a document among the texts
+WEIGHTS_COUNTED = 100_000  # numbers of one weight in its histogram
+
+
+class Reporter:
+    """Says how a run goes; `log_every` steps are put together into one point or line."""
+
+    def __init__(self, run: RunDir, config: Config, state: Any) -> None:
+        self.run, self.config = run, config
+        self.board = TensorBoardWriter(run.folder)
+        self.board.purge_from(state.step + 1, ("train",))
+        self.board.purge_from(state.step + (not state.validation_due), ("validation",))
+        self.board.purge_from(0, ("test",))  # written after the last step alone
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=1000, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+        self._share = 0.0
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self.board.close()
+
+    def says(self, line: str) -> None:
+        """Write a line to standard error, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.write(escaped(line), file=sys.stderr)
+        else:
+            say(line)
+
+    def begins(self, model: Any, prepared: Prepared, batches: Batches, precision: str, xla: bool, step: int) -> None:
+        """Say what is about to be trained, and on what."""
+        sizes = prepared.corpus.sizes
+        self.says(
+            f"corpus {prepared.corpus.name}: {sizes['train']:,} train, {sizes['validation']:,} validation, "
+            f"{sizes['test']:,} test documents; {prepared.train.tokens:,} train tokens, "
+            f"{100 * batches.tokens / max(batches.positions, 1):.1f} % of computed positions"
+        )
+        if self.config.training.overfit_documents is not None:
+            self.says(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
+        for what, how in (("split", "split into pieces"), ("cut", "cut"), ("dropped", "left out")):
+            if count := getattr(batches.pieces, what):
+                self.says(f"{count:,} documents of more than {model.max_length} tokens are {how}")
+        self.says(
+            f"model: {model.count_params():,} parameters, vocabulary {model.vocabulary_size:,}, "
+            f"{model.latent_size} numbers per {'text' if model.latent == 'vector' else f'{model.stride} tokens'}; "
+            f"{precision} products, {'XLA' if xla else 'graph'}"
+        )
+        if step:
+            self.says(f"continuing after step {step:,}")
+        self.says(f"run folder: {self.run.folder}; to watch it: tensorboard --logdir {self.run.folder}")
+
+    def trained(self, state: Any, sums: dict[str, float], rate: float, seconds: float) -> None:
+        """Take note of one update; one that was skipped has no sums."""
+        if sums:
+            for name, value in (sums | {"seconds": seconds, "updates": 1}).items():
+                state.unlogged[name] = state.unlogged.get(name, 0.0) + value
+        if state.step % self.config.training.log_every or not state.unlogged:
+            return
+        since, state.unlogged = state.unlogged, {}
+        tokens = max(since["tokens"], 1.0)
+        values = {
+            "loss": since["loss"] / tokens,
+            "token_accuracy": since["correct"] / tokens,
+            "gradient_norm": since["gradient_norm"] / since["updates"],
+            "learning_rate": rate,
+            "tokens_per_second": tokens / max(since["seconds"], 1e-9),
+        }
+        if "kl" in since:
+            values["kl"] = since["kl"] / tokens
+        if state.skipped:
+            values["steps_skipped"] = state.skipped
+        self.board.scalars(values, state.step, "train")
+        text = (
+            f"loss {values['loss']:.4f} accuracy {values['token_accuracy']:.4f} "
+            f"{values['tokens_per_second']:,.0f} tokens/s"
+        )
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"step {state.step} {text}", refresh=False)
+        else:
+            self.says(f"step {state.step:,} ({100 * self._share:.0f} %): {text}")
+
+    def flush(self) -> None:
+        """Write what TensorBoard is to show to the disk."""
+        self.board.flush()
+
+    def progress(self, share: float) -> None:
+        """Move the bar."""
+        self._share = share
+        if self._bar is not None:
+            self._bar.update(int(1000 * share) - self._bar.n)
+
+    def validated(self, judge: Any, evaluation: Evaluation, state: Any) -> None:
+        """Write a validation's figures, texts and pictures."""
+        metrics = evaluation.metrics
+        mark = " (best)" if state.best_step == state.step else ""
+        self.says(
+            f"validation at step {state.step:,}: loss {metrics['loss']:.4f}, token accuracy "
+            f"{metrics['token_accuracy']:.4f}, exact match {metrics['exact_match']:.4f}, "
+            f"BLEU {metrics['bleu']:.2f}{mark}"
+        )
+        charted = {name: value for name, value in metrics.items() if name not in _OF_THE_RUN}
+        self.board.scalars(charted, state.step, "validation")
+        self._pictures(judge, evaluation, state.step, "validation")
+
+    def ends(self, judge: Any, evaluation: Evaluation, metrics: dict[str, Any], state: Any, corpus: Corpus) -> None:
+        """Write the test split's figures, texts and points, and this run's row of the HParams table."""
+        self._pictures(judge, evaluation, state.step, "test")
+        self._points(evaluation, corpus, state.step)
+        numbers = {
+            f"run/{name}" if name in _OF_THE_RUN else name: float(value)
+            for name, value in metrics.items()
+            if value is not None
+        }
+        self.board.hparams(flat(to_mapping(self.config)), numbers, state.step)
+        self.says(
+            f"test: loss {metrics['loss']:.4f}, token accuracy {metrics['token_accuracy']:.5f}, exact match "
+            f"{metrics['exact_match']:.4f}, BLEU {metrics['bleu']:.2f}, character error rate {metrics['cer']:.4f}; "
+            f"weights of step {state.best_step:,}"
+        )
+        if cut := metrics.get("documents_cut"):
+            self.says(f"{cut:,} of {metrics['documents']:,} test documents are longer than model.max_length: truncated")
+        self.says(f"to look at the run: tensorboard --logdir {self.run.folder}")
+
+    def _pictures(self, judge: Any, evaluation: Evaluation, step: int, split: str) -> None:
+        """Write texts, figures and histograms of the weights that are judged."""
+        if texts := [_compared(judge.tokenizer, sample) for sample in evaluation.samples]:
+            self.board.texts("reconstructions", texts, step, split)
+        shown, latents = evaluation.total > 0, evaluation.latents
+        figures = {
+            "quality_by_length": quality_by_length(evaluation.by_length),
+            "accuracy_by_position": accuracy_by_position(
+                evaluation.correct[shown], evaluation.total[shown], judge.model.stride
+            ),
+            "latent_variance": latent_dimensions(latents.variance, latents.alive_variance, "variance"),
+        }
+        if latents.kl is not None:
+            figures["latent_kl"] = latent_dimensions(latents.kl, ALIVE, "KL divergence in nats")
+        for tag, figure in figures.items():
+            self.board.figures(tag, figure, step, split)
+        weights = {f"weights/{name}": _some(weight.value) for name, weight in judge.model.named_weights().items()}
+        self.board.histograms({"latents": latents.values} | weights, step, split)
+
+    def _points(self, evaluation: Evaluation, corpus: Corpus, step: int) -> None:
+        """Write documents for the projector: the mean of each one's latents, its text, label, length and accuracy."""
+        points = evaluation.points
+        if not points.texts:
+            return
+        columns: dict[str, list[Any]] = {"text": points.texts}
+        if corpus.labelled:
+            labels = list(islice(corpus.labels("test"), points.numbers[-1] + 1))
+            columns["label"] = [labels[number] for number in points.numbers]
+        columns["tokens"] = points.tokens
+        columns["token_accuracy"] = [f"{score:.4f}" for score in points.scores]
+        self.board.embeddings(np.stack(points.latents), columns, step, "test")
+
+
+def _compared(tokenizer: Any, sample: Sample) -> ComparedText:
+    """Return a document and its reconstruction in pieces of one token, or as many as hold a whole character."""
+    length = max(len(sample.original), len(sample.answer))
+    shared = min(len(sample.original), len(sample.answer))
+    wrong = length - int((sample.original[:shared] == sample.answer[:shared]).sum())
+    heading = f"{sample.kind}: {wrong:,} of {length:,} tokens wrong (original, below it the reconstruction)"
+    if length > SHOWN_TOKENS:
+        heading += f", the first {SHOWN_TOKENS} shown"
+    original, answer = sample.original[:SHOWN_TOKENS], sample.answer[:SHOWN_TOKENS]
+    ends = _characters(tokenizer, original)
+    starts = [0, *ends[:-1]] if ends else []
+    ends += range(len(original) + 1, len(answer) + 1)
+    starts += range(len(original), len(answer))
+    between = "" if tokenizer.lossless else " "  # words
+    sides = []
+    for ids in (original, answer):
+        pieces = [ids[start:end] for start, end in zip(starts, ends, strict=True) if start < len(ids)]
+        sides.append([text + between for text in tokenizer.decode(pieces)])
+    return ComparedText(heading, *sides)
+
+
+def _characters(tokenizer: Any, ids: np.ndarray) -> list[int]:
+    """Return the places where pieces of ids end; ids that are bytes of one character stay together."""
+    ends: list[int] = []
+    single = tokenizer.decode([[i] for i in ids])
+    start = 0
+    while start < len(ids):
+        end = start + 1
+        if "\ufffd" in single[start]:
+            candidates = [ids[start : start + size] for size in range(2, 5) if start + size <= len(ids)]
+            texts = tokenizer.decode(candidates)
+            whole = [len(c) for c, text in zip(candidates, texts, strict=True) if len(text) == 1 and text != "\ufffd"]
+            end = start + whole[0] if whole else end
+        ends.append(end)
+        start = end
+    return ends
+
+
+def _some(weight: Any) -> np.ndarray:
+    """Return a weight's numbers; of a large one some, drawn evenly from all rows and columns, always the same."""
+    values = np.asarray(weight).ravel()
+    if values.size <= WEIGHTS_COUNTED:
+        return values
+    return values[np.random.default_rng(0).choice(values.size, WEIGHTS_COUNTED, replace=False, shuffle=False)]

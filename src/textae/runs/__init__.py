@@ -1,0 +1,1 @@
+"""The folder of a run and where the run came from."""

@@ -1,0 +1,172 @@
+"""What one does with a trained run: the commands' answers are those of the Python API, in the form they promise."""
+
+import importlib
+import io
+import os
+import sys
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+import textae
+from textae.config.registration import config_dir, register
+
+pytestmark = pytest.mark.usefixtures("small_pictures")
+
+LINES = ["the red house", "", "a river runs often", "naïve 日本", "tab\tin it", "qzjw vkQ%&"]
+
+
+@pytest.fixture
+def command(monkeypatch, capfdbinary):
+    """A function: run an entry point within this process, and return the lines that it printed."""
+
+    def run(name, *overrides, stdin=""):
+        register()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+            composed = compose(name, overrides=[str(override) for override in overrides])
+        capfdbinary.readouterr()
+        importlib.import_module(f"textae.{name}").main(composed)
+        out = capfdbinary.readouterr().out.decode()
+        assert out == "" or out.endswith("\n")
+        return out.split("\n")[:-1]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run_folder(trained):
+    return f"run={trained[0]}"
+
+
+@pytest.fixture(scope="module")
+def ae(trained):
+    return textae.load(trained[0])
+
+
+@pytest.fixture(scope="module")
+def variational(tiny_config, tmp_path_factory):
+    """A finished run with one vector per text that samples can be drawn from."""
+    from textae.training.fit import fit
+
+    folder = tmp_path_factory.mktemp("runs") / "variational"
+    changes = {"model.latent": "vector", "model.variational": True, "model.long_documents": "cut"}
+    fit(tiny_config(**changes, **{"training.max_steps": 5}), folder)
+    return folder
+
+
+def test_score_keeps_the_order_or_sorts(command, run_folder, ae):
+    text = "\n".join(LINES)
+    expected = ae.score(LINES)
+    rows = [line.split("\t", 2) for line in command("score", run_folder, stdin=text)]
+    assert [int(number) for _, number, _ in rows] == [1, 2, 3, 4, 5, 6]
+    assert [line for _, _, line in rows] == LINES
+    np.testing.assert_allclose([float(score) for score, _, _ in rows], expected, atol=1e-4)
+    rows = [line.split("\t", 2) for line in command("score", run_folder, "sort=true", stdin=text)]
+    assert [int(number) - 1 for _, number, _ in rows] == np.argsort(-expected, kind="stable").tolist()
+    assert {(int(number), line) for _, number, line in rows} == set(enumerate(LINES, 1))
+    assert command("score", run_folder) == []
+
+
+def test_interpolate_begins_and_ends_with_the_texts(command, run_folder, ae):
+    first, last = "the red house", "often a river runs"
+    shown = command("interpolate", run_folder, "steps=4", stdin=f"{first}\n{last}\n")
+    assert shown == [text.replace("\n", " ") for text in ae.interpolate(first, last, 4)]
+    texts = ae.interpolate(first, last, 4)
+    assert [texts[0], texts[-1]] == ae.decode(ae.encode([first, last]))
+    assert len(texts) == 4
+    with pytest.raises(ValueError, match=r"input: expected 2 lines .*, found more"):
+        command("interpolate", run_folder, stdin="a\nb\nc\n")
+    with pytest.raises(ValueError, match=r"input: expected 2 lines .*, found 1"):
+        command("interpolate", run_folder, stdin="a\n")
+    with pytest.raises(ValueError, match="expected steps of at least 2, received 1"):
+        command("interpolate", run_folder, "steps=1", stdin="a\nb\n")
+
+
+def test_arithmetic_of_a_text_taken_away_and_added(command, run_folder, ae):
+    texts = ["the red house", "a large tree", "a river"]
+    a, _, c = ae.encode(texts)
+    assert len(a) != len(c)
+    assert ae.arithmetic(texts[0], texts[1], texts[1]) == ae.decode([a])[0]
+    assert ae.arithmetic(texts[0], texts[0], texts[2]) == ae.decode([c])[0]
+    (shown,) = command("arithmetic", run_folder, stdin="\n".join(texts))
+    assert shown == ae.arithmetic(*texts).replace("\n", " ")
+
+
+def test_neighbours_of_documents_in_a_file(command, run_folder, ae, corpus_file, tmp_path):
+    documents = corpus_file.read_text().split("\n")[:-1]
+    queries = [documents[7], documents[100]]
+    rows = [
+        line.split("\t", 3)
+        for line in command("neighbours", run_folder, f"documents={corpus_file}", "count=3", stdin="\n".join(queries))
+    ]
+    assert [(int(query), int(number), text) for query, _, number, text in rows[::3]] == [
+        (1, 8, documents[7]),
+        (2, 101, documents[100]),
+    ]
+    vectors = ae.embed(documents)
+    assert vectors.shape == (len(documents), 16)
+    np.testing.assert_allclose(vectors[7], ae.encode([documents[7]])[0].mean(axis=0), atol=1e-6)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = np.sort(unit @ unit[7])[::-1]
+    np.testing.assert_allclose([float(cosine) for _, cosine, _, _ in rows[:3]], cosines[:3], atol=1e-4)
+
+
+def test_neighbours_in_the_corpus_of_the_run(command, run_folder, corpus_file, data_dir):
+    text = "the small red house"
+    rows = [
+        line.split("\t", 3)
+        for line in command("neighbours", run_folder, f"data_dir={data_dir}", "count=2", "split=test", stdin=text)
+    ]
+    assert len(rows) == 2
+    assert all(row[3] in corpus_file.read_text().split("\n") for row in rows)
+    with pytest.raises(ValueError, match=r"documents=FILE or corpus=\.\.\., and not both"):
+        command("neighbours", run_folder, "documents=a", "corpus=pydocs", stdin=text)
+    with pytest.raises(FileNotFoundError, match="documents: expected a file, found none at nowhere"):
+        command("neighbours", run_folder, "documents=nowhere", stdin=text)
+
+
+def test_neighbours_of_documents_from_where_the_input_comes_from(command, run_folder, tmp_path):
+    """What one of them reads from a pipe is missing from the other: an empty answer."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the red house\n")
+    for given in ([], ["input=-"]):
+        with pytest.raises(ValueError, match="expected input=FILE with documents=-, which takes all of standard input"):
+            command("neighbours", run_folder, "documents=-", *given, stdin="the red house\n")
+    rows = command("neighbours", run_folder, "documents=-", f"input={texts}", stdin="a river\nthe red house\n")
+    assert rows[0] == "1\t1.0000\t2\tthe red house"
+    rows = command("neighbours", run_folder, f"documents={texts}", f"input={texts}")
+    assert rows == ["1\t1.0000\t1\tthe red house"]
+    reading, writing = os.pipe()
+    os.write(writing, b"the red house\n")
+    os.close(writing)
+    pipe = f"/dev/fd/{reading}"
+    with pytest.raises(ValueError, match="expected input and documents of their own, found both from /dev/fd/"):
+        command("neighbours", run_folder, f"documents={pipe}", f"input={pipe}")
+    os.close(reading)
+
+
+def test_samples_repeat_and_differ_by_seed(command, variational):
+    shown = command("sample", f"run={variational}", "count=6", "seed=2")
+    assert len(shown) == 6
+    ae = textae.load(variational)
+    assert shown == [text.replace("\n", " ") for text in ae.sample(6, seed=2)]
+    from textae.inference.latent_operations import drawn
+
+    assert ae.sample(6, seed=2) == ae.decode(drawn(6, 2, 16, None))
+    assert not np.array_equal(drawn(6, 2, 16, None), drawn(6, 3, 16, None))
+
+
+def test_samples_of_a_model_that_is_not_variational(command, run_folder, ae):
+    with pytest.raises(ValueError, match="expected a run of a variational model"):
+        command("sample", run_folder)
+    with pytest.raises(ValueError, match="expected a run of a variational model"):
+        ae.sample(1)
+
+
+def test_vectors_are_their_own_embedding(variational):
+    ae = textae.load(variational)
+    np.testing.assert_array_equal(ae.embed(LINES), ae.encode(LINES))
+    assert ae.embed([]).shape == (0, 16)
+    assert len(ae.interpolate("a", "the large house", 3)) == 3

@@ -1,0 +1,257 @@
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textae.data import batching as batches
+from textae.data.batching import Batches, ahead, bucket_lengths, pieces
+from textae.data.token_store import TokenStore, write_store
+
+pytestmark = pytest.mark.backend_free
+
+RNG = np.random.default_rng(3)
+DOCUMENTS = [RNG.integers(2, 250, int(n)) for n in RNG.integers(0, 60, 300)]
+SETTINGS = {"max_length": 24, "stride": 4, "batch_tokens": 96, "buckets": 3, "seed": 7}
+
+
+def lognormal(count, sigma=0.74, mean=240):
+    """Lengths in tokens; 0.74 is the spread of the logarithm in a corpus of hotel reviews."""
+    random = np.random.default_rng(0)
+    return np.maximum(1, random.lognormal(np.log(mean) - sigma**2 / 2, sigma, count)).astype(np.int64)
+
+
+def reference_pieces(document, max_length, long_documents):
+    """The same as plain lists, one document at a time."""
+    full = [*document, 1]
+    if len(full) <= max_length or long_documents == "split":
+        return [full[i : i + max_length] for i in range(0, len(full), max_length)]
+    return [[*full[: max_length - 1], 1]] if long_documents == "cut" else []
+
+
+def rows_of(batch):
+    return [
+        (int(document), int(start), row[:length].tolist())
+        for row, length, document, start in zip(*batch, strict=True)
+        if document >= 0
+    ]
+
+
+@pytest.mark.parametrize("long_documents", ["split", "cut", "drop"])
+@pytest.mark.parametrize("fixed_rows", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("source", ["sequence", "disk"])
+def test_every_piece_once_and_exact(long_documents, fixed_rows, shuffle, source, tmp_path):
+    store = write_store(tmp_path / "s", [DOCUMENTS], 250) if source == "disk" else DOCUMENTS
+    batches = Batches(store, **SETTINGS, long_documents=long_documents, fixed_rows=fixed_rows, shuffle=shuffle)
+    expected = [
+        (number, 24 * part, tokens)
+        for number, document in enumerate(DOCUMENTS)
+        for part, tokens in enumerate(reference_pieces(document.tolist(), 24, long_documents))
+    ]
+    found, positions, shapes = [], 0, set()
+    made = list(batches.epoch(1))
+    for batch in made:
+        assert [array.dtype for array in batch] == [np.int32, np.int32, np.int64, np.int64]
+        assert batch.tokens.size <= 96 and batch.tokens.shape[1] in batches.bucket_lengths
+        after = np.arange(batch.tokens.shape[1]) >= batch.lengths[:, None]
+        assert (batch.tokens[after] == 0).all() and (batch.tokens[~after] > 0).all()
+        np.testing.assert_array_equal(batch.documents < 0, batch.lengths == 0)
+        found += rows_of(batch)
+        positions += batch.tokens.size
+        shapes.add(batch.tokens.shape)
+    assert sorted(found) == expected
+    assert len(made) == len(batches) == len(batches.epoch(1))
+    assert positions == batches.positions
+    assert batches.tokens == sum(len(tokens) for _, _, tokens in expected)
+    if fixed_rows:
+        assert len(shapes) == len(batches.bucket_lengths) == 3
+    # Part-filled batches do not pile up: without one per bucket, at most the last of all is.
+    assert len(made) <= -(-batches.positions // 72) + 1
+
+
+def test_counts_of_long_documents():
+    lengths = [0, 6, 7, 8, 15, 16, 30]
+    split = pieces(lengths, 8, 4, "split")
+    np.testing.assert_array_equal(split.documents, [0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6])
+    np.testing.assert_array_equal(split.starts, [0, 0, 0, 0, 8, 0, 8, 0, 8, 16, 0, 8, 16, 24])
+    np.testing.assert_array_equal(split.lengths, [1, 7, 8, 8, 1, 8, 8, 8, 8, 1, 8, 8, 8, 7])
+    np.testing.assert_array_equal(np.flatnonzero(split.ends), [0, 1, 2, 4, 6, 9, 13])
+    assert (split.split, split.cut, split.dropped) == (4, 0, 0)
+    cut = pieces(lengths, 8, 4, "cut")
+    np.testing.assert_array_equal(cut.lengths, [1, 7, 8, 8, 8, 8, 8])
+    assert cut.ends.all() and (cut.split, cut.cut, cut.dropped) == (0, 4, 0)
+    drop = pieces(lengths, 8, 4, "drop")
+    np.testing.assert_array_equal(drop.documents, [0, 1, 2])
+    assert (drop.split, drop.cut, drop.dropped) == (0, 0, 4)
+
+
+@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@given(st.integers(1, 4), st.integers(1, 10), st.integers(1, 5), st.data())
+def test_buckets_are_the_best_there_are(stride, steps, buckets, data):
+    lengths = data.draw(st.lists(st.integers(1, stride * steps), min_size=1, max_size=25))
+
+    def padded(chosen):
+        return sum(min(bucket for bucket in chosen if bucket >= length) for length in lengths)
+
+    candidates = sorted({-(-length // stride) * stride for length in lengths})
+    chosen = bucket_lengths(lengths, stride, stride * steps, buckets)
+    assert len(chosen) <= buckets and chosen == sorted(set(chosen)) and set(chosen) <= set(candidates)
+    assert padded(chosen) == min(
+        padded([*some, candidates[-1]])
+        for count in range(buckets)
+        for some in itertools.combinations(candidates[:-1], count)
+    )
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.74])
+def test_few_positions_are_padding(sigma):
+    lengths = lognormal(20_000, sigma)
+    store = TokenStore.from_arrays([np.zeros(0, int)])
+    store.lengths = lengths
+    batches = Batches(store, max_length=512, stride=8, batch_tokens=8192, fixed_rows=True)
+    assert batches.tokens / batches.positions >= 0.95
+
+
+def test_choosing_buckets_is_fast():
+    lengths = np.random.default_rng(0).integers(1, 16_385, 300_000)
+    begun = time.process_time()
+    assert len(bucket_lengths(lengths, 1, 16_384, 24)) == 24
+    assert time.process_time() - begun < 5
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    def order(epoch, start=0, **changes):
+        return [rows_of(batch) for batch in Batches(DOCUMENTS, **SETTINGS | changes).epoch(epoch, start=start)]
+
+    first = order(0)
+    assert first == order(0)
+    assert first != order(1) and first != order(0, seed=8)
+    assert order(3, start=5) == order(3)[5:]
+    assert order(3, start=len(first)) == []
+    assert len(order(1)) == len(first)
+    # Which pieces share a batch changes too, not only the order of the batches.
+    together = {tuple(sorted(row[:2] for row in rows)) for rows in first}
+    assert not together & {tuple(sorted(row[:2] for row in rows)) for rows in order(1) if len(rows) > 2}
+
+
+def test_an_epoch_can_be_iterated_again():
+    epoch = Batches(DOCUMENTS, **SETTINGS).epoch(2, start=3)
+    one, other = list(epoch), list(epoch)
+    assert len(one) == len(epoch) == len(other)
+    for first, second in zip(one, other, strict=True):
+        np.testing.assert_array_equal(first.tokens, second.tokens)
+
+
+def test_evaluation_goes_from_short_to_long():
+    batches = Batches(DOCUMENTS, **SETTINGS, shuffle=False)
+    lengths = np.concatenate([batch.lengths for batch in batches.epoch(0)])
+    assert (np.diff(lengths) >= 0).all()
+    assert [rows_of(b) for b in batches.epoch(0)] == [rows_of(b) for b in batches.epoch(9)]
+
+
+def test_short_first():
+    plain, grown = Batches(DOCUMENTS, **SETTINGS), Batches(DOCUMENTS, **SETTINGS, short_first=0.5)
+    widths = [batch.tokens.shape[1] for batch in grown.epoch(0)]
+    half = round(len(widths) / 2)
+    assert widths[:half] == sorted(widths[:half]) and widths[half:] != sorted(widths[half:])
+    assert len(set(widths[:half])) == 3
+    for epoch, change in ((0, True), (1, False)):
+        one, other = ([rows_of(b) for b in batches.epoch(epoch)] for batches in (plain, grown))
+        assert (one != other) is change and sorted(one) == sorted(other)
+
+
+def test_given_bucket_lengths():
+    batches = Batches(DOCUMENTS, **SETTINGS | {"buckets": [24, 8]})
+    assert batches.bucket_lengths == [8, 24]
+    assert {batch.tokens.shape[1] for batch in batches.epoch(0)} == {8, 24}
+    with pytest.raises(ValueError, match="should reach 24"):
+        Batches(DOCUMENTS, **SETTINGS | {"buckets": [8, 16]})
+    with pytest.raises(ValueError, match="multiple of stride 4, received 9"):
+        Batches(DOCUMENTS, **SETTINGS | {"buckets": [9, 24]})
+
+
+def test_no_documents_and_one_row():
+    assert list(Batches([], **SETTINGS).epoch(0)) == []
+    (batch,) = Batches([[5, 6]], max_length=8, stride=4, batch_tokens=2).epoch(0)
+    assert batch.tokens.tolist() == [[5, 6, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_length": 26}, "positive multiple of stride 4, received 26"),
+        ({"stride": 0}, "multiple of stride 0"),
+        ({"max_length": 0}, "received 0"),
+        ({"long_documents": "wrap"}, "one of split, cut, drop, received 'wrap'"),
+        ({"batch_tokens": 0}, "batch_tokens should be at least 1"),
+        ({"buckets": 0}, "buckets should be at least 1"),
+        ({"short_first": 1.5}, "short_first should be from 0 to 1"),
+    ],
+)
+def test_nonsense_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Batches(DOCUMENTS, **SETTINGS | change)
+
+
+def test_epoch_and_start_are_checked():
+    batches = Batches(DOCUMENTS, **SETTINGS)
+    for epoch, start in ((-1, 0), (0, -1), (0, len(batches) + 1)):
+        with pytest.raises(ValueError, match="epoch should be at least 0"):
+            batches.epoch(epoch, start=start)
+    with pytest.raises(ValueError, match="lengths should be from 1 to 8"):
+        bucket_lengths([9], 4, 8, 2)
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name == "textae batches"]
+
+
+def test_the_thread_ends_with_its_reader():
+    reader = iter(Batches(DOCUMENTS, **SETTINGS).epoch(0))
+    next(reader)
+    assert len(workers()) == 1
+    reader.close()
+    assert workers() == []
+    assert len(list(ahead(range(100), 2))) == 100
+    assert workers() == []
+
+
+def test_only_a_few_are_made_ahead():
+    made = []
+    reader = ahead((made.append(i) for i in range(100)), 3)
+    next(reader)
+    time.sleep(0.2)
+    assert len(made) <= 5
+    reader.close()
+
+
+def test_an_error_in_the_thread_comes_out():
+    def broken():
+        yield 1
+        raise OSError("disk gone")
+
+    reader = ahead(broken(), 4)
+    assert next(reader) == 1
+    with pytest.raises(OSError, match="disk gone"):
+        next(reader)
+    assert workers() == []
+
+
+def test_an_item_that_takes_long_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(batches, "SECONDS_TO_END", 0.1)
+    release = threading.Event()
+
+    def items():
+        yield 1
+        release.wait(30)
+
+    reader = ahead(items(), 1)
+    assert next(reader) == 1
+    began = time.monotonic()
+    reader.close()
+    assert time.monotonic() - began < 5
+    release.set()

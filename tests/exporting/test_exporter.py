@@ -1,0 +1,213 @@
+"""Each exported file gives the answers of the run that it came from, whichever backend that was trained with."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import textae
+from textae.data.tokenizers import load_tokenizer
+from textae.exporting.exporter import DECODER, ENCODER, check_possible, export
+
+pytestmark = pytest.mark.usefixtures("small_pictures")
+
+TEXTS = [
+    "the red house",
+    "",
+    "a",
+    "naïve ☃ 日本",
+    "a large river runs often and never sleeps under the small blue tree " * 3,
+]
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are made on TensorFlow")
+
+
+@pytest.fixture(scope="module")
+def vectors(tiny_config, tmp_path_factory):
+    """A finished run with one vector per text, over pieces of SentencePiece."""
+    from textae.training.fit import fit
+
+    folder = tmp_path_factory.mktemp("runs") / "vectors"
+    changes = {"model.latent": "vector", "model.long_documents": "cut", "model.output_bias": True}
+    fit(tiny_config(**changes, **{"tokenizer.kind": "bpe", "training.max_steps": 20}), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def segments(vectors, tmp_path_factory):
+    """The run with one vector per text as one with a vector for each segment of a text."""
+    folder = tmp_path_factory.mktemp("runs") / "segments"
+    shutil.copytree(vectors, folder)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("long_documents: cut", "long_documents: split"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def waves(tiny_config, tmp_path_factory):
+    """The same with a decoder that sees waves."""
+    from textae.training.fit import fit
+
+    folder = tmp_path_factory.mktemp("runs") / "waves"
+    changes = {"model.latent": "vector", "model.long_documents": "cut", "model.decoder_input": "fourier"}
+    changes |= {"tokenizer.kind": "bpe", "training.informed_start": False}
+    fit(tiny_config(**changes, **{"training.max_steps": 20}), folder)
+    return folder
+
+
+def exported(run, output, format):
+    made = subprocess.run(
+        [sys.executable, "-m", "textae.export", f"run={run}", f"output={output}", f"format={format}"],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env={k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"},
+    )
+    assert (made.returncode, made.stderr) == (0, ""), made.stderr
+    assert made.stdout == f"{output}\n"
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    return output
+
+
+def padded(documents):
+    ids = np.full((len(documents), max(map(len, documents)) + 2), 7, np.int32)  # what lies beyond is not read
+    for row, document in zip(ids, documents, strict=True):
+        row[: len(document)] = document
+    return ids, np.array([len(document) for document in documents], np.int32)
+
+
+def check(ae, encode, decode):
+    """Compare the two functions with a run on texts, all together and one by one."""
+    documents = ae.tokenizer.encode(TEXTS)
+    expected = ae.encode(TEXTS)
+    for chosen in ([0, 1, 2, 3, 4], [2], [4, 1]):
+        encoded = encode(*padded([documents[i] for i in chosen]))
+        for row, i in enumerate(chosen):
+            latents = encoded[0][row] if len(encoded) == 1 else encoded[0][row, : encoded[1][row]]
+            assert latents.shape == expected[i].shape
+            np.testing.assert_allclose(latents, expected[i], atol=1e-4 * np.abs(expected[i]).max())
+        ids, lengths = decode(*encoded)
+        found = ae.tokenizer.decode([row[:length] for row, length in zip(ids, lengths, strict=True)])
+        assert found == [ae.decode([expected[i]])[0] for i in chosen]
+        assert all(not row[length:].any() for row, length in zip(ids, lengths, strict=True))
+
+
+def opened(folder, format):
+    if format == "saved_model":
+        tf = pytest.importorskip("tensorflow")
+        served = tf.saved_model.load(str(folder))
+
+        def encode(*arrays):
+            found = served.encode(*map(tf.constant, arrays))
+            return [found[name].numpy() for name in ("latents", "counts") if name in found]
+
+        def decode(*arrays):
+            found = served.decode(*map(tf.constant, arrays))
+            return found["ids"].numpy(), found["lengths"].numpy()
+
+        return encode, decode
+    import onnxruntime
+
+    encoder, decoder = (onnxruntime.InferenceSession(folder / name) for name in (ENCODER, DECODER))
+
+    def encode(ids, lengths):
+        names = [place.name for place in encoder.get_outputs()]
+        found = dict(zip(names, encoder.run(names, {"ids": ids, "lengths": lengths}), strict=True))
+        return [found[name] for name in ("latents", "counts") if name in found]
+
+    def decode(*arrays):
+        names = ["latents", "counts"][: len(arrays)]
+        return decoder.run(["ids", "lengths"], dict(zip(names, arrays, strict=True)))
+
+    return encode, decode
+
+
+def check_texts(ae, folder):
+    """Compare what takes texts with a run."""
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(folder))
+    encoded = served.encode_texts(tf.constant(TEXTS))
+    for row, expected in enumerate(ae.encode(TEXTS)):
+        found = encoded["latents"][row, : encoded["counts"][row]]
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    said = served.decode_texts(encoded["latents"], encoded["counts"])["texts"].numpy()
+    assert [text.decode("utf-8", "replace") for text in said] == ae.decode(ae.encode(TEXTS))
+    assert served.encode_texts(tf.constant([], tf.string))["latents"].shape[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["trained", "vectors", "segments", "waves"])
+@pytest.mark.parametrize("format", ["saved_model", "onnx"])
+def test_an_exported_file_gives_the_answers_of_the_run(format, kind, request, tmp_path, monkeypatch):
+    """By the command, in a process of its own, and by the Python API; the code of the README beside it runs."""
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("tf2onnx")
+    run = request.getfixturevalue(kind)
+    run = run[0] if kind == "trained" else run
+    ae = textae.load(run)
+    if kind == "trained" or keras.backend.backend() != "tensorflow":
+        folder = exported(run, tmp_path / "served", format)
+    else:
+        folder = ae.export(tmp_path / "served", format)
+    written = {ENCODER, DECODER} if format == "onnx" else {"saved_model.pb", "variables"}
+    assert {path.name for path in folder.iterdir()} >= {*written, "tokenizer", "README.md"}
+    check(ae, *opened(folder, format))
+    ids = load_tokenizer(folder / "tokenizer").encode(TEXTS)
+    assert [row.tolist() for row in ids] == [row.tolist() for row in ae.tokenizer.encode(TEXTS)]
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(code, names)
+    if ae.tokenizer.kind == "bytes" and format == "saved_model":
+        said = [text.decode("utf-8", "replace") for text in names["texts"].numpy()]
+        assert said == ae.reconstruct(["Any text.", "Another one."])
+        check_texts(ae, folder)
+    with pytest.raises(ValueError, match="output: expected a name that is free, found"):
+        check_possible(folder, format)
+
+
+@on_tensorflow
+@pytest.mark.slow
+def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
+    """A decoder that goes wrong about where texts end: nothing appears."""
+    from textae.exporting import export_graphs as graphs
+    from textae.exporting.exporter import ExportError
+
+    right = graphs.Graphs.decode
+
+    def wrong(self, latents, counts=None):
+        found = right(self, latents, counts)
+        return found | {"lengths": found["lengths"] + 1}
+
+    monkeypatch.setattr(graphs.Graphs, "decode", wrong)
+    ae = textae.load(trained[0])
+    with pytest.raises(ExportError, match=r"expected the run's ids of 24 texts, found others"):
+        export(ae.codec, ae.tokenizer, tmp_path / "served", "saved_model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written(tmp_path, monkeypatch):
+    assert check_possible(tmp_path / "new", "saved_model") == tmp_path / "new"
+    with pytest.raises(ValueError, match=r"format: expected one of saved_model, onnx, received 'tflite'"):
+        check_possible(tmp_path / "new", "tflite")
+    with pytest.raises(ValueError, match=r"output: expected the folder .*no to exist, found none"):
+        check_possible(tmp_path / "no" / "new", "saved_model")
+    with pytest.raises(ValueError, match="output: expected a name that is free, found"):
+        check_possible(tmp_path, "saved_model")
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tf2onnx" else object())
+    with pytest.raises(ValueError, match=r"found no tf2onnx; pip install 'textae\[export\]' brings it"):
+        check_possible(tmp_path / "new", "onnx")
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="another backend")
+def test_another_backend_is_refused(trained, tmp_path):
+    pytest.importorskip("tensorflow")
+    with pytest.raises(ValueError, match=r"expected KERAS_BACKEND=tensorflow, .* found jax"):
+        textae.load(trained[0]).export(tmp_path / "served")

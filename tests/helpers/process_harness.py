@@ -1,0 +1,267 @@
+"""`python -m textae.COMMAND` many times over for the price of one start, with whatever may befall a process.
+
+A server imports everything once and forks a process for each command, before TensorFlow has started any thread. When a
+process comes to a place it may be sent a signal, or its disk be filled; and some of its batches may be broken. Graphs
+are not compiled unless a test asks for it (`eager=False`), and pictures are small, as neither is what is looked at.
+
+    forks = Forks()
+    ended = forks.run(["training.max_steps=3", ...], at={"place": "step", "call": 2, "signal": 9})
+    ended = forks.run(["run=trained"], command="reconstruct", input=b"a line")
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import namedtuple
+from pathlib import Path
+
+# Where a process may be met: the module (and the class in it), and the name of what it calls there.
+PLACES = {
+    "preparing": ("textae.data.corpora.preparing", "_write_examples"),
+    "tokenizer": ("textae.data.preparation", "train_tokenizer"),
+    "tokens": ("textae.data.preparation", "write_store"),
+    "building": ("textae.training.fit", "build"),
+    "step": ("textae.training.steps:TensorFlowStep", "__call__"),
+    "validation": ("textae.training.fit", "_validate"),
+    "judging": ("textae.training.fit", "evaluate"),
+    "evaluation": ("textae.training.fit", "final_evaluation"),
+    "writing": ("os", "fsync"),
+    "renaming": ("pathlib:Path", "replace"),
+    "flushing": ("textae.reporting.tensorboard:TensorBoardWriter", "flush"),
+    "saving": ("textae.training.fit", "_save"),
+    "ending": ("textae.reporting.reporter:Reporter", "ends"),
+}
+THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
+# seconds: since the signal, or since the start without one; output: bytes
+Ended = namedtuple("Ended", "code errors seconds output")
+
+
+class Running(namedtuple("Running", "pid folder started")):
+    """A process whose output and errors are files of a folder."""
+
+    def errors(self):
+        """Return what it has written on standard error so far."""
+        path = self.folder / "errors"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+class Forks:
+    """The server, seen from a test."""
+
+    def __init__(self):
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        environment |= dict.fromkeys(THREADS, "1")  # a library that starts threads when it loads cannot be forked
+        self.server = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            text=True,
+        )
+        if self._ask(None) != "ready":
+            raise RuntimeError("expected a server that is ready")
+
+    def _ask(self, request):
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        return json.loads(self.server.stdout.readline())
+
+    def start(self, arguments, command="train", at=None, cwd=".", input=b"", **more):
+        """Start a command and return its process, for `wait`.
+
+        Args:
+            input: bytes on its standard input.
+            at: what befalls it, the arguments of `meet`.
+            more: `env` with more of an environment; `terminal`, the path of one for standard error; `eager`,
+                `resolve` and `break_one_in`, see `behave`.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="textae_fork_"))
+        (folder / "input").write_bytes(input)
+        request = {"command": command, "arguments": [str(a) for a in arguments], "at": at, "cwd": str(cwd)}
+        pid = self._ask(request | {"folder": str(folder)} | more)
+        return Running(pid, folder, time.time())
+
+    def wait(self, process):
+        """Return how a process ended."""
+        code = self._ask({"wait": process.pid})
+        since, ended = process.started, time.time()
+        errors, output = process.errors(), (process.folder / "output").read_bytes()
+        if (mark := process.folder / "signal").exists():
+            since = mark.stat().st_mtime
+        shutil.rmtree(process.folder)
+        return Ended(code, errors, ended - since, output)
+
+    def run(self, *arguments, **more):
+        """Start a command and wait for it."""
+        return self.wait(self.start(*arguments, **more))
+
+    def call(self, function, **keywords):
+        """Call a function "module:name" in a process of its own, and return how that ended; keywords are plain."""
+        return self.run([], call=function, keywords=keywords, command=None)
+
+    def close(self):
+        """End the server."""
+        self.server.kill()
+        self.server.wait()
+        self.server.stdin.close()
+        self.server.stdout.close()
+
+
+def meet(place, call=1, after=0.0, signal=signal.SIGKILL, fill=None, remove=None, mark=None):
+    """Do something some seconds after this process comes to a place for the so-manieth time.
+
+    A signal is sent to it, or the disk of a file `fill` is filled, or the folder `remove` is deleted.
+    """
+    module, name = PLACES[place]
+    module, _, kind = module.partition(":")
+    owner = importlib.import_module(module)
+    owner = getattr(owner, kind) if kind else owner
+    original, calls = getattr(owner, name), 0
+
+    def strike():
+        time.sleep(after)
+        Path(mark).touch()
+        if fill:
+            with Path(fill).open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while file.write(bytes(1 << 12)):
+                    pass
+        elif remove:
+            shutil.rmtree(remove)
+        else:
+            os.kill(os.getpid(), signal)
+
+    def wrapped(*arguments, **settings):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            threading.Thread(target=strike, daemon=True).start() if after else strike()
+        return original(*arguments, **settings)
+
+    setattr(owner, name, wrapped)
+
+
+def break_batches(one_in):
+    """Make the loss of a batch NaN, where its tokens add up to a multiple of a number."""
+    import keras
+
+    from textae.training import fit as training
+
+    sums_of = training.reconstruction_sums
+
+    def broken(model, tokens, lengths, *rest, **settings):
+        sums = sums_of(model, tokens, lengths, *rest, **settings)
+        bad = keras.ops.sum(tokens) % one_in == 0
+        return sums | {"total": keras.ops.where(bad, float("nan"), sums["total"])}
+
+    training.reconstruction_sums = broken
+
+
+def streams(folder, terminal):
+    """Have the standard streams be files of a folder, or standard error be a terminal."""
+    names = [(folder / "input", "rb"), (folder / "output", "wb"), (terminal or folder / "errors", "wb")]
+    for number, (name, mode) in enumerate(names):
+        with Path(name).open(mode, buffering=0) as file:
+            os.dup2(file.fileno(), number)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def small_figure(figsize, **settings):
+    """A figure for `textae.reporting.figures`, small and without the layout that takes most of a short run's time."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=figsize, dpi=20)
+
+
+def behave(request):
+    """Be the command; return its exit code."""
+    os.chdir(request["cwd"])
+    os.environ.update(request.get("env", {}))
+    streams(Path(request["folder"]), request.get("terminal"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request.get("call"):
+        module, name = request["call"].split(":")
+        return getattr(importlib.import_module(module), name)(**request["keywords"])
+    if request.get("eager", True) and not request.get("resolve"):
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(True)
+    if request.get("break_one_in"):
+        break_batches(request["break_one_in"])
+    if request["at"]:
+        meet(**request["at"], mark=Path(request["folder"]) / "signal")
+    from textae.cli.commands import hydra_main
+
+    if request.get("resolve"):  # no further than the checked configuration
+        from textae.config.mapping import resolve as task
+    else:
+        task = importlib.import_module(f"textae.{request['command']}").main
+    sys.argv = [f"textae.{request['command']}", *request["arguments"]]
+    try:
+        hydra_main("config" if request["command"] == "train" else request["command"], task)
+    except SystemExit as stop:
+        return stop.code
+
+
+def training_command(task, place, arguments):
+    """Be `textae.train` in a folder with another task, in a process of its own; return the exit code."""
+    from textae.cli.commands import hydra_main
+
+    os.chdir(place)
+    sys.argv = ["train.py", *arguments]
+    try:
+        hydra_main("config", task)
+    except SystemExit as stop:
+        return stop.code
+
+
+def serve():
+    """Fork a process for each request, and say how it ended when asked to."""
+    for name in (
+        "hydra.main", "matplotlib.backends.backend_agg", "sentencepiece", "tensorflow_datasets", "textae.cli.commands",
+        "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training.fit",
+    ):  # fmt: skip
+        importlib.import_module(name)
+    importlib.import_module("textae.reporting.figures").Figure = small_figure
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
+        raise RuntimeError("expected one thread, before forks")
+    answers = os.fdopen(os.dup(1), "w")
+
+    def answer(value):
+        print(json.dumps(value), file=answers, flush=True)
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request is None:
+            answer("ready")
+        elif "wait" in request:
+            answer(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]))
+        else:
+            pid = os.fork()
+            if pid:
+                answer(pid)
+                continue
+            code = 99
+            try:
+                code = behave(request)
+            except Exception:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code or 0)
+
+
+if __name__ == "__main__":
+    serve()

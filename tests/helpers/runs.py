@@ -1,0 +1,66 @@
+"""Comparing run folders: what must be equal to the bit when a run is repeated, stopped or killed."""
+
+import csv
+
+import numpy as np
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+from textae.runs import run_folder as rundir
+from textae.runs.run_folder import read_arrays, read_json
+
+# Settings of a run that takes a moment.
+SMALL = [
+    "corpus=text", "corpus.test_share=0.1", "corpus.validation_share=0.1", "tokenizer=bytes", "model.widths=[8,8]",
+    "model.latent_size=4", "model.max_length=32", "training.max_steps=1", "training.batch_tokens=256",
+    "training.buckets=1", "training.warmup_steps=1", "training.validation_documents=5", "training.samples=1",
+]  # fmt: skip
+TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
+
+
+def same_result(first, second):
+    """Check that two runs have the same files of weights, and the same figures but for times."""
+    for name in (rundir.WEIGHTS, rundir.LAST):
+        (one, described), (two, described_too) = read_arrays(first / name), read_arrays(second / name)
+        assert described == described_too
+        assert set(one) == set(two)
+        for weight, values in one.items():
+            np.testing.assert_array_equal(values, two[weight], err_msg=f"{name} {weight}")
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    one, two = (read_json(folder / rundir.METRICS) for folder in (first, second))
+    assert {k: v for k, v in one.items() if k not in TIMES} == {k: v for k, v in two.items() if k not in TIMES}
+
+
+def same_run(first, second):
+    """Check that two runs have the same result, and the same history, events and files."""
+    same_result(first, second)
+    assert history(first) == history(second)
+    one, two = events(first), events(second)
+    assert set(one) == set(two)
+    for key, points in one.items():
+        steps = [step for step, _ in points]
+        assert steps == sorted(set(steps)), f"{key}: a step twice, or a jump back"
+        assert points == two[key], key
+    assert {path.name for path in first.iterdir()} == {path.name for path in second.iterdir()}
+
+
+def events(folder):
+    """All that TensorBoard shows of a run: (split, tag) to steps and values, values of times left out.
+
+    Read as TensorBoard itself reads: the older `event_accumulator` does not drop texts that were written again.
+    """
+    found = {}
+    for split in ("train", "validation", "test"):
+        whole = {"scalars": 0, "images": 0, "text": 0, "histograms": 0}
+        read = EventAccumulator(str(folder / split), size_guidance={"tensors": 0}, tensor_size_guidance=whole)
+        read.Reload()
+        for tag in read.Tags()["tensors"]:
+            timed = tag.rpartition("/")[2] in TIMES
+            found[split, tag] = [
+                (e.step, None if timed else e.tensor_proto.SerializeToString()) for e in read.Tensors(tag)
+            ]
+    return found
+
+
+def history(folder):
+    with (folder / rundir.HISTORY).open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]

@@ -1,0 +1,202 @@
+"""Ids to latents and back in bulk: what is decoded is what was encoded, at every length."""
+
+import numpy as np
+import pytest
+
+from textae.inference import codec
+from textae.inference.codec import Codec, compiled
+
+VECTOR = {"latent": "vector", "latent_size": 12}
+
+
+def documents(lengths, seed=0):
+    draw = np.random.default_rng(seed)
+    return [draw.integers(2, 20, length).astype(np.int32) for length in lengths]
+
+
+def around(stride, max_length):
+    """Lengths without the end, near multiples of the stride and of max_length."""
+    marks = [0, stride, 2 * stride, max_length - stride, max_length, 2 * max_length, 3 * max_length + stride]
+    return sorted({length for mark in marks for length in range(max(mark - 2, 0), mark + 2)})
+
+
+@pytest.fixture(scope="module")
+def chunk(small_model):
+    return small_model(output_bias=True)
+
+
+@pytest.fixture(scope="module")
+def vector(small_model):
+    return small_model(**VECTOR)
+
+
+def lean(model, amount):
+    """Make the end more likely, so that some of the texts end before their block does."""
+    bias = np.zeros(20, np.float32)
+    bias[1] = amount
+    model.bias.assign(bias)
+
+
+@pytest.mark.parametrize("amount", [-50, 2, 50])
+def test_decoding_what_was_encoded_is_reconstructing(chunk, amount):
+    lean(chunk, amount)
+    given = documents(around(4, 24))
+    found = Codec(chunk)
+    latents = found.encode(given)
+    assert [len(array) for array in latents] == [-(-(len(ids) + 1) // 4) for ids in given]
+    decoded = found.decode(latents)
+    reconstructed = found.reconstruct(given)
+    for ids, encoded, own, other in zip(given, latents, decoded, reconstructed, strict=True):
+        np.testing.assert_array_equal(own, other.ids)
+        assert -(-(len(ids) + 1) // 4) * 4 - 4 <= len(own) <= -(-(len(ids) + 1) // 4) * 4
+        assert len(own) == 0 or own.min() >= 2
+        assert len(other.correct) == len(other.nats) == len(ids) + 1
+        np.testing.assert_array_equal(other.latents, encoded)
+        assert other.kl is None
+        full = np.concatenate([own, [1]])[: len(ids) + 1]
+        full = np.pad(full, (0, len(ids) + 1 - len(full)))
+        if amount == 50:
+            assert len(own) == -(-(len(ids) + 1) // 4) * 4 - 4
+        np.testing.assert_array_equal(other.correct, full == np.concatenate([ids, [1]]))
+
+
+def test_vectors_decoded_are_reconstructed(vector):
+    given = documents([length for length in around(4, 24) if length < 24], 1)
+    found = Codec(vector, "cut")
+    latents = found.encode(given)
+    assert {array.shape for array in latents} == {(12,)}
+    for encoded, own, other in zip(latents, found.decode(latents), found.reconstruct(given), strict=True):
+        np.testing.assert_array_equal(own, other.ids)
+        np.testing.assert_array_equal(other.latents, encoded[None])
+
+
+def test_a_variational_model_s_divergence_goes_with_its_latents(small_model):
+    model = small_model(variational=True)
+    (document,) = Codec(model).reconstruct(documents([30]))
+    assert document.latents.shape == document.kl.shape == (8, 5)
+    _, kl = model.encoder(np.pad(documents([30])[0], (0, 2))[None, :24], np.array([24], np.int32))
+    np.testing.assert_allclose(document.kl[:6], np.asarray(kl)[0], rtol=1e-5)
+    assert (document.kl > 0).all()
+
+
+def test_a_vector_tells_its_own_length(vector):
+    given = documents([3] * 4 + [9] * 4 + [22] * 4, 2)
+    found = Codec(vector, "cut")
+    latents = np.stack(found.encode(given))
+    told = found._count(latents)
+    assert len(set(told.tolist())) > 1
+    for ids, count in zip(found.decode(list(latents)), told, strict=True):
+        assert (count - 1) * 4 <= len(ids) <= count * 4
+
+
+@pytest.mark.parametrize("kind", ["chunk", "vector"])
+def test_a_document_does_not_depend_on_the_others(chunk, vector, kind):
+    model = {"chunk": chunk, "vector": vector}[kind]
+    given = documents([5, 0, 23, 11, 3], 3)
+    found = Codec(model, "split" if kind == "chunk" else "cut")
+    together, alone = found.reconstruct(given), [found.reconstruct([ids])[0] for ids in given]
+    for first, second in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(first.ids, second.ids)
+        np.testing.assert_allclose(first.nats, second.nats, rtol=1e-4, atol=1e-4)
+    for first, second in zip(found.encode(given), [found.encode([ids])[0] for ids in given], strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["chunk", "vector"])
+def test_few_positions_at_a_time_change_nothing(chunk, vector, kind, monkeypatch):
+    model = {"chunk": chunk, "vector": vector}[kind]
+    given = documents([5, 0, 23, 11, 3, 60, 7], 3)
+    before = [r.ids for r in Codec(model, "split" if kind == "chunk" else "cut").reconstruct(given)]
+    monkeypatch.setattr(codec, "POSITIONS", 48)
+    found = Codec(model, "split" if kind == "chunk" else "cut")
+    sizes = []
+    decode = found._decode
+    found._decode = lambda latents, counts, targets: sizes.append(targets.size) or decode(latents, counts, targets)
+    for own, other in zip(found.reconstruct(given), before, strict=True):
+        np.testing.assert_array_equal(own.ids, other)
+    found.decode(found.encode(given))
+    assert max(sizes) <= 48
+
+
+def test_cut_and_dropped(chunk, vector):
+    given = documents([30, 10, 24, 23], 4)
+    for model in (chunk, vector):
+        cut = Codec(model, "cut").reconstruct(given)
+        assert [len(r.nats) for r in cut] == [24, 11, 24, 24]
+        assert [len(r.correct) for r in cut] == [31, 11, 25, 24]
+        assert not cut[0].correct[23:].any()
+        dropped = Codec(model, "drop").reconstruct(given)
+        assert [r is None for r in dropped] == [True, False, True, False]
+
+
+def test_nothing_in_nothing_out(chunk, vector):
+    for model in (chunk, vector):
+        found = Codec(model, "cut")
+        assert (found.encode([]), found.decode([]), found.reconstruct([])) == ([], [], [])
+        none = [np.zeros(0, np.int32)]
+        assert len(found.reconstruct(none)[0].correct) == 1
+        assert len(found.decode(found.encode(none))) == 1
+
+
+def test_noise_repeats_and_matters(chunk):
+    lean(chunk, 0)
+    given = documents([23, 22], 5)
+    settings = [(0, 0), (3, 1), (3, 1), (3, 2)]
+    clean, *noisy = (Codec(chunk, latent_noise=noise, seed=seed).reconstruct(given) for noise, seed in settings)
+    nats = [np.concatenate([r.nats for r in found]) for found in noisy]
+    np.testing.assert_array_equal(nats[0], nats[1])
+    assert np.abs(nats[0] - nats[2]).max() > 1e-3
+    assert np.abs(nats[0] - np.concatenate([r.nats for r in clean])).max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (0, 5), (2, 3, 5), ()])
+def test_latents_of_another_shape(chunk, shape):
+    with pytest.raises(ValueError, match=r"expected a document's latents of shape \(blocks, 5\) .*, received \("):
+        Codec(chunk).decode([np.zeros((1, 5), np.float32), np.zeros(shape, np.float32)])
+
+
+def test_vectors_of_another_shape(vector):
+    with pytest.raises(ValueError, match=r"of shape \(12,\), received \(1, 12\)"):
+        Codec(vector, "cut").decode([np.zeros((1, 12), np.float32)])
+    with pytest.raises(ValueError, match=r"of shape \(segments, 12\) with at least one segment, received \(1, 11\)"):
+        Codec(vector).decode([np.zeros((1, 11), np.float32)])
+
+
+def test_compiled_reads_the_weights_of_the_moment(chunk):
+    function = compiled(chunk, lambda x: x + chunk.bias.value[1], [((None,), "float32")])
+    lean(chunk, 2)
+    first = function(np.ones(2, np.float32))
+    lean(chunk, 5)
+    assert first.tolist() == [3, 3]
+    expected = [6, 6]
+    assert function(np.ones(2, np.float32)).tolist() == expected
+
+
+@pytest.mark.parametrize("kind", ["chunk", "vector"])
+def test_corrupted_documents_are_compared_with_the_clean_ones(chunk, vector, kind):
+    model = {"chunk": chunk, "vector": vector}[kind]
+    given = documents([0, 3, 9, 17, 23])
+
+    def corruption(tokens, lengths):
+        """Vectors: the last token before the end is gone. Blocks: a text's first token is masked everywhere."""
+        if kind == "chunk":
+            return np.where((tokens == tokens[:, :1]) & (tokens != 1), 0, tokens), lengths
+        fewer, longer = np.array(lengths), np.flatnonzero(lengths > 1)
+        encoded = np.array(tokens)
+        encoded[longer, lengths[longer] - 2] = 1
+        encoded[longer, lengths[longer] - 1] = 0
+        fewer[longer] -= 1
+        return encoded, fewer
+
+    found = Codec(model).reconstruct(given, corruption)
+    clean = Codec(model).reconstruct(given)
+    for ids, one, other in zip(given, found, clean, strict=True):
+        assert other.given is None
+        expected = ids[:-1] if kind == "vector" else np.where(ids == ids[:1], 0, ids)
+        np.testing.assert_array_equal(one.given, expected)
+        assert len(one.correct) == len(one.nats) == len(ids) + 1
+        full = np.concatenate([one.ids, [1]])[: len(ids) + 1]
+        full = np.pad(full, (0, len(ids) + 1 - len(full)))
+        np.testing.assert_array_equal(one.correct, full == np.concatenate([ids, [1]]))
+        if len(ids):
+            assert np.abs(one.nats - other.nats).max() > 1e-3

@@ -1,0 +1,160 @@
+"""The informed starts: an untrained model already gives texts back, by a transpose or by places."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from textae.config.choices import DecoderInput, LatentKind, LatentNormalization, UpsamplerKind
+from textae.config.schema import ModelConfig, UpsamplerConfig
+from textae.data.batching import END_ID
+from textae.inference.codec import Codec
+from textae.layers import Downsample, Upsample
+from textae.layers.blocks import Collapse, Expand, Fourier, Linear
+from textae.models.autoencoder import build
+from textae.models.initialization import evenly_placed, start_informed, start_transposed
+
+
+def inner(one, two):
+    return float((ops.convert_to_numpy(one).astype(np.float64) * ops.convert_to_numpy(two)).sum())
+
+
+@pytest.mark.parametrize(
+    "kind,factor,exact",
+    [("transpose", 1, True), ("transpose", 2, True), ("transpose", 3, True), ("subpixel", 1, True),
+     ("subpixel", 2, False), ("resize_nearest", 1, False), ("resize_linear", 1, False)],
+)  # fmt: skip
+def test_up_is_the_transpose_of_down(kind, factor, exact):
+    draw = np.random.default_rng(0)
+    positions, steps = draw.normal(size=(2, 12, 5)).astype("float32"), draw.normal(size=(2, 4, 7)).astype("float32")
+    down, up = Downsample(7, factor * 3, 3), Upsample(5, factor * 3, 3, kind=kind)
+    down(positions), up(steps)
+    before = ops.convert_to_numpy(up.layer.kernel)
+    up.assign_transpose(down.kernel)
+    if exact:
+        assert inner(down(positions), steps) == pytest.approx(inner(positions, up(steps)), rel=1e-4)
+    else:
+        np.testing.assert_array_equal(ops.convert_to_numpy(up.layer.kernel), before)
+
+
+def test_expand_is_the_transpose_of_collapse():
+    draw = np.random.default_rng(0)
+    blocks, vectors = draw.normal(size=(3, 4, 5)).astype("float32"), draw.normal(size=(3, 6)).astype("float32")
+    collapse, expand = Collapse(6, 8), Expand(5, 8)
+    collapse(blocks), expand(vectors, blocks=4)
+    expand.assign_transpose(collapse.kernel)
+    assert inner(collapse(blocks), vectors) == pytest.approx(inner(blocks, expand(vectors, blocks=4)), rel=1e-4)
+
+
+def share_right(model, length=40, count=50):
+    draw = np.random.default_rng(1)
+    documents = [draw.integers(2, model.vocabulary_size, length - 1).astype(np.int32) for _ in range(count)]
+    return np.concatenate([document.correct for document in Codec(model).reconstruct(documents)]).mean()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"tie_embeddings": False}, {"strides": [2, 2], "widths": [64, 96, 128], "units": [1, 1, 1]},
+     {"latent_normalization": "rms"}, {"variational": True}],
+    ids=str,
+)  # fmt: skip
+def test_an_untrained_model_gives_random_tokens_back(changes):
+    """16 numbers a token: sqrt(16) deviations, against the highest of 255 others at about 2.8."""
+    keras.utils.set_random_seed(0)
+    if "latent_normalization" in changes:
+        changes = {"latent_normalization": LatentNormalization.rms}
+    model = build(ModelConfig(**{"widths": [64, 128], "latent_size": 64} | changes), vocabulary_size=256)
+    assert share_right(model) < 0.05
+    start_transposed(model)
+    assert share_right(model) > 0.8
+
+
+def test_an_untrained_vector_gives_more_back_than_chance():
+    keras.utils.set_random_seed(0)
+    model = build(ModelConfig(latent=LatentKind.vector, latent_size=320, max_length=40), vocabulary_size=256)
+    start_transposed(model)
+    model.decoder.block_counter.bias.assign(np.eye(10)[9] * 100)
+    assert share_right(model) > 0.4
+
+
+def test_latents_of_any_stride_have_mean_square_one():
+    for strides in ([2], [4], [2, 4]):
+        widths = [64, 128, 192][: len(strides) + 1]
+        model = build(ModelConfig(strides=strides, widths=widths, units=[1] * len(widths), latent_size=48), 256)
+        start_transposed(model)
+        tokens = np.random.default_rng(0).integers(2, 256, (20, 64)).astype(np.int32)
+        latents = ops.convert_to_numpy(model.encoder(tokens, np.full(20, 64, np.int32))[0])
+        assert np.mean(np.square(latents)) == pytest.approx(1, rel=0.1)
+
+
+VECTOR = {"latent": LatentKind.vector, "max_length": 40}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"latent_size": 4}, {"latent_size": 10}, {"latent_size": 13, "tie_embeddings": False},
+     {"latent_size": 10, "latent_normalization": LatentNormalization.tanh}, {"latent_size": 10, "variational": True},
+     {"latent_size": 16, "strides": [2, 4], "widths": [128, 192, 512], "units": [1, 1, 1]},
+     {"latent_size": 85} | VECTOR,
+     {"latent_size": 40, "strides": [2, 2], "widths": [128, 192, 512], "units": [1, 1, 1]} | VECTOR,
+     {"upsampler": UpsamplerConfig(kernel_factor=2), "latent_size": 8},
+     {"upsampler": UpsamplerConfig(kernel_factor=3), "latent_size": 8},
+     {"upsampler": UpsamplerConfig(kind=UpsamplerKind.subpixel), "latent_size": 8}],
+    ids=str,
+)  # fmt: skip
+def test_an_untrained_model_with_places_loses_nothing(changes):
+    """Random ids and a number for each, or little more: nothing is likelier than anything else."""
+    keras.utils.set_random_seed(0)
+    config = ModelConfig(**{"widths": [128, 256], "decoder_input": DecoderInput.fourier} | changes)
+    config.require_places()
+    model = build(config, vocabulary_size=256)
+    start_informed(model)
+    assert share_right(model) > 0.998
+
+
+def test_places_lie_evenly():
+    """No two of 500 in a square are nearer than half of what a grid leaves, and no two of the first 50."""
+    for count in (50, 500):
+        points = evenly_placed(500, 2)[:count].astype(np.float64)
+        apart = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(count)
+        assert apart.min() > 0.5 * count**-0.5
+        assert np.abs(points).max() <= 0.5
+    assert np.mean(np.square(evenly_placed(1000, 1))) == pytest.approx(1 / 12, rel=0.01)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_waves_are_of_the_latent_as_it_is(policy):
+    """An angle of 1,000 turns that bfloat16 would get wrong by several."""
+    latents = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    layer = Fourier(Linear(4, dtype="float32"), dtype=policy)
+    layer(latents)
+    kernel = np.random.default_rng(1).normal(size=(3, 4)).astype("float32") * 2000
+    layer.angles.kernel.assign(kernel)
+    angles = latents.astype(np.float64) @ kernel.astype(np.float64)
+    waves = np.sqrt(2) * np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
+    found = layer(latents)
+    assert keras.backend.standardize_dtype(found.dtype) == ("float32" if policy == "float32" else "bfloat16")
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), waves, atol=0.02)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_end_is_told_from_what_looks_most_like_it(seed):
+    """Four waves for a token, and texts full of the token whose waves are nearest to the end's."""
+    keras.utils.set_random_seed(seed)
+    config = ModelConfig(
+        **{"strides": [4], "widths": [128, 32], "units": [0, 0], "decoder_input": DecoderInput.fourier},
+        **VECTOR | {"latent_size": 256, "max_length": 256},
+    )
+    config.require_places()
+    model = build(config, vocabulary_size=256)
+    start_informed(model)
+    table = ops.convert_to_numpy(model.encoder.embedding.embeddings)
+    alike = table[:, 1:9] @ table[END_ID, 1:9]
+    _, nearest, *_, farthest = np.argsort(-alike).tolist()
+    tokens = np.full((3, 256), nearest, np.int32)
+    tokens[0, :100] = tokens[0, 200:] = farthest
+    lengths = np.array([256, 201, 3], np.int32)
+    for row, length in zip(tokens[1:], lengths[1:], strict=True):
+        row[length - 1 :] = [END_ID] + [0] * (256 - length)
+    found = ops.convert_to_numpy(model(tokens, lengths).blocks).argmax(1)
+    assert found.tolist() == [63, 50, 0]

@@ -1,0 +1,92 @@
+"""The model card: what it says is what the run's files say, and its code runs."""
+
+import re
+
+import numpy as np
+import pytest
+
+from textae.reporting.model_card import model_card
+from textae.runs import run_folder as rundir
+from textae.runs.run_folder import RunDir, read_json
+
+CONFIG = {
+    "name": "reviews",
+    "model": {"strides": [2, 2], "latent": "chunk", "latent_size": 64, "variational": False, "max_length": 128}
+    | {"long_documents": "split"},
+    "tokenizer": {"kind": "unigram"},
+}
+ENVIRONMENT = {
+    "versions": {"textae": "0.1.0", "keras": "3.15.1", "jax": None},
+    "machine": "a processor",
+    "backend": "tensorflow",
+    "precision": "float32",
+    "corpus": {"name": "text", "fingerprint": "abc", "train": 12345, "validation": 6, "test": 7},
+    "vocabulary_size": 8192,
+    "command": ["train.py", "corpus=text", "corpus.files=[a b.txt]"],
+}
+METRICS = {
+    "token_accuracy": 0.98765432, "exact_match": 0.5, "loss": None, "documents": 7, "tokens": 1234,
+    "parameters": 7476864, "steps": 300, "examples_seen": 5000, "train_seconds": 149.4,
+}  # fmt: skip
+
+
+def test_what_the_card_says():
+    card = model_card(CONFIG, ENVIRONMENT, METRICS)
+    for line in (
+        "# reviews",
+        "| documents | 12,345 train, 6 validation, 7 test |",
+        "| tokenizer | unigram, vocabulary 8,192 |",
+        "| model | 7,476,864 parameters |",
+        "| training | 300 steps, 5,000 examples, 149 s |",
+        "| with | textae 0.1.0, keras 3.15.1 |",
+        "python -m textae.train corpus=text 'corpus.files=[a b.txt]'",
+        "| `token_accuracy` | 0.9877 | share of tokens that come back at their place |",
+        "| `loss` | not finite | nats per token |",
+        "| `tokens` | 1,234 | their tokens |",
+        "Texts of more than 128 tokens, the end counted, are split into segments; nothing is lost.",
+    ):
+        assert line in card.splitlines()
+    assert "64 numbers for each 4 tokens, and back to text." in card
+    assert "bleu" not in card
+
+
+def test_vectors_words_and_other_programs():
+    config = CONFIG | {"tokenizer": {"kind": "words"}}
+    config["model"] = CONFIG["model"] | {"latent": "vector", "variational": True, "long_documents": "drop"}
+    card = model_card(config, ENVIRONMENT | {"command": ["my script.py", "x"]}, METRICS)
+    assert "64 numbers for each text, and back to text." in card
+    assert "| model | 7,476,864 parameters, variational |" in card
+    assert "'my script.py' x" in card.splitlines()
+    assert "more than 128 tokens, the end counted; in use they are truncated." in card
+    assert "The tokenizer does not keep white space and rare words." in card
+
+
+@pytest.mark.parametrize(
+    ("latent", "long_documents", "says"),
+    [
+        ("vector", "split", "are split into segments, with a vector for each; nothing is lost."),
+        ("vector", "cut", "Texts of more than 128 tokens, the end counted, are truncated."),
+        ("chunk", "cut", "Texts of more than 128 tokens, the end counted, are truncated."),
+        (
+            "chunk",
+            "drop",
+            "leave out texts of more than 128 tokens, the end counted; in use they are split into segments.",
+        ),
+    ],
+)
+def test_what_happens_to_long_texts(latent, long_documents, says):
+    config = CONFIG | {"model": CONFIG["model"] | {"latent": latent, "long_documents": long_documents}}
+    card = model_card(config, ENVIRONMENT, METRICS)
+    assert says in card
+    assert ("64 numbers for each segment of at most 128 tokens" in card) == (latent == "vector" and "split" in says)
+
+
+def test_a_run_has_its_card(trained):
+    folder, metrics = trained
+    run = RunDir(folder)
+    card = (run / rundir.CARD).read_text()
+    assert card == model_card(run.config(), read_json(run / rundir.ENVIRONMENT), metrics)
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    names = {}
+    exec(code.replace("THIS_FOLDER", str(folder)), names)
+    assert len(names["texts"]) == 2 and np.isfinite(names["latents"][0]).all()

@@ -1,0 +1,87 @@
+"""The commands of docs/sweeps.md and docs/tensorboard.md, on a corpus of moments and with models of a few weights."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+SMALLER = [
+    "tokenizer=bytes", "tokenizer.vocabulary_size=null", "model.max_length=32", "training.max_steps=2",
+    "training.batch_tokens=256", "training.buckets=1", "training.warmup_steps=1", "training.validation_documents=5",
+]  # fmt: skip
+# All commands of a page in one process, which loads TensorFlow once.
+RUN = """
+import runpy, shlex, sys
+for line in sys.stdin:
+    command = shlex.split(line)
+    sys.argv = [command[2], *command[3:]]
+    try:
+        runpy.run_module(command[2], run_name="__main__", alter_sys=True)
+    except SystemExit as stop:
+        if stop.code:
+            sys.exit(f"{stop.code}: {line}")
+"""
+
+
+def commands(page):
+    """The lines of a page's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def smaller(line, corpus_file):
+    """The same command on a small corpus, with small models and few jobs."""
+    command = shlex.split(line)
+    if command[2] != "textae.train":
+        return line
+    own = [] if "corpus=text" in command else ["corpus=text", f"corpus.files=[{corpus_file}]"]
+    own += ["corpus.test_share=0.05", "corpus.validation_share=0.05"]
+    if not any("experiment" in argument for argument in command):
+        own.append("model.widths=[8,8]")
+    if "hydra/sweeper=optuna" in command:
+        own.append("hydra.sweeper.n_trials=2")
+    return shlex.join([*command, *SMALLER, *own])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["sweeps.md", "tensorboard.md"])
+def test_commands(page, corpus_file, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    lines = corpus_file.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "reviews.jsonl").write_text(
+        "".join(f'{{"body": "{line}", "stars": {len(line) % 5}}}\n' for line in lines)
+    )
+    found = [line for line in commands(page) if line.startswith("python -m textae.")]
+    others = {line.split()[0] for line in commands(page) if line not in found}
+    assert others <= {"tensorboard", "pip"}
+    assert len(found) >= 3
+    small = "".join(smaller(line, corpus_file) + "\n" for line in found)
+    made = subprocess.run(
+        [sys.executable, "-c", RUN],
+        input=small,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=os.environ | {"TEXTAE_DATA": "data"},
+    )
+    assert made.returncode == 0, made.stderr
+    if page == "sweeps.md":
+        ways = (tmp_path / "outputs" / "ways" / "report.txt").read_text()
+        for name in ("resize_linear", "resize_nearest", "subpixel", "transpose", "tokens_per_second", "token_accuracy"):
+            assert name in ways
+        assert (tmp_path / "runs.png").is_file()
+        assert made.stdout.count("| run ") == 2
+        assert len(list(tmp_path.glob("outputs/*/*/optimization_results.yaml"))) == 1
+    else:
+        assert f"tensorboard --logdir {tmp_path / 'outputs' / 'look'}" in made.stderr
+        (labels,) = tmp_path.glob("outputs/debug/*/test/projector/*.labels.tsv")
+        assert labels.read_text().startswith("text\tlabel\t")
+    shutil.rmtree(tmp_path / "data")

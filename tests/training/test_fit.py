@@ -1,0 +1,436 @@
+"""Whole runs on a corpus of moments: what they leave, that they repeat, and that they go on where they stopped."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from filelock import FileLock
+
+import textae
+from helpers.runs import same_result
+from textae.config.mapping import from_mapping
+from textae.config.metric_table import DIRECTIONS
+from textae.data.tokenizers import CharactersTokenizer
+from textae.evaluation.evaluator import evaluate
+from textae.runs import run_folder as rundir
+from textae.runs.run_folder import RunDir, read_arrays, read_json
+from textae.training import fit as training
+from textae.training.fit import MAY_CHANGE, TrainingState, fit
+from textae.training.interrupts import Interrupted, Interrupts
+
+pytestmark = pytest.mark.usefixtures("small_pictures")
+
+METRICS = {
+    "loss", "token_accuracy", "exact_match", "bleu", "sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1",
+    "rouge2", "cer", "wer", "latent_floats_per_token", "documents", "tokens", "examples_seen", "steps",
+    "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb", "random_token_accuracy", "alive_dimensions",
+}  # fmt: skip
+NOISY = {
+    "model.latent_noise": 0.2,
+    "training.corruption.mask": 0.1,
+    "training.corruption.substitute": 0.2,
+    "training.corruption.shuffle": 2,
+    "model.unit_dropout": 0.1,
+    "training.ema": 0.9,
+    "training.accumulate": 2,
+}
+
+
+def test_what_a_run_leaves(trained):
+    folder, metrics = trained
+    names = {entry.name for entry in folder.iterdir()}
+    assert names - {rundir.LOCK} == {
+        rundir.CONFIG, rundir.ENVIRONMENT, rundir.TOKENIZER, rundir.WEIGHTS, rundir.LAST, rundir.METRICS,
+        rundir.HISTORY, rundir.CARD, rundir.BY_LENGTH, "train", "validation", "test",
+    }  # fmt: skip
+    assert json.loads((folder / rundir.METRICS).read_text()) == metrics
+    assert set(metrics) >= METRICS | set(DIRECTIONS)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert metrics["steps"] == 12
+    assert metrics["examples_seen"] > 12
+    assert 4 < metrics["latent_floats_per_token"] < 8
+    history = (folder / rundir.HISTORY).read_text().splitlines()
+    assert len(history) == 4
+    assert [line.split(",")[0] for line in history] == ["step", "5", "10", "12"]
+    lines = [line.split(",") for line in (folder / rundir.BY_LENGTH).read_text().splitlines()]
+    assert lines[0] == ["low", "high", "documents", "token_accuracy", "exact_match", "sentence_bleu4"]
+    assert sum(int(line[2]) for line in lines[1:]) == metrics["documents"]
+    assert 1 <= metrics["alive_dimensions"] <= 16
+    assert not [name for name in metrics if name.startswith(("corrupted_", "cer_"))]
+    environment = read_json(folder / rundir.ENVIRONMENT)
+    assert environment["backend"] == keras.backend.backend()
+    assert environment["vocabulary_size"] == 258
+
+
+def test_the_loss_falls(trained):
+    folder, metrics = trained
+    first = (folder / rundir.HISTORY).read_text().splitlines()[1].split(",")
+    names = (folder / rundir.HISTORY).read_text().splitlines()[0].split(",")
+    assert metrics["loss"] < float(dict(zip(names, first, strict=True))["loss"]) < np.log(258)
+
+
+def test_the_kept_weights_give_the_metrics(trained, tiny_config, data_dir):
+    from textae.data.corpora import open_corpus
+
+    folder, metrics = trained
+    config = tiny_config()
+    corpus = open_corpus(config.corpus.kind, data_dir / "corpora", **config.corpus.settings())
+    found = evaluate(textae.load(folder), corpus.texts("test")).metrics
+    for name, value in found.items():
+        assert value == pytest.approx(metrics[name], rel=1e-6), name
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.usefixtures("eagerly")
+def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_path, transposed):
+    still = {"training.max_steps": 1, "training.learning_rate": 1e-9}
+    fit(tiny_config(**still, **{"training.informed_start": transposed}), tmp_path)
+    weights = textae.load(tmp_path).model.named_weights()
+    down = next(values for name, values in weights.items() if "down_0" in name and "kernel" in name)
+    up = next(values for name, values in weights.items() if "up_0" in name and "kernel" in name)
+    assert np.allclose(down, up, atol=1e-6) == transposed
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_an_encoder_that_is_not_trained_stays_as_it_began(tiny_config, tmp_path):
+    changes = {"training.train_encoder": False, "model.tie_embeddings": False, "training.weight_decay": 0.5}
+    weights = []
+    for steps in (1, 4):
+        fit(tiny_config(**changes, **{"training.max_steps": steps}), tmp_path / str(steps))
+        weights.append(textae.load(tmp_path / str(steps)).model.named_weights())
+    before, after = weights
+    for name, values in before.items():
+        same = np.array_equal(np.array(values), np.array(after[name]))
+        assert same == name.startswith("encoder"), name
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_waves_that_are_not_trained_keep_their_frequencies(tiny_config, tmp_path):
+    changes = {"model.decoder_input": "fourier", "training.train_waves": False, "training.informed_start": False}
+    weights = []
+    for steps in (1, 4):
+        fit(tiny_config(**changes, **{"training.max_steps": steps}), tmp_path / str(steps))
+        weights.append(textae.load(tmp_path / str(steps)).model.named_weights())
+    before, after = weights
+    kept = {name for name, values in before.items() if np.array_equal(np.array(values), np.array(after[name]))}
+    assert {name for name in before if "angles" in name} <= kept
+    assert not any("decoder_0_unit" in name or "embedding" in name for name in kept)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the device decides")
+@pytest.mark.parametrize(("kind", "expected"), [("linear", "bfloat16"), ("fourier", "float32")])
+@pytest.mark.usefixtures("eagerly")
+def test_waves_are_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_path, monkeypatch, kind, expected):
+    monkeypatch.setattr("textae.hardware.processor_flags", lambda: {"avx512_bf16"})
+    changes = {
+        "model.decoder_input": kind,
+        "training.informed_start": False,
+        "training.max_steps": 1,
+        "training.precision": "auto",
+    }
+    fit(tiny_config(**changes), tmp_path)
+    assert read_json(tmp_path / rundir.ENVIRONMENT)["precision"] == expected
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
+    fit(tiny_config(**{"training.random_tokens": 0.5}), tmp_path)
+    before, after = (read_json(folder / rundir.METRICS) for folder in (trained[0], tmp_path))
+    assert after["random_token_accuracy"] > before["random_token_accuracy"]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes that depend on the data")
+@pytest.mark.usefixtures("eagerly")
+def test_the_filter_is_that_of_the_configuration(tiny_config, tmp_path):
+    weights = {}
+    for share in (0.0, 0.99):  # rows below the mean, about half of them, get no gradient
+        folder = tmp_path / str(share)
+        fit(tiny_config(**{"training.gradient_filter": share, "training.max_steps": 1}), folder)
+        weights[share] = textae.load(folder).model.named_weights()
+    assert any(not np.array_equal(np.array(w), np.array(weights[0.99][n])) for n, w in weights[0.0].items())
+
+
+def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
+    folder, metrics = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != rundir.LOCK}
+    assert fit(tiny_config(), folder) == metrics
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def stop_after(patch, steps):
+    """Let a run receive SIGTERM in its update number `steps`."""
+    interrupts = Interrupts()
+    taken_note = training.Reporter.trained
+
+    def trained(self, state, *rest):
+        if state.step == steps:
+            interrupts.received = signal.SIGTERM
+        taken_note(self, state, *rest)
+
+    patch.setattr(training, "Interrupts", lambda: interrupts)
+    patch.setattr(training.Reporter, "trained", trained)
+
+
+def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, trained, monkeypatch):
+    goes_on(tiny_config(), trained[0], tmp_path / "parts", monkeypatch)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_an_interrupted_run_with_noise_goes_on_to_the_bit(tiny_config, tmp_path, monkeypatch):
+    metrics = fit(tiny_config(**NOISY), tmp_path / "whole")
+    # of 20 % substituted and 10 % masked bytes next to none is what it was; moving some changes the rest
+    assert 0.3 < metrics["corrupted_cer_before"] < 0.8
+    assert metrics["corrupted_token_accuracy"] < metrics["token_accuracy"]
+    assert {"corrupted_cer", "corrupted_bleu", "corrupted_loss"} < set(metrics)
+    assert "cer_before" not in metrics
+    goes_on(tiny_config(**NOISY), tmp_path / "whole", tmp_path / "parts", monkeypatch)
+
+
+def goes_on(config, whole, parts, monkeypatch):
+    """Train in parts, stopped after steps 3 and 10, and compare with a whole run."""
+    for steps in (3, 10):
+        with monkeypatch.context() as patch:
+            stop_after(patch, steps)
+            with pytest.raises(Interrupted, match="stopped by SIGTERM") as caught:
+                fit(config, parts)
+        assert caught.value.exit_code == 143
+        assert not RunDir(parts).finished
+        described = read_arrays(parts / rundir.CHECKPOINT)[1]
+        assert described["step"] == steps
+    fit(config, parts)
+    same_result(whole, parts)
+    columns = [(f / rundir.HISTORY).read_text().splitlines() for f in (whole, parts)]
+    assert len(columns[0]) == len(columns[1])
+    assert not (parts / rundir.CHECKPOINT).exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_config, tmp_path):
+    """And the same seed gives the same run."""
+    run = RunDir(tmp_path)
+    from textae.config.mapping import to_mapping
+
+    run.create(to_mapping(tiny_config()), {"versions": {"textae": "0.1.0"}})
+    fit(tiny_config(), tmp_path)
+    same_result(trained[0], tmp_path)
+
+
+def test_another_configuration_is_refused(trained, tiny_config):
+    with pytest.raises(ValueError, match=r"training\.learning_rate=0\.01, found 0\.5"):
+        fit(tiny_config(**{"training.learning_rate": 0.5}), trained[0])
+    with pytest.raises(ValueError, match=r"model\.widths=\[16, 32\], found \[16, 48\]"):
+        fit(tiny_config(**{"model.widths": [16, 48]}), trained[0])
+    with pytest.raises(ValueError, match=r"training\.resume=never, found a run in"):
+        fit(tiny_config(**{"training.resume": "never"}), trained[0])
+
+
+def test_what_may_change(trained, tiny_config):
+    changes = {"training.log_every": 3, "training.checkpoint_minutes": 9.0, "data_dir": "elsewhere"}
+    changes |= {"training.on_nonfinite": "skip", "objective": "bleu"}
+    assert set(changes) | {"training.resume"} == MAY_CHANGE
+    assert fit(tiny_config(**changes), trained[0]) == trained[1]
+
+
+def test_a_second_process_is_refused(tiny_config, tmp_path):
+    with FileLock(tmp_path / rundir.LOCK), pytest.raises(ValueError, match="found another process in"):
+        fit(tiny_config(), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny_config, tmp_path_factory):
+    """The folder of a run that was stopped after its sixth step, with a checkpoint of each step."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 6)
+        with pytest.raises(Interrupted):
+            fit(tiny_config(**{"training.checkpoint_minutes": 0.0}), folder)
+    return folder
+
+
+@pytest.fixture
+def halted(stopped, tmp_path):
+    """A copy of it."""
+    shutil.copytree(stopped, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def damage(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(halted, tiny_config, trained, capsys):
+    assert [read_arrays(halted / n)[1]["step"] for n in (rundir.CHECKPOINT, rundir.PREVIOUS)] == [6, 5]
+    damage(halted / rundir.CHECKPOINT)
+    fit(tiny_config(), halted)
+    said = capsys.readouterr().err
+    assert "checkpoint.safetensors is damaged" in said
+    assert "going on from checkpoint.previous.safetensors" in said
+    assert "continuing after step 5" in said
+    same_result(trained[0], halted)
+    assert not (halted / rundir.CHECKPOINT).exists() and not (halted / rundir.PREVIOUS).exists()
+
+
+def test_two_damaged_checkpoints(halted, tiny_config):
+    damage(halted / rundir.CHECKPOINT)
+    damage(halted / rundir.PREVIOUS)
+    before = sorted(halted.rglob("*"))
+    match = r"checkpoint\.safetensors is damaged .*; without checkpoint\.safetensors and .* the run begins anew"
+    with pytest.raises(ValueError, match=match):
+        fit(tiny_config(), halted)
+    assert sorted(halted.rglob("*")) == before
+
+
+def test_damaged_weights_are_told_when_a_run_goes_on(halted, tiny_config):
+    damage(halted / rundir.WEIGHTS)
+    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged"):
+        fit(tiny_config(), halted)
+
+
+def test_a_checkpoint_of_another_version(halted, tiny_config):
+    arrays, state = read_arrays(halted / rundir.CHECKPOINT)
+    rundir.write_arrays(halted / rundir.CHECKPOINT, arrays, state | {"momentum": 3})
+    with pytest.raises(ValueError, match=r"expected a checkpoint of this version of textae .* also holds momentum"):
+        fit(tiny_config(), halted)
+
+
+def test_other_text_or_tokens_are_refused(halted, tiny_config):
+    environment = read_json(halted / rundir.ENVIRONMENT)
+    other = environment["corpus"] | {"fingerprint": "0123"}
+    rundir.write_json(halted / rundir.ENVIRONMENT, environment | {"corpus": other})
+    with pytest.raises(ValueError, match=r"expected the corpus that the run in .* was begun on \(0123\), found"):
+        fit(tiny_config(), halted)
+    rundir.write_json(halted / rundir.ENVIRONMENT, environment)
+    CharactersTokenizer("abc").save(halted / rundir.TOKENIZER)
+    with pytest.raises(ValueError, match=r"expected the tokenizer that the run in .* was begun with"):
+        fit(tiny_config(), halted)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_loss_that_is_not_finite(tiny_config, tmp_path):
+    changes = {"training.learning_rate": 1e30, "training.warmup_steps": 0, "training.clip_norm": None}
+    with pytest.raises(FloatingPointError, match=r"expected a finite loss, found .* at step \d+, .*on_nonfinite=skip"):
+        fit(tiny_config(**changes), tmp_path)
+    assert not RunDir(tmp_path).finished
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model.latent": "vector", "model.long_documents": "cut", "training.patience": 1},
+        {"model.variational": True, "training.max_steps": None, "training.max_epochs": 0.5},
+        {"training.optimizer": "muon", "training.label_smoothing": 0.1, "training.short_first": 0.5},
+        {"model.long_documents": "drop", "training.max_minutes": 0.02, "training.precision": "bfloat16"},
+    ],
+    ids=["vector", "variational", "muon", "minutes"],
+)
+@pytest.mark.slow
+def test_other_settings(tiny_config, tmp_path, changes):
+    metrics = fit(tiny_config(**changes), tmp_path)
+    assert np.isfinite(metrics["loss"])
+    assert metrics["steps"] >= 1
+
+
+@pytest.mark.slow
+def test_a_few_documents_are_learnt_by_heart(tiny_config, tmp_path):
+    changes = {"overfit_documents": 8, "max_steps": 150, "schedule": "constant", "validate_every": 50}
+    metrics = fit(tiny_config(**{f"training.{name}": value for name, value in changes.items()}), tmp_path)
+    history = list(csv.DictReader((tmp_path / "metrics.csv").open(encoding="utf-8")))
+    assert [row["documents"] for row in history] == ["8"] * 3
+    assert float(history[-1]["exact_match"]) == 1
+    assert metrics["documents"] > 8
+    assert metrics["exact_match"] < 0.5
+
+
+def test_no_documents_that_fit(tiny_config, tmp_path):
+    changes = {"model.long_documents": "drop", "model.strides": [1], "model.max_length": 1}
+    with pytest.raises(ValueError, match=r"at most model\.max_length=1 tokens, found none"):
+        fit(tiny_config(**changes), tmp_path)
+
+
+def test_the_checkpoint_s_state_is_plain():
+    state = TrainingState(step=3, best_loss=0.5, history=[{"step": 1, "loss": 0.1 + 0.2}])
+    assert TrainingState(**json.loads(json.dumps(vars(state)))) == state
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] == "tensorflow" else super().find_spec(name, path, target)
+
+sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
+import json
+import textae
+from textae.config.mapping import from_mapping
+from textae.evaluation.evaluator import evaluate
+from textae.training.fit import fit
+folder = Path(sys.argv[2])
+metrics = fit(from_mapping(json.loads(sys.argv[1])), folder)
+found = evaluate(textae.load(folder), ["the small red house", "a tree"]).metrics
+print(json.dumps([metrics["steps"], found["documents"], "tensorflow" in sys.modules]))
+"""
+
+
+@pytest.mark.backend_free
+def test_jax_needs_no_tensorflow(tiny_mapping, tmp_path):
+    pytest.importorskip("jax")
+    mapping = tiny_mapping(**{"training.max_steps": 2})
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, json.dumps(mapping), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [2, 2, False]
+
+
+CONTINUED = """
+import json
+import sys
+from pathlib import Path
+from textae.config.mapping import from_mapping
+from textae.training.fit import fit
+print(json.dumps(fit(from_mapping(json.loads(sys.argv[1])), Path(sys.argv[2]))))
+"""
+
+
+def test_a_run_goes_on_with_the_other_backend(trained, tiny_config, tiny_mapping, tmp_path, monkeypatch):
+    """Weights and moments are either's: as many steps as without a stop, and figures that only rounding parts."""
+    pytest.importorskip("jax")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 10)
+        with pytest.raises(Interrupted):
+            fit(tiny_config(), tmp_path)
+    other = "tensorflow" if keras.backend.backend() == "jax" else "jax"
+    done = subprocess.run(
+        [sys.executable, "-c", CONTINUED, json.dumps(tiny_mapping()), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": other},
+    )
+    assert done.returncode == 0, done.stderr
+    metrics, whole = json.loads(done.stdout.splitlines()[-1]), trained[1]
+    assert (metrics["steps"], metrics["examples_seen"]) == (whole["steps"], whole["examples_seen"])
+    assert metrics["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+    sessions = read_json(tmp_path / rundir.ENVIRONMENT)["sessions"]
+    assert [(s["from_step"], s["backend"]) for s in sessions] == [(0, keras.backend.backend()), (10, other)]
+    card = (tmp_path / rundir.CARD).read_text()
+    assert (
+        f", {keras.backend.backend()}, float32 |\n| on, from step 10 | " in card and f", {other}, float32 |\n" in card
+    )
+
+
+def test_mapping_and_config_are_inverse(trained, tiny_mapping):
+    assert from_mapping(RunDir(trained[0]).config()) == from_mapping(tiny_mapping())

@@ -1,0 +1,115 @@
+"""Long documents, memory, numbers that are not finite."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_killed import SETTINGS
+
+from helpers.runs import same_run
+from textae.data.batching import Batches
+from textae.evaluation.evaluator import evaluate
+from textae.runs import run_folder as rundir
+from textae.runs.run_folder import RunDir, read_arrays, read_json
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 5000), min_size=1, max_size=20),
+    kind=st.sampled_from(["split", "cut"]),
+    batch_tokens=st.sampled_from([64, 100, 1000]),
+)
+def test_no_batch_is_larger_than_it_may_be_however_long_a_document_is(lengths, kind, batch_tokens):
+    documents = [np.full(length, 5) for length in lengths]
+    batches = Batches(documents, max_length=64, stride=4, batch_tokens=batch_tokens, buckets=3, long_documents=kind)
+    made = list(batches.epoch(0))
+    assert all(batch.tokens.size <= batch_tokens for batch in made)
+    kept = sum(int(batch.lengths.sum()) for batch in made)
+    if kind == "split":
+        assert kept == sum(lengths) + len(lengths)
+        assert batches.pieces.split == sum(length + 1 > 64 for length in lengths)
+    else:
+        assert kept == sum(min(length + 1, 64) for length in lengths)
+        assert batches.pieces.cut == sum(length + 1 > 64 for length in lengths)
+
+
+def test_documents_that_are_too_long_are_counted(trained):
+    import textae
+
+    texts = ["a tree", "the red house " * 50, "a river"]
+    metrics = evaluate(textae.load(trained[0]), texts).metrics
+    assert (metrics["documents"], metrics["documents_cut"], metrics["documents_dropped"]) == (3, 0, 0)
+    assert metrics["tokens"] == sum(len(text) + 1 for text in texts)
+    autoencoder = textae.load(trained[0])
+    autoencoder.codec.long_documents = "cut"
+    metrics = evaluate(autoencoder, texts).metrics
+    assert (metrics["documents"], metrics["documents_cut"], metrics["documents_dropped"]) == (3, 1, 0)
+    autoencoder.codec.long_documents = "drop"
+    metrics = evaluate(autoencoder, texts).metrics
+    assert (metrics["documents"], metrics["documents_cut"], metrics["documents_dropped"]) == (2, 0, 1)
+
+
+@pytest.mark.slow
+def test_memory_and_files_stay_as_they_are_over_many_steps(tmp_path):
+    from soak import growth, soak
+
+    found = soak(3000, tmp_path, validations=30)
+    assert len(found) == 30 and found[-1][0] == 3000
+    memory, files = growth(found)
+    assert memory < 0.05, found
+    assert files <= 0, found
+
+
+@pytest.fixture
+def arguments(corpus_file, tmp_path):
+    return [*SETTINGS, f"corpus.files=[{corpus_file}]", f"data_dir={tmp_path / 'data'}"]
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_stops_and_can_be_skipped(forks, arguments, tmp_path):
+    """The same command stops at the same place; with skip it is as if it always had skipped."""
+    broken = {"break_one_in": 5}
+    skip = "training.on_nonfinite=skip"
+    skipped = forks.run([*arguments, skip, f"hydra.run.dir={tmp_path / 'skipped'}"], **broken)
+    assert skipped.code == 0, skipped
+    metrics = read_json(tmp_path / "skipped" / rundir.METRICS)
+    assert 1 <= metrics["steps_skipped"] < metrics["steps"] == 8
+    assert skipped.errors.count("skipped an update (") == metrics["steps_skipped"]
+    assert np.isfinite(metrics["loss"])
+
+    run = RunDir(tmp_path / "stopped")
+    said = []
+    for _ in range(2):
+        stopped = forks.run([*arguments, f"hydra.run.dir={run.folder}"], **broken)
+        assert stopped.code == 1
+        said.append(stopped.errors.splitlines()[-1])
+        assert "Traceback" not in stopped.errors
+        assert all(np.isfinite(array).all() for array in read_arrays(run / rundir.CHECKPOINT)[0].values())
+        assert not run.finished
+    assert said[0] == said[1]
+    for part in (
+        "expected a finite loss, found nan",
+        "at step ",
+        "learning rate 0.0",
+        "train documents ",
+        "=skip goes on",
+    ):
+        assert part in said[0]
+    gone_on = forks.run([*arguments, skip, f"hydra.run.dir={run.folder}"], **broken)
+    assert gone_on.code == 0, gone_on
+    same_run(tmp_path / "skipped", run.folder)
+
+
+@pytest.mark.slow
+def test_skipping_everything_comes_to_an_end(forks, arguments, tmp_path):
+    settings = [*arguments, "training.on_nonfinite=skip", "training.max_steps=1000", "training.checkpoint_minutes=9"]
+    settings += ["training.accumulate=1", "training.validate_every=1000", f"hydra.run.dir={tmp_path / 'run'}"]
+    ended = forks.run(settings, break_one_in=1, eager=False)
+    assert ended.code == 1
+    assert ended.errors.splitlines()[-1].endswith("the last of 100 in a row")
+    assert "at step 100, " in ended.errors
