@@ -169,7 +169,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--lengths", type=int, nargs="+", default=(64, 256, 1024, 4096, 8192))
     parser.add_argument("--vocabulary", type=int, default=8192, help="of length")
     parser.add_argument("--vocabularies", type=int, nargs="+", default=(256, 1024, 8192, 32768))
-    parser.add_argument("--widths", type=int, nargs=2, default=ModelConfig().widths)
+    parser.add_argument("--channels", type=int, nargs=2, default=ModelConfig().channels)
     parser.add_argument("--latent-size", type=int, default=ModelConfig().latent_size)
     parser.add_argument("--megabytes", type=float, nargs="+", default=(1, 10, 100, 1000))
     parser.add_argument("--once-above", type=float, default=100, help="megabytes above which preparing is run once")
@@ -177,7 +177,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a figure: png, svg or pdf")
     options = parser.parse_args(arguments)
-    options.model = ModelConfig(widths=options.widths, latent_size=options.latent_size)
+    options.model = ModelConfig(channels=options.channels, latent_size=options.latent_size)
     return options
 
 

@@ -108,7 +108,9 @@ def main() -> None:
         ("mixed_bfloat16", "bfloat16", True),
     ):
         keras.config.set_dtype_policy(layers)
-        model = Autoencoder(vocabulary_size=vocabulary, strides=[4], widths=[channels, 2 * channels], units=[0, 1])
+        model = Autoencoder(
+            vocabulary_size=vocabulary, strides=[4], channels=[channels, 2 * channels], residual_blocks=[0, 1]
+        )
         model(tokens[:1], lengths[:1])
         keras.config.set_dtype_policy("float32")
         parameters = model.count_params()
@@ -116,7 +118,7 @@ def main() -> None:
         def sums(tokens, lengths, training, model=model, loss=loss, xla=xla):
             return reconstruction_sums(model, tokens, lengths, training, precision=loss, gather=not xla)
 
-        step = training_step(model, sums, optimizer("adamw"), clip_norm=1.0, xla=xla)
+        step = training_step(model, sums, optimizer("adamw"), max_gradient_norm=1.0, xla=xla)
         name = f"layers {layers}, loss {loss}, {'XLA' if xla else 'graph'}"
         variants[name] = lambda step=step: float(step([(tokens, lengths)], 1e-4)["loss"])
     times = interleaved(variants, options.repeats)

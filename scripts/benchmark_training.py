@@ -9,7 +9,8 @@ too, and on a GPU with `--rows 1024` or so. Architecture, parameters, batch, los
 and ratios are medians over rounds of the ratio within a round. The sections:
 
 padded   batches of full length, which have no padding to save
-reviews  documents as they come (of the files, or of Python's documentation): textae's buckets beside padding to 256
+reviews  documents as they come (of the files, or of Python's documentation): textae's buckets of lengths beside padding
+         to 256
 lstm     encoding and decoding texts of 256 tokens beside an LSTM of as many parameters, which decodes greedily
 memory   what a training step adds to the memory of a process that has model and optimizer (Linux alone)
 time     seconds of training until 99 % of the held-out tokens of Python's documentation come back
@@ -171,9 +172,9 @@ def batches_of(prepared: Prepared, config: ModelConfig, *, bucketed: bool) -> Ba
         prepared.train,
         max_length=config.max_length,
         stride=int(np.prod(config.strides)),
-        batch_tokens=settings.batch_tokens,
-        buckets=settings.buckets if bucketed else [config.max_length],
-        long_documents=config.long_documents.name,
+        tokens_per_batch=settings.tokens_per_batch,
+        length_buckets=settings.num_length_buckets if bucketed else [config.max_length],
+        overflow=config.overflow.name,
         seed=settings.seed,
         fixed_rows=not bucketed,
     )
@@ -191,7 +192,7 @@ def reviews(options: argparse.Namespace) -> dict[str, Any]:
     prepared = prepare(options.data, options.corpus, options.tokenizer)
     bucketed, whole = (batches_of(prepared, options.model, bucketed=kind) for kind in (True, False))
     everyone = trainers(options, prepared.tokenizer.vocabulary_size, next(groups(whole, 1))[0])
-    ours, positions = next(iter(everyone)), TrainingConfig().batch_tokens
+    ours, positions = next(iter(everyone)), TrainingConfig().tokens_per_batch
     for length in bucketed.bucket_lengths:  # each shape's first time takes longer
         everyone[ours]([random_batch(prepared.tokenizer.vocabulary_size, max(1, positions // length), length)])
     streams = {name: groups(bucketed if name == ours else whole, options.steps) for name in everyone}
@@ -210,7 +211,7 @@ def lstm(options: argparse.Namespace) -> dict[str, Any]:
     length = options.model.max_length
     model = build(options.model, options.vocabulary)
     codec = Codec(model)
-    recurrent = rivals_torch.recurrent(options.vocabulary, options.model.widths[0], count_trainable(model))
+    recurrent = rivals_torch.recurrent(options.vocabulary, options.model.channels[0], count_trainable(model))
     tokens, _ = random_batch(options.vocabulary, options.rows, length)
 
     def convolutional() -> float:
@@ -262,7 +263,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
         for _ in range(options.processes):
             command = [sys.executable, __file__, "--child", name, "--vocabulary", str(vocabulary)]
             command += ["--rows", str(options.rows), "--length", str(options.length)]
-            command += ["--widths", *map(str, options.widths), "--latent-size", str(options.latent_size)]
+            command += ["--channels", *map(str, options.channels), "--latent-size", str(options.latent_size)]
             environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}  # what is freed is given back
             result = subprocess.run(command, capture_output=True, text=True, env=environment)
             if result.returncode:
@@ -287,7 +288,7 @@ def textae_until(options: argparse.Namespace) -> dict[str, Any]:
         corpus=PydocsConfig(),
         model=options.model,
         data_dir=str(options.data),
-        training=TrainingConfig(validate_every=options.validate_every, max_steps=options.max_steps),
+        training=TrainingConfig(eval_every_steps=options.eval_every_steps, max_steps=options.max_steps),
     )
     found: dict[str, Any] = {"variant": "textae, default experiment"}
     validate, validating = training._validate, 0.0
@@ -327,8 +328,8 @@ def keras_until(
         ids,
         max_length=length,
         stride=options.model.strides[0],
-        batch_tokens=TrainingConfig().batch_tokens,
-        buckets=[length],
+        tokens_per_batch=TrainingConfig().tokens_per_batch,
+        length_buckets=[length],
         shuffle=False,
     )
 
@@ -338,7 +339,7 @@ def keras_until(
         return tf.reduce_sum(tf.cast(same & tf.sequence_mask(lengths, tf.shape(tokens)[1]), tf.int32))
 
     done, tokens, seconds, accuracy = 0, 0, 0.0, 0.0
-    for group in groups(batches_of(prepared, options.model, bucketed=False), options.validate_every):
+    for group in groups(batches_of(prepared, options.model, bucketed=False), options.eval_every_steps):
         start = time.monotonic()
         tokens += trainer(group, lambda number: rate(done + number))  # noqa: B023 - called before `done` moves on
         seconds += time.monotonic() - start
@@ -406,7 +407,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6, help="batches of a round")
     parser.add_argument("--torch", nargs="+", choices=("eager", "compile"), default=("eager", "compile"))
     parser.add_argument("--vocabulary", type=int, default=8192)
-    parser.add_argument("--widths", type=int, nargs=2, default=ModelConfig().widths)
+    parser.add_argument("--channels", type=int, nargs=2, default=ModelConfig().channels)
     parser.add_argument("--latent-size", type=int, default=ModelConfig().latent_size)
     parser.add_argument("--rows", type=int, default=64, help="texts of a batch: padded, lstm, memory")
     parser.add_argument("--length", type=int, default=64, help="tokens of a text: padded, memory")
@@ -420,7 +421,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", choices=("textae", "plain Keras"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    options.model = ModelConfig(widths=options.widths, latent_size=options.latent_size)
+    options.model = ModelConfig(channels=options.channels, latent_size=options.latent_size)
     options.tokenizer = {"kind": "unigram", "vocabulary_size": None, "sample_megabytes": 5.0}
     options.corpus = {"kind": "pydocs"} | PydocsConfig().settings()
     if options.files:

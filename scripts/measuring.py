@@ -58,7 +58,7 @@ class TextaeTrainer:
             beta_1=settings.beta_1,
             beta_2=settings.beta_2,
         )
-        self.step = training_step(model, sums, adam, clip_norm=settings.clip_norm, xla=xla)
+        self.step = training_step(model, sums, adam, max_gradient_norm=settings.max_gradient_norm, xla=xla)
 
     def __call__(self, batches: Sequence[Batch]) -> int:
         """Train on batches, of any shapes; return their real tokens."""

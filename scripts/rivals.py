@@ -1,6 +1,6 @@
 """textae's default architecture as a user of plain Keras would write it; `rivals_torch.py` has it in PyTorch.
 
-One strided convolution down, one residual unit on either side of the latent, one transposed convolution up, logits by
+One strided convolution down, one residual block on either side of the latent, one transposed convolution up, logits by
 the embedding that also reads the tokens. What textae does beside that is left out: padding is not kept at zero, and
 weights begin as Keras draws them. Nothing but the loss is computed in training, where textae counts right tokens too.
 """
@@ -26,10 +26,12 @@ def sizes(config: ModelConfig) -> tuple[int, int, int, int, int, int]:
     Raises:
         ValueError: the model is not one that the rivals have.
     """
-    shape = (len(config.strides), list(config.units), config.normalization.name, config.tie_embeddings)
+    shape = (len(config.strides), list(config.residual_blocks), config.normalization.name, config.tie_embeddings)
     if shape != (1, [0, 1], "rms", True):
-        raise ValueError(f"expected one stride, units [0, 1], RMS normalization and tied embeddings, received {shape}")
-    width, inner = config.widths
+        raise ValueError(
+            f"expected one stride, residual_blocks [0, 1], RMS normalization and tied embeddings, received {shape}"
+        )
+    width, inner = config.channels
     return width, inner, int(inner * config.expansion), config.latent_size, config.strides[0], config.kernel_size
 
 
@@ -68,7 +70,7 @@ class KerasTrainer:
                 weight_decay=training.weight_decay,
                 beta_1=training.beta_1,
                 beta_2=training.beta_2,
-                global_clipnorm=training.clip_norm,
+                global_clipnorm=training.max_gradient_norm,
             ),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
             jit_compile=keras.backend.backend() == "jax",  # which knows nothing else

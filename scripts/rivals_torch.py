@@ -71,7 +71,7 @@ class TorchTrainer:
         training = TrainingConfig()
         self.model = Convolutional(config, vocabulary).to(DEVICE)
         self.parameters = parameters(self.model)
-        self.clip_norm = training.clip_norm
+        self.max_gradient_norm = training.max_gradient_norm
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=1e-4,
@@ -93,7 +93,7 @@ class TorchTrainer:
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.loss(torch.from_numpy(tokens).to(DEVICE).long())
             loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.max_gradient_norm)
             self.optimizer.step()
             float(loss.detach())
         return sum(int(lengths.sum()) for _, lengths in batches)

@@ -19,9 +19,10 @@ import psutil
 
 WORDS = "the a small large red blue house tree river runs sleeps sings under over near and never often".split()
 SETTINGS = [
-    "corpus=text", "corpus.validation_share=0.1", "corpus.test_share=0.1", "tokenizer=bytes", "model.widths=[16,32]",
-    "model.latent_size=16", "model.max_length=32", "training.batch_tokens=512", "training.buckets=2",
-    "training.validation_documents=20", "training.samples=2", "training.checkpoint_minutes=0.02", "training.ema=0.9",
+    "corpus=text", "corpus.validation_share=0.1", "corpus.test_share=0.1", "tokenizer=bytes", "model.channels=[16,32]",
+    "model.latent_size=16", "model.max_length=32", "training.tokens_per_batch=512", "training.num_length_buckets=2",
+    "training.validation_documents=20", "training.num_logged_samples=2", "training.checkpoint_every_minutes=0.02",
+    "training.ema_decay=0.9",
 ]  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def soak(steps: int, place: Path, validations: int = 50) -> list[tuple[int, floa
     every = max(steps // validations, 1)
     command = [
         *(sys.executable, "-m", "textae.train", *SETTINGS, f"corpus.files=[{place / 'lines.txt'}]"),
-        *(f"training.max_steps={steps}", f"training.validate_every={every}", f"training.log_every={every}"),
+        *(f"training.max_steps={steps}", f"training.eval_every_steps={every}", f"training.log_every_steps={every}"),
         *(f"data_dir={place / 'data'}", f"hydra.run.dir={place / 'run'}"),
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -181,7 +181,7 @@ def test_a_single_file_that_is_mounted_is_written_into(tmp_path):
 def test_latents_go_into_pipes_too(tmp_path, suffix):
     """Formats whose beginning is known last are collected first."""
     latents = [np.arange(3, dtype=np.float32) + i for i in range(4)]
-    kind = "vector" if suffix == "npy" else "chunk"
+    kind = "vector" if suffix == "npy" else "sequence"
     latents = latents if kind == "vector" else [array[None] for array in latents]
     reader = Reader(tmp_path / f"z.{suffix}")
     with LatentWriter(reader.path, kind, 3) as out:

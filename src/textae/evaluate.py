@@ -37,7 +37,7 @@ def main(composed: Any) -> None:
         write_csv(options.by_length, [row._asdict() for row in found.by_length])
     metrics = {name: trained[name] for name in OF_TRAINING if name in trained} | found.metrics
     announce(to_json(metrics))
-    if cut := metrics["documents_cut"]:
+    if cut := metrics["documents_truncated"]:
         say(f"{cut:,} of {metrics['documents']:,} documents are longer than model.max_length and were truncated")
     if odd := [f"{name} {value}" for name, value in found.metrics.items() if not math.isfinite(value)]:
         say(f"expected finite metrics, found {', '.join(odd)}: null in the JSON object")

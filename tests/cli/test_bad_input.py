@@ -116,14 +116,14 @@ def test_a_value_that_a_key_cannot_have(name):
 
 CONTRADICTORY = [
     {"model": {"strides": [2, 2]}},
-    {"model": {"strides": [2], "widths": [8, 8], "units": [1]}},
+    {"model": {"strides": [2], "channels": [8, 8], "residual_blocks": [1]}},
     {"model": {"strides": [3], "max_length": 256}},
-    {"model": {"strides": [2] * 33, "widths": [8] * 34, "units": [0] * 34}},
-    {"model": {"max_length": 1024}, "training": {"batch_tokens": 1000}},
+    {"model": {"strides": [2] * 33, "channels": [8] * 34, "residual_blocks": [0] * 34}},
+    {"model": {"max_length": 1024}, "training": {"tokens_per_batch": 1000}},
     {"training": {"max_steps": None}},
-    {"model": {"widths": [8]}},
-    {"model": {"units": []}},
-    {"model": {"strides": [2**20, 2**20], "widths": [1, 1, 1], "units": [0, 0, 0], "max_length": 2**40}},
+    {"model": {"channels": [8]}},
+    {"model": {"residual_blocks": []}},
+    {"model": {"strides": [2**20, 2**20], "channels": [1, 1, 1], "residual_blocks": [0, 0, 0], "max_length": 2**40}},
 ]
 
 
@@ -339,7 +339,7 @@ def test_a_run_of_an_older_version_without_a_newer_setting(broken, trained):
     (broken / rundir.CONFIG).write_text("".join(kept))
     found, whole = textae.load(broken), textae.load(trained[0])
     assert found.config.model == whole.config.model
-    assert found.config.training.samples == Config.__dataclass_fields__["training"].default_factory().samples
+    assert found.config.training.num_logged_samples == Config.__dataclass_fields__["training"].default_factory().samples
     np.testing.assert_array_equal(found.model.get_weights()[0], whole.model.get_weights()[0])
 
 
@@ -363,7 +363,7 @@ def test_a_run_with_foreign_weights(broken, how):
     ("key", "value"),
     [
         ("model: [1]", None),
-        ("widths", "[16, 48]"),
+        ("channels", "[16, 48]"),
         ("latent_size", "17"),
         ("latent", "vector"),
         ("strides", "[2]"),
@@ -468,7 +468,7 @@ PLAIN = [
     "nan",
     "true",
     "unigram",
-    "chunk",
+    "sequence",
     "text",
     "default",
     "a b",
@@ -487,7 +487,7 @@ ODD = [
     "$",
     "${x}",
     "${oc.env:NOWHERE}",
-    "${model.widths}",
+    "${model.channels}",
     "a,b",
 ]
 ODD += ["range(3)", "choice(1,2)", "9" * 400, "a=b", "@", "~", "*", "0x10", "1_000", "'quoted'", "[", "]", "{", "("]

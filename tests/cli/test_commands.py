@@ -43,21 +43,21 @@ CONTRACT = [
     "parameters",
     "peak_memory_mb",
 ]
-EXTRA = ["documents_cut", "documents_dropped", "random_token_accuracy", "alive_dimensions", "steps_skipped"]
+EXTRA = ["documents_truncated", "documents_dropped", "random_token_accuracy", "active_units", "steps_skipped"]
 OF_THE_MACHINE = ["train_seconds", "tokens_per_second", "peak_memory_mb"]
 TINY = [
     "tokenizer=bytes",
-    "model.widths=[16,32]",
+    "model.channels=[16,32]",
     "model.latent_size=16",
     "model.max_length=32",
     "training.max_steps=10",
-    "training.batch_tokens=512",
-    "training.buckets=2",
+    "training.tokens_per_batch=512",
+    "training.num_length_buckets=2",
     "training.warmup_steps=3",
-    "training.log_every=4",
-    "training.validate_every=5",
+    "training.log_every_steps=4",
+    "training.eval_every_steps=5",
     "training.validation_documents=20",
-    "training.samples=2",
+    "training.num_logged_samples=2",
     "corpus=text",
     "corpus.validation_share=0.1",
     "corpus.test_share=0.1",
@@ -280,7 +280,7 @@ def test_train_shows_a_bar_on_a_terminal(forks, place, settings):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_goes_on_with_the_same_command(number, forks, place, settings):
     """In the end the figures are those of a run that nobody stopped."""
-    arguments = [*settings, "training.max_steps=60", "training.log_every=1", "training.validate_every=60"]
+    arguments = [*settings, "training.max_steps=60", "training.log_every_steps=1", "training.eval_every_steps=60"]
     name = f"stopped_by_{number.name}"
     process = forks.start([*arguments, f"hydra.run.dir={name}"], cwd=place)
     deadline = time.monotonic() + 120
@@ -362,7 +362,7 @@ def test_jax_needs_no_tensorflow(place, settings, tmp_path):
 def test_vectors_are_rows_and_come_back(fork, place, settings, tmp_path):
     """One vector per text: .npy with a row per line; parquet holds the same."""
     code, _, err = run(
-        "train", *settings, "model=vector", "model.widths=[16,16,16]", "hydra.run.dir=vectors", cwd=place
+        "train", *settings, "model=vector", "model.channels=[16,16,16]", "hydra.run.dir=vectors", cwd=place
     )
     assert code == 0, err
     run_folder = f"run={place / 'vectors'}"

@@ -77,7 +77,7 @@ CONFIGURATIONS = [
     ("model.strides=[4", ["expected key=value", "found model.strides=[4"]),
     ("model.strides=[]", ["expected model.strides of one or more", "received []"]),
     ("model.strides=[0]", ["expected model.strides", "received [0]"]),
-    ("model.strides=[2,2]", ["expected model.widths with one entry more"]),
+    ("model.strides=[2,2]", ["expected model.channels with one entry more"]),
     ("model.max_length=30", ["expected model.max_length as a multiple", "(4), received 30"]),
     ("training.max_steps=0", "training.max_steps"),
     ("hydra/launcher=foo", "found foo"),
@@ -230,7 +230,9 @@ def test_evaluating_a_split_that_there_is_not(run, trained):
 
 def test_evaluating_what_cannot_be(run, trained):
     folder = f"run={trained[0]}"
-    refused(run, "evaluate", folder, "corruption.drop=0.1", says="expected corruption.drop=0 with model.latent=chunk")
+    refused(
+        run, "evaluate", folder, "corruption.drop=0.1", says="expected corruption.drop=0 with model.latent=sequence"
+    )
     refused(run, "evaluate", folder, "by_length=no/a.csv", says="by_length: expected the folder no to exist")
 
 
@@ -267,7 +269,7 @@ def test_decoding_a_file_of_something_else(run, trained, name):
 def test_help_and_configuration(forks, tmp_path):
     made = forks.run(["--help"], cwd=tmp_path)
     assert made.code == 0
-    for part in ("+experiment", "debug", "corpus=text", "resize_linear", "validate_every: "):
+    for part in ("+experiment", "debug", "corpus=text", "resize_linear", "eval_every_steps: "):
         assert part in made.output.decode()
     assert "schema" not in made.output.decode()
     made = forks.run(["--cfg", "job", "training.seed=7"], cwd=tmp_path)

@@ -51,7 +51,7 @@ def variational(tiny_config, tmp_path_factory):
     from textae.training.fit import fit
 
     folder = tmp_path_factory.mktemp("runs") / "variational"
-    changes = {"model.latent": "vector", "model.variational": True, "model.long_documents": "cut"}
+    changes = {"model.latent": "vector", "model.variational": True, "model.overflow": "truncate"}
     fit(tiny_config(**changes, **{"training.max_steps": 5}), folder)
     return folder
 

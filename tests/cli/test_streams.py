@@ -131,8 +131,10 @@ def test_a_closed_standard_error_stops_nothing(forks, trained, tmp_path, closed)
 def test_a_training_needs_no_standard_streams(forks, corpus_file, data_dir, tmp_path):
     settings = [
         "corpus=text", f"corpus.files=[{corpus_file}]", "corpus.validation_share=0.1", "corpus.test_share=0.1",
-        "tokenizer=bytes", "model.widths=[8,16]", "model.latent_size=8", "model.max_length=32", "training.max_steps=2",
-        "training.batch_tokens=512", "training.buckets=2", "training.validation_documents=5", "training.samples=1",
+        "tokenizer=bytes", "model.channels=[8,16]", "model.latent_size=8", "model.max_length=32",
+        "training.max_steps=2",
+        "training.tokens_per_batch=512", "training.num_length_buckets=2", "training.validation_documents=5",
+        "training.num_logged_samples=1",
         f"data_dir={data_dir}", f"hydra.run.dir={tmp_path / 'run'}",
     ]  # fmt: skip
     assert ended(forks, "train", *settings, closed=[0, 1, 2]).code == 0

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textae.config import command_schemas
 from textae.config import schema as settings
-from textae.config.choices import DecoderInput
+from textae.config.choices import Initialization
 from textae.config.command_schemas import COMMANDS
 from textae.config.mapping import flat, from_mapping, resolve, to_mapping
 from textae.config.registration import config_dir, register
@@ -41,8 +41,8 @@ def choices():
 def shrunken(config):
     """The same model with as few channels as it can have."""
     model = config.model
-    model.widths = [8 + 2 * i for i in range(len(model.widths))]
-    model.units = [min(units, 1) for units in model.units]
+    model.channels = [8 + 2 * i for i in range(len(model.channels))]
+    model.residual_blocks = [min(residual_blocks, 1) for residual_blocks in model.residual_blocks]
     model.latent_size = 6
     model.max_length = 2 * math.prod(model.strides)
     return model
@@ -92,7 +92,14 @@ def test_the_defaults_of_files_and_classes_agree():
 
 @pytest.mark.parametrize(
     "override",
-    ["+model.typo=3", "model.units=x", "training.schedule=step", "model.kernel_size=2.5", "+typo=1", "model=none"],
+    [
+        "+model.typo=3",
+        "model.residual_blocks=x",
+        "training.schedule=step",
+        "model.kernel_size=2.5",
+        "+typo=1",
+        "model=none",
+    ],
 )
 def test_what_is_no_setting(override):
     with pytest.raises((HydraException, OmegaConfBaseException, ValueError)):
@@ -102,12 +109,12 @@ def test_what_is_no_setting(override):
 MODEL = [
     ({"strides": []}, "model.strides of one or more whole numbers", []),
     ({"strides": [0]}, "model.strides of one or more whole numbers", [0]),
-    ({"widths": [8]}, "model.widths with one entry more than model.strides (2)", [8]),
-    ({"units": [1, 1, 1]}, "model.units with one entry more than model.strides (2)", [1, 1, 1]),
-    ({"widths": [8, 0]}, "model.widths of at least 1", [8, 0]),
-    ({"units": [0, -1]}, "model.units of at least 0", [0, -1]),
-    ({"encoder_units": [1]}, "model.encoder_units with one entry more than model.strides (2)", [1]),
-    ({"encoder_units": [0, -1]}, "model.encoder_units of at least 0", [0, -1]),
+    ({"channels": [8]}, "model.channels with one entry more than model.strides (2)", [8]),
+    ({"residual_blocks": [1, 1, 1]}, "model.residual_blocks with one entry more than model.strides (2)", [1, 1, 1]),
+    ({"channels": [8, 0]}, "model.channels of at least 1", [8, 0]),
+    ({"residual_blocks": [0, -1]}, "model.residual_blocks of at least 0", [0, -1]),
+    ({"encoder_residual_blocks": [1]}, "model.encoder_residual_blocks with one entry more than model.strides (2)", [1]),
+    ({"encoder_residual_blocks": [0, -1]}, "model.encoder_residual_blocks of at least 0", [0, -1]),
     ({"kernel_size": 0}, "model.kernel_size of at least 1", 0),
     ({"expansion": 0.0}, "model.expansion above 0", 0.0),
     ({"latent_size": 0}, "model.latent_size of at least 1", 0),
@@ -116,9 +123,9 @@ MODEL = [
     ({"kl_weight": -1.0}, "model.kl_weight of at least 0", -1.0),
     ({"free_bits": math.nan}, "model.free_bits of at least 0", math.nan),
     ({"latent_dropout": 1.0}, "model.latent_dropout in [0, 1)", 1.0),
-    ({"unit_dropout": math.nan}, "model.unit_dropout in [0, 1)", math.nan),
+    ({"residual_dropout": math.nan}, "model.residual_dropout in [0, 1)", math.nan),
     ({"logit_scale": 0.0}, "model.logit_scale above 0", 0.0),
-    ({"widths": [8, 7], "decoder_input": DecoderInput.fourier}, "an even last number of model.widths", 7),
+    ({"channels": [8, 7], "initialization": Initialization.lattice}, "an even last number of model.channels", 7),
     ({"max_length": 254}, "model.max_length as a multiple of the product of model.strides (4)", 254),
     ({"max_length": 0}, "model.max_length as a multiple of the product of model.strides (4)", 0),
 ]
@@ -130,13 +137,16 @@ TRAINING = [
     ({"seed": -1}, "training.seed in [0, 2**31)", -1),
     ({"learning_rate": 0.0}, "training.learning_rate above 0", 0.0),
     ({"final_learning_rate": 1.5}, "training.final_learning_rate in [0, 1]", 1.5),
-    ({"clip_norm": 0.0}, "training.clip_norm above 0", 0.0),
-    *(({n: 0}, f"training.{n} of at least 1", 0) for n in ("batch_tokens", "buckets", "accumulate", "log_every")),
-    *(({n: 0}, f"training.{n} of at least 1", 0) for n in ("validate_every", "validation_documents", "patience")),
+    ({"max_gradient_norm": 0.0}, "training.max_gradient_norm above 0", 0.0),
+    *(
+        ({n: 0}, f"training.{n} of at least 1", 0)
+        for n in ("tokens_per_batch", "num_length_buckets", "gradient_accumulation_steps", "log_every_steps")
+    ),
+    *(({n: 0}, f"training.{n} of at least 1", 0) for n in ("eval_every_steps", "validation_documents", "patience")),
     ({"overfit_documents": 0}, "training.overfit_documents of at least 1", 0),
     *(({n: -1}, f"training.{n} of at least 0", -1) for n in ("warmup_steps", "samples")),
-    *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("weight_decay", "checkpoint_minutes")),
-    *(({n: 1.0}, f"training.{n} in [0, 1)", 1.0) for n in ("beta_1", "beta_2", "ema", "label_smoothing")),
+    *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("weight_decay", "checkpoint_every_minutes")),
+    *(({n: 1.0}, f"training.{n} in [0, 1)", 1.0) for n in ("beta_1", "beta_2", "ema_decay", "label_smoothing")),
     ({"gradient_filter": -0.1}, "training.gradient_filter in [0, 1)", -0.1),
 ]
 OTHERS = [
@@ -182,8 +192,11 @@ def test_checks(schema, values, expected, received):
 
 
 def test_two_groups_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"batch_tokens of at least model\.max_length \(256\), received 100"):
-        composed("training.batch_tokens=100")
+    with pytest.raises(ValueError, match=r"tokens_per_batch of at least model\.max_length \(256\), received 100"):
+        composed("training.tokens_per_batch=100")
+
+
+LATTICE = ("model.initialization=lattice", "model.tie_embeddings=false")
 
 
 @pytest.mark.parametrize(
@@ -192,37 +205,43 @@ def test_two_groups_that_do_not_fit():
         (["model.latent_size=3"], "model.latent_size of at least 4 .*received 3"),
         (["model.latent=vector", "model.latent_size=255"], "model.latent_size of at least 256 .*received 255"),
         (["model.latent_normalization=rms"], "model.latent_normalization none or tanh .*received 'rms'"),
-        (["model.widths=[95,512]"], r"model.widths\[0\] of at least 96 .*received 95"),
-        (["model.widths=[256,190]", "model.latent_size=192"], r"model.widths\[1\] of at least 192 .*received 190"),
-        (["model.widths=[256,6]", "model.latent_size=4"], r"model.widths\[1\] of at least 8 .*received 6"),
+        (["model.channels=[95,512]"], r"model.channels\[0\] of at least 96 .*received 95"),
+        (["model.channels=[256,190]", "model.latent_size=192"], r"model.channels\[1\] of at least 192 .*received 190"),
+        (["model.channels=[256,6]", "model.latent_size=4"], r"model.channels\[1\] of at least 8 .*received 6"),
     ],
 )
-def test_room_for_places(overrides, expected):
+def test_room_for_codewords(overrides, expected):
     latent_size = [] if any("latent_size" in override for override in overrides) else ["model.latent_size=192"]
     with pytest.raises(ValueError, match="expected " + expected):
-        composed("model.decoder_input=fourier", *latent_size, *overrides)
-    composed("model.decoder_input=fourier", "training.informed_start=false", *latent_size, *overrides)
+        composed(*LATTICE, *latent_size, *overrides)
+    composed(*latent_size, *overrides)
 
 
-def test_waves_are_not_for_bfloat16():
-    waves = "model.decoder_input=fourier"
+def test_the_lattice_is_not_for_bfloat16():
     with pytest.raises(ValueError, match=r"expected training\.precision auto or float32 .*received 'bfloat16'"):
-        composed(waves, "training.precision=bfloat16")
-    assert composed(waves, "training.precision=float32").training.precision.name == "float32"
+        composed(*LATTICE, "training.precision=bfloat16")
+    assert composed(*LATTICE, "training.precision=float32").training.precision.name == "float32"
 
 
-def test_only_waves_have_frequencies():
-    with pytest.raises(ValueError, match=r"expected model\.decoder_input=fourier .*received 'linear'"):
-        composed("training.train_waves=false")
+def test_only_the_lattice_has_frequencies():
+    with pytest.raises(ValueError, match=r"expected model\.initialization=lattice .*received 'orthogonal'"):
+        composed("training.train_frequencies=false")
 
 
-def test_a_tied_table_would_be_trained_with_an_encoder_that_is_not():
-    with pytest.raises(ValueError, match=r"expected model\.tie_embeddings=false .*received True"):
-        composed("training.train_encoder=false")
+def test_a_tied_table_would_be_trained_with_a_frozen_encoder():
+    for frozen in ("training.freeze_encoder=true", "model.initialization=lattice"):
+        with pytest.raises(ValueError, match=r"expected model\.tie_embeddings=false .*received True"):
+            composed(frozen)
+
+
+def test_the_lattice_freezes_the_encoder_unless_it_is_told_otherwise():
+    assert not composed().encoder_frozen
+    assert composed(*LATTICE).encoder_frozen
+    assert not composed(*LATTICE, "training.freeze_encoder=false").encoder_frozen
 
 
 def test_corruption_that_moves_tokens_between_blocks():
-    alignment = r"with model\.latent=chunk, whose blocks stay where they are, received"
+    alignment = r"with model\.latent=sequence, whose blocks stay where they are, received"
     with pytest.raises(ValueError, match=rf"expected corruption\.drop=0 {alignment} 0\.1"):
         composed("training.corruption.drop=0.1")
     with pytest.raises(ValueError, match=rf"expected corruption\.shuffle of at most 4 {alignment} 5"):
@@ -246,7 +265,7 @@ def test_checks_run_when_a_config_is_composed():
         {"corpus": {"kind": "other"}},
         {"corpus": {"kind": "text", "typo": 1}},
         {"corpus": {"kind": "text"}, "model": {"typo": 1}},
-        {"corpus": {"kind": "text"}, "model": {"widths": "wide"}},
+        {"corpus": {"kind": "text"}, "model": {"channels": "wide"}},
         {"corpus": {"kind": "text"}, "model": 3},
         {"corpus": {"kind": "text"}, "training": {"schedule": "step"}},
         {"corpus": "text"},
@@ -267,8 +286,10 @@ def test_mappings_are_inverse(kind):
         corpus.name, corpus.splits = "some", {"test": "test[:10%]"}
     if kind == "text":
         corpus.files, corpus.max_characters = ["a b.txt", "ü/*.gz", "no"], 7
-    model = ModelConfig(strides=[2, 3], widths=[4, 5, 6], units=[0, 1, 2], max_length=12, latent_noise=1e-5)
-    config = Config(corpus=corpus, model=model, name="x", training=TrainingConfig(max_minutes=1.5, clip_norm=None))
+    model = ModelConfig(strides=[2, 3], channels=[4, 5, 6], residual_blocks=[0, 1, 2], max_length=12, latent_noise=1e-5)
+    config = Config(
+        corpus=corpus, model=model, name="x", training=TrainingConfig(max_minutes=1.5, max_gradient_norm=None)
+    )
     mapping = to_mapping(config)
     assert from_mapping(mapping) == config
     assert to_mapping(from_mapping(mapping)) == mapping
@@ -290,5 +311,5 @@ def test_flat():
 def test_every_check_of_a_share_and_a_count_is_tested():
     tested = set(itertools.chain.from_iterable(values for _, values, _, _ in CHECKS))
     untested = {"tie_embeddings", "output_bias", "variational", "latent", "output", "upsampler", "normalization"}
-    untested |= {"latent_normalization", "long_documents", "short_first"}
+    untested |= {"latent_normalization", "overflow", "length_curriculum"}
     assert {f.name for f in fields(ModelConfig)} - tested - untested == set()

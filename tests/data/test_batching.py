@@ -15,7 +15,7 @@ pytestmark = pytest.mark.backend_free
 
 RNG = np.random.default_rng(3)
 DOCUMENTS = [RNG.integers(2, 250, int(n)) for n in RNG.integers(0, 60, 300)]
-SETTINGS = {"max_length": 24, "stride": 4, "batch_tokens": 96, "buckets": 3, "seed": 7}
+SETTINGS = {"max_length": 24, "stride": 4, "tokens_per_batch": 96, "num_length_buckets": 3, "seed": 7}
 
 
 def lognormal(count, sigma=0.74, mean=240):
@@ -24,12 +24,12 @@ def lognormal(count, sigma=0.74, mean=240):
     return np.maximum(1, random.lognormal(np.log(mean) - sigma**2 / 2, sigma, count)).astype(np.int64)
 
 
-def reference_pieces(document, max_length, long_documents):
+def reference_pieces(document, max_length, overflow):
     """The same as plain lists, one document at a time."""
     full = [*document, 1]
-    if len(full) <= max_length or long_documents == "split":
+    if len(full) <= max_length or overflow == "split":
         return [full[i : i + max_length] for i in range(0, len(full), max_length)]
-    return [[*full[: max_length - 1], 1]] if long_documents == "cut" else []
+    return [[*full[: max_length - 1], 1]] if overflow == "truncate" else []
 
 
 def rows_of(batch):
@@ -40,17 +40,17 @@ def rows_of(batch):
     ]
 
 
-@pytest.mark.parametrize("long_documents", ["split", "cut", "drop"])
+@pytest.mark.parametrize("overflow", ["split", "truncate", "drop"])
 @pytest.mark.parametrize("fixed_rows", [False, True])
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("source", ["sequence", "disk"])
-def test_every_piece_once_and_exact(long_documents, fixed_rows, shuffle, source, tmp_path):
+def test_every_piece_once_and_exact(overflow, fixed_rows, shuffle, source, tmp_path):
     store = write_store(tmp_path / "s", [DOCUMENTS], 250) if source == "disk" else DOCUMENTS
-    batches = Batches(store, **SETTINGS, long_documents=long_documents, fixed_rows=fixed_rows, shuffle=shuffle)
+    batches = Batches(store, **SETTINGS, overflow=overflow, fixed_rows=fixed_rows, shuffle=shuffle)
     expected = [
         (number, 24 * part, tokens)
         for number, document in enumerate(DOCUMENTS)
-        for part, tokens in enumerate(reference_pieces(document.tolist(), 24, long_documents))
+        for part, tokens in enumerate(reference_pieces(document.tolist(), 24, overflow))
     ]
     found, positions, shapes = [], 0, set()
     made = list(batches.epoch(1))
@@ -80,29 +80,29 @@ def test_counts_of_long_documents():
     np.testing.assert_array_equal(split.starts, [0, 0, 0, 0, 8, 0, 8, 0, 8, 16, 0, 8, 16, 24])
     np.testing.assert_array_equal(split.lengths, [1, 7, 8, 8, 1, 8, 8, 8, 8, 1, 8, 8, 8, 7])
     np.testing.assert_array_equal(np.flatnonzero(split.ends), [0, 1, 2, 4, 6, 9, 13])
-    assert (split.split, split.cut, split.dropped) == (4, 0, 0)
-    cut = pieces(lengths, 8, 4, "cut")
+    assert (split.split, split.truncated, split.dropped) == (4, 0, 0)
+    cut = pieces(lengths, 8, 4, "truncate")
     np.testing.assert_array_equal(cut.lengths, [1, 7, 8, 8, 8, 8, 8])
-    assert cut.ends.all() and (cut.split, cut.cut, cut.dropped) == (0, 4, 0)
+    assert cut.ends.all() and (cut.split, cut.truncated, cut.dropped) == (0, 4, 0)
     drop = pieces(lengths, 8, 4, "drop")
     np.testing.assert_array_equal(drop.documents, [0, 1, 2])
-    assert (drop.split, drop.cut, drop.dropped) == (0, 0, 4)
+    assert (drop.split, drop.truncated, drop.dropped) == (0, 0, 4)
 
 
 @settings(max_examples=200, deadline=None, database=None, derandomize=True)
 @given(st.integers(1, 4), st.integers(1, 10), st.integers(1, 5), st.data())
-def test_buckets_are_the_best_there_are(stride, steps, buckets, data):
+def test_buckets_are_the_best_there_are(stride, steps, length_buckets, data):
     lengths = data.draw(st.lists(st.integers(1, stride * steps), min_size=1, max_size=25))
 
     def padded(chosen):
         return sum(min(bucket for bucket in chosen if bucket >= length) for length in lengths)
 
     candidates = sorted({-(-length // stride) * stride for length in lengths})
-    chosen = bucket_lengths(lengths, stride, stride * steps, buckets)
-    assert len(chosen) <= buckets and chosen == sorted(set(chosen)) and set(chosen) <= set(candidates)
+    chosen = bucket_lengths(lengths, stride, stride * steps, length_buckets)
+    assert len(chosen) <= length_buckets and chosen == sorted(set(chosen)) and set(chosen) <= set(candidates)
     assert padded(chosen) == min(
         padded([*some, candidates[-1]])
-        for count in range(buckets)
+        for count in range(length_buckets)
         for some in itertools.combinations(candidates[:-1], count)
     )
 
@@ -112,7 +112,7 @@ def test_few_positions_are_padding(sigma):
     lengths = lognormal(20_000, sigma)
     store = TokenStore.from_arrays([np.zeros(0, int)])
     store.lengths = lengths
-    batches = Batches(store, max_length=512, stride=8, batch_tokens=8192, fixed_rows=True)
+    batches = Batches(store, max_length=512, stride=8, tokens_per_batch=8192, fixed_rows=True)
     assert batches.tokens / batches.positions >= 0.95
 
 
@@ -154,29 +154,29 @@ def test_evaluation_goes_from_short_to_long():
 
 
 def test_short_first():
-    plain, grown = Batches(DOCUMENTS, **SETTINGS), Batches(DOCUMENTS, **SETTINGS, short_first=0.5)
-    widths = [batch.tokens.shape[1] for batch in grown.epoch(0)]
-    half = round(len(widths) / 2)
-    assert widths[:half] == sorted(widths[:half]) and widths[half:] != sorted(widths[half:])
-    assert len(set(widths[:half])) == 3
+    plain, grown = Batches(DOCUMENTS, **SETTINGS), Batches(DOCUMENTS, **SETTINGS, length_curriculum=0.5)
+    channels = [batch.tokens.shape[1] for batch in grown.epoch(0)]
+    half = round(len(channels) / 2)
+    assert channels[:half] == sorted(channels[:half]) and channels[half:] != sorted(channels[half:])
+    assert len(set(channels[:half])) == 3
     for epoch, change in ((0, True), (1, False)):
         one, other = ([rows_of(b) for b in batches.epoch(epoch)] for batches in (plain, grown))
         assert (one != other) is change and sorted(one) == sorted(other)
 
 
 def test_given_bucket_lengths():
-    batches = Batches(DOCUMENTS, **SETTINGS | {"buckets": [24, 8]})
+    batches = Batches(DOCUMENTS, **SETTINGS | {"num_length_buckets": [24, 8]})
     assert batches.bucket_lengths == [8, 24]
     assert {batch.tokens.shape[1] for batch in batches.epoch(0)} == {8, 24}
     with pytest.raises(ValueError, match="should reach 24"):
-        Batches(DOCUMENTS, **SETTINGS | {"buckets": [8, 16]})
+        Batches(DOCUMENTS, **SETTINGS | {"num_length_buckets": [8, 16]})
     with pytest.raises(ValueError, match="multiple of stride 4, received 9"):
-        Batches(DOCUMENTS, **SETTINGS | {"buckets": [9, 24]})
+        Batches(DOCUMENTS, **SETTINGS | {"num_length_buckets": [9, 24]})
 
 
 def test_no_documents_and_one_row():
     assert list(Batches([], **SETTINGS).epoch(0)) == []
-    (batch,) = Batches([[5, 6]], max_length=8, stride=4, batch_tokens=2).epoch(0)
+    (batch,) = Batches([[5, 6]], max_length=8, stride=4, tokens_per_batch=2).epoch(0)
     assert batch.tokens.tolist() == [[5, 6, 1, 0]]
 
 
@@ -186,10 +186,10 @@ def test_no_documents_and_one_row():
         ({"max_length": 26}, "positive multiple of stride 4, received 26"),
         ({"stride": 0}, "multiple of stride 0"),
         ({"max_length": 0}, "received 0"),
-        ({"long_documents": "wrap"}, "one of split, cut, drop, received 'wrap'"),
-        ({"batch_tokens": 0}, "batch_tokens should be at least 1"),
-        ({"buckets": 0}, "buckets should be at least 1"),
-        ({"short_first": 1.5}, "short_first should be from 0 to 1"),
+        ({"overflow": "wrap"}, "one of split, cut, drop, received 'wrap'"),
+        ({"tokens_per_batch": 0}, "tokens_per_batch should be at least 1"),
+        ({"num_length_buckets": 0}, "length_buckets should be at least 1"),
+        ({"length_curriculum": 1.5}, "length_curriculum should be from 0 to 1"),
     ],
 )
 def test_nonsense_is_refused(change, message):

@@ -208,7 +208,7 @@ def test_a_prepared_corpus_is_not_prepared_again(tmp_path, numbers, capsys):
 
 
 @pytest.mark.parametrize("name", ["train", "test", "dataset_info.json", "features.json"])
-@pytest.mark.parametrize("how", ["missing", "cut", "changed", "empty"])
+@pytest.mark.parametrize("how", ["missing", "truncate", "changed", "empty"])
 def test_a_damaged_corpus_is_named(tmp_path, numbers, name, how):
     corpus = open_corpus("text", tmp_path / "data", files=numbers)
     path = next(path for path in corpus.folder.iterdir() if name in path.name)
@@ -218,7 +218,7 @@ def test_a_damaged_corpus_is_named(tmp_path, numbers, name, how):
     else:
         middle = content.find(b"number ") if ".array_record" in path.name else len(content) // 2  # not in padding
         changed = content[:middle] + bytes([content[middle] ^ 0x80]) + content[middle + 1 :]
-        path.write_bytes({"cut": content[:middle], "changed": changed, "empty": b""}[how])
+        path.write_bytes({"truncate": content[:middle], "changed": changed, "empty": b""}[how])
     with pytest.raises(ValueError, match=r"is damaged: .*; without the folder .* it is prepared anew") as caught:
         again = open_corpus("text", tmp_path / "data", files=numbers)
         for split in SPLITS:

@@ -134,7 +134,7 @@ def test_settings_are_converted_to_their_types():
     assert (config.max_minutes, type(config.max_minutes), config.max_steps) == (2.0, float, 3)
     config.on_nonfinite = "skip"
     assert config.on_nonfinite.name == "skip"
-    assert ModelConfig(strides=(2, 2), widths=[8, 8, 8], units=(0, 0, 0)).strides == [2, 2]
+    assert ModelConfig(strides=(2, 2), channels=[8, 8, 8], residual_blocks=(0, 0, 0)).strides == [2, 2]
     assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
 
 

@@ -45,7 +45,7 @@ def test_figures(known, monkeypatch, characters):
     found = evaluate(known, iter(TEXTS), keep=3, points=3)
     metrics = found.metrics
     assert metrics["documents"] == 4
-    assert metrics["documents_cut"] == 1
+    assert metrics["documents_truncated"] == 1
     assert metrics["documents_dropped"] == 1
     assert metrics["tokens"] == 4 + 4 + 1 + 11
     assert metrics["token_accuracy"] == pytest.approx((4 + 3 + 1 + 7) / 20)
@@ -56,7 +56,7 @@ def test_figures(known, monkeypatch, characters):
     np.testing.assert_allclose(found.scores, [0.75, 1, 7 / 11, 1])
     assert found.lengths.tolist() == [4, 1, 11, 4]
     assert "cer_before" not in metrics
-    assert metrics["alive_dimensions"] == 2
+    assert metrics["active_units"] == 2
     assert found.total[:12].tolist() == [4, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0]
     assert found.correct[:12].tolist() == [4, 2, 3, 3, 1, 1, 1, 0, 0, 0, 0, 0]
     assert [(sample.kind, sample.score) for sample in found.samples] == [

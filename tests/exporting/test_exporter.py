@@ -32,7 +32,7 @@ def vectors(tiny_config, tmp_path_factory):
     from textae.training.fit import fit
 
     folder = tmp_path_factory.mktemp("runs") / "vectors"
-    changes = {"model.latent": "vector", "model.long_documents": "cut", "model.output_bias": True}
+    changes = {"model.latent": "vector", "model.overflow": "truncate", "model.output_bias": True}
     fit(tiny_config(**changes, **{"tokenizer.kind": "bpe", "training.max_steps": 20}), folder)
     return folder
 
@@ -43,7 +43,7 @@ def segments(vectors, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "segments"
     shutil.copytree(vectors, folder)
     config = folder / "config.yaml"
-    config.write_text(config.read_text().replace("long_documents: cut", "long_documents: split"))
+    config.write_text(config.read_text().replace("overflow: truncate", "overflow: split"))
     return folder
 
 
@@ -53,8 +53,8 @@ def waves(tiny_config, tmp_path_factory):
     from textae.training.fit import fit
 
     folder = tmp_path_factory.mktemp("runs") / "waves"
-    changes = {"model.latent": "vector", "model.long_documents": "cut", "model.decoder_input": "fourier"}
-    changes |= {"tokenizer.kind": "bpe", "training.informed_start": False}
+    changes = {"model.latent": "vector", "model.overflow": "truncate", "model.latent_size": 32}
+    changes |= {"tokenizer.kind": "bpe", "model.initialization": "lattice", "model.tie_embeddings": False}
     fit(tiny_config(**changes, **{"training.max_steps": 20}), folder)
     return folder
 

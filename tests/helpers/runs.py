@@ -10,9 +10,10 @@ from textae.runs.run_folder import read_arrays, read_json
 
 # Settings of a run that takes a moment.
 SMALL = [
-    "corpus=text", "corpus.test_share=0.1", "corpus.validation_share=0.1", "tokenizer=bytes", "model.widths=[8,8]",
-    "model.latent_size=4", "model.max_length=32", "training.max_steps=1", "training.batch_tokens=256",
-    "training.buckets=1", "training.warmup_steps=1", "training.validation_documents=5", "training.samples=1",
+    "corpus=text", "corpus.test_share=0.1", "corpus.validation_share=0.1", "tokenizer=bytes", "model.channels=[8,8]",
+    "model.latent_size=4", "model.max_length=32", "training.max_steps=1", "training.tokens_per_batch=256",
+    "training.num_length_buckets=1", "training.warmup_steps=1", "training.validation_documents=5",
+    "training.num_logged_samples=1",
 ]  # fmt: skip
 TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
 

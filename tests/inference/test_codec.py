@@ -62,7 +62,7 @@ def test_decoding_what_was_encoded_is_reconstructing(chunk, amount):
 
 def test_vectors_decoded_are_reconstructed(vector):
     given = documents([length for length in around(4, 24) if length < 24], 1)
-    found = Codec(vector, "cut")
+    found = Codec(vector, "truncate")
     latents = found.encode(given)
     assert {array.shape for array in latents} == {(12,)}
     for encoded, own, other in zip(latents, found.decode(latents), found.reconstruct(given), strict=True):
@@ -81,7 +81,7 @@ def test_a_variational_model_s_divergence_goes_with_its_latents(small_model):
 
 def test_a_vector_tells_its_own_length(vector):
     given = documents([3] * 4 + [9] * 4 + [22] * 4, 2)
-    found = Codec(vector, "cut")
+    found = Codec(vector, "truncate")
     latents = np.stack(found.encode(given))
     told = found._count(latents)
     assert len(set(told.tolist())) > 1
@@ -89,11 +89,11 @@ def test_a_vector_tells_its_own_length(vector):
         assert (count - 1) * 4 <= len(ids) <= count * 4
 
 
-@pytest.mark.parametrize("kind", ["chunk", "vector"])
+@pytest.mark.parametrize("kind", ["sequence", "vector"])
 def test_a_document_does_not_depend_on_the_others(chunk, vector, kind):
-    model = {"chunk": chunk, "vector": vector}[kind]
+    model = {"sequence": chunk, "vector": vector}[kind]
     given = documents([5, 0, 23, 11, 3], 3)
-    found = Codec(model, "split" if kind == "chunk" else "cut")
+    found = Codec(model, "split" if kind == "sequence" else "truncate")
     together, alone = found.reconstruct(given), [found.reconstruct([ids])[0] for ids in given]
     for first, second in zip(together, alone, strict=True):
         np.testing.assert_array_equal(first.ids, second.ids)
@@ -102,13 +102,13 @@ def test_a_document_does_not_depend_on_the_others(chunk, vector, kind):
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["chunk", "vector"])
+@pytest.mark.parametrize("kind", ["sequence", "vector"])
 def test_few_positions_at_a_time_change_nothing(chunk, vector, kind, monkeypatch):
-    model = {"chunk": chunk, "vector": vector}[kind]
+    model = {"sequence": chunk, "vector": vector}[kind]
     given = documents([5, 0, 23, 11, 3, 60, 7], 3)
-    before = [r.ids for r in Codec(model, "split" if kind == "chunk" else "cut").reconstruct(given)]
+    before = [r.ids for r in Codec(model, "split" if kind == "sequence" else "truncate").reconstruct(given)]
     monkeypatch.setattr(codec, "POSITIONS", 48)
-    found = Codec(model, "split" if kind == "chunk" else "cut")
+    found = Codec(model, "split" if kind == "sequence" else "truncate")
     sizes = []
     decode = found._decode
     found._decode = lambda latents, counts, targets: sizes.append(targets.size) or decode(latents, counts, targets)
@@ -121,7 +121,7 @@ def test_few_positions_at_a_time_change_nothing(chunk, vector, kind, monkeypatch
 def test_cut_and_dropped(chunk, vector):
     given = documents([30, 10, 24, 23], 4)
     for model in (chunk, vector):
-        cut = Codec(model, "cut").reconstruct(given)
+        cut = Codec(model, "truncate").reconstruct(given)
         assert [len(r.nats) for r in cut] == [24, 11, 24, 24]
         assert [len(r.correct) for r in cut] == [31, 11, 25, 24]
         assert not cut[0].correct[23:].any()
@@ -131,7 +131,7 @@ def test_cut_and_dropped(chunk, vector):
 
 def test_nothing_in_nothing_out(chunk, vector):
     for model in (chunk, vector):
-        found = Codec(model, "cut")
+        found = Codec(model, "truncate")
         assert (found.encode([]), found.decode([]), found.reconstruct([])) == ([], [], [])
         none = [np.zeros(0, np.int32)]
         assert len(found.reconstruct(none)[0].correct) == 1
@@ -157,7 +157,7 @@ def test_latents_of_another_shape(chunk, shape):
 
 def test_vectors_of_another_shape(vector):
     with pytest.raises(ValueError, match=r"of shape \(12,\), received \(1, 12\)"):
-        Codec(vector, "cut").decode([np.zeros((1, 12), np.float32)])
+        Codec(vector, "truncate").decode([np.zeros((1, 12), np.float32)])
     with pytest.raises(ValueError, match=r"of shape \(segments, 12\) with at least one segment, received \(1, 11\)"):
         Codec(vector).decode([np.zeros((1, 11), np.float32)])
 
@@ -172,14 +172,14 @@ def test_compiled_reads_the_weights_of_the_moment(chunk):
     assert function(np.ones(2, np.float32)).tolist() == expected
 
 
-@pytest.mark.parametrize("kind", ["chunk", "vector"])
+@pytest.mark.parametrize("kind", ["sequence", "vector"])
 def test_corrupted_documents_are_compared_with_the_clean_ones(chunk, vector, kind):
-    model = {"chunk": chunk, "vector": vector}[kind]
+    model = {"sequence": chunk, "vector": vector}[kind]
     given = documents([0, 3, 9, 17, 23])
 
     def corruption(tokens, lengths):
         """Vectors: the last token before the end is gone. Blocks: a text's first token is masked everywhere."""
-        if kind == "chunk":
+        if kind == "sequence":
             return np.where((tokens == tokens[:, :1]) & (tokens != 1), 0, tokens), lengths
         fewer, longer = np.array(lengths), np.flatnonzero(lengths > 1)
         encoded = np.array(tokens)

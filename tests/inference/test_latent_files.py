@@ -13,7 +13,7 @@ from textae.inference.latent_files import LatentWriter, check, read
 pytestmark = pytest.mark.backend_free
 
 SIZE = 5
-KINDS = [("a.npy", "vector"), ("a.parquet", "vector"), ("a.npz", "chunk"), ("a.parquet", "chunk")]
+KINDS = [("a.npy", "vector"), ("a.parquet", "vector"), ("a.npz", "sequence"), ("a.parquet", "sequence")]
 
 
 def latents(kind, count, seed=0):
@@ -51,8 +51,8 @@ def test_numpy_reads_what_is_written(tmp_path):
     written = latents("vector", 12)
     write(tmp_path / "a.npy", "vector", [written])
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), np.stack(written))
-    written = latents("chunk", 4)
-    write(tmp_path / "a.npz", "chunk", [written])
+    written = latents("sequence", 4)
+    write(tmp_path / "a.npz", "sequence", [written])
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         rows, offsets = archive["latents"], archive["offsets"]
     assert rows.dtype == np.float32 and offsets[0] == 0
@@ -98,7 +98,7 @@ def test_nothing_is_left_when_the_disk_is_full(tmp_path, monkeypatch, name, kind
 def test_suffixes(tmp_path):
     assert check("a.npy", "vector").name == "a.npy"
     with pytest.raises(ValueError, match=r"for chunk latents to end in \.npz or \.parquet, received a\.npy"):
-        check("a.npy", "chunk")
+        check("a.npy", "sequence")
     with pytest.raises(ValueError, match=r"for vector latents to end in \.npy or \.parquet, received a\.npz"):
         LatentWriter(tmp_path / "a.npz", "vector", SIZE)
     with pytest.raises(ValueError, match=r"expected the folder .* to exist"):
@@ -142,7 +142,7 @@ def test_hostile_rows(tmp_path, rows):
     np.save(tmp_path / "a.npy", rows, allow_pickle=True)
     refused(tmp_path / "a.npy", "vector")
     np.savez(tmp_path / "a.npz", latents=rows, offsets=np.array([0, len(rows)]))
-    refused(tmp_path / "a.npz", "chunk")
+    refused(tmp_path / "a.npz", "sequence")
 
 
 @pytest.mark.filterwarnings("error")
@@ -187,7 +187,7 @@ def test_numbers_that_are_not_finite(tmp_path, monkeypatch, name, kind, odd):
 )
 def test_hostile_offsets(tmp_path, offsets):
     np.savez(tmp_path / "a.npz", latents=ROWS, offsets=offsets)
-    refused(tmp_path / "a.npz", "chunk")
+    refused(tmp_path / "a.npz", "sequence")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"PAR1" * 3, b"text\n" * 50])
@@ -207,16 +207,16 @@ def test_files_cut_short(tmp_path, name, kind):
 
 def test_archives_without_their_parts(tmp_path):
     np.savez(tmp_path / "a.npz", latents=ROWS)
-    refused(tmp_path / "a.npz", "chunk")
+    refused(tmp_path / "a.npz", "sequence")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
         archive.writestr("latents.npy", b"no array")
         archive.writestr("offsets.npy", b"no array")
-    refused(tmp_path / "b.npz", "chunk")
+    refused(tmp_path / "b.npz", "sequence")
     np.savez(tmp_path / "c.npz", latents=ROWS, offsets=np.array([0, 4]))
     content = (tmp_path / "c.npz").read_bytes()
     start = content.index(b"\x93NUMPY") + 130
     (tmp_path / "c.npz").write_bytes(content[:start] + b"\x01" + content[start + 1 :])
-    refused(tmp_path / "c.npz", "chunk")
+    refused(tmp_path / "c.npz", "sequence")
 
 
 @pytest.mark.parametrize(
@@ -238,12 +238,12 @@ def test_archives_without_their_parts(tmp_path):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", ["chunk", "vector"])
+@pytest.mark.parametrize("kind", ["sequence", "vector"])
 def test_hostile_parquet(tmp_path, columns, kind):
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     refused(tmp_path / "a.parquet", kind)
 
 
 def test_several_chunks_are_no_vector(tmp_path):
-    write(tmp_path / "a.parquet", "chunk", [[np.zeros((2, SIZE), np.float32)]])
+    write(tmp_path / "a.parquet", "sequence", [[np.zeros((2, SIZE), np.float32)]])
     refused(tmp_path / "a.parquet", "vector")

@@ -13,13 +13,13 @@ from textae.inference.latent_files import LatentWriter, read
 from textae.inference.text_autoencoder import TextAutoencoder
 from textae.runs import run_folder as rundir
 
-MODES = ("split", "cut", "drop")
+MODES = ("split", "truncate", "drop")
 MAX = 24  # tokens, of which the end is one
 LENGTHS = [0, 1, 3, 4, 11, MAX - 2, MAX - 1, MAX, MAX + 1, 2 * MAX - 1, 2 * MAX, 2 * MAX + 5, 10 * MAX + 3]
 MODELS = {
-    "chunk": {},
+    "sequence": {},
     "vector": {"latent": "vector", "latent_size": 12},
-    "fourier": {"latent": "vector", "latent_size": 24, "decoder_input": "fourier"},
+    "fourier": {"latent": "vector", "latent_size": 24, "fourier_features": True},
 }
 
 
@@ -37,20 +37,22 @@ def codecs(small_model):
 @pytest.mark.parametrize(("kind", "mode"), itertools.product(MODELS, MODES))
 def test_what_comes_back_and_is_measured_is_what_is_stored(codecs, kind, mode):
     found, draw = codecs[kind], np.random.default_rng(0)
-    found.long_documents = mode
+    found.overflow = mode
     given = [draw.integers(2, 20, length).astype(np.int32) for length in LENGTHS]
     latents = found.encode(given)
-    single = kind != "chunk" and mode != "split"
+    single = kind != "sequence" and mode != "split"
     assert found.single == single
-    assert found.truncated(given) == (sum(length + 1 > MAX for length in LENGTHS) if mode == "cut" or single else 0)
+    assert found.truncated(given) == (
+        sum(length + 1 > MAX for length in LENGTHS) if mode == "truncate" or single else 0
+    )
     answers = zip(found.decode(latents), found.reconstruct(given, every=True), found.reconstruct(given), strict=True)
     for ids, stored, (decoded, answered, measured) in zip(given, latents, answers, strict=True):
         np.testing.assert_array_equal(decoded, answered.ids)
         np.testing.assert_allclose(np.atleast_2d(stored), answered.latents, rtol=1e-5, atol=1e-6)
         assert len(answered.correct) == len(ids) + 1
-        encoded = min(len(ids) + 1, MAX) if mode == "cut" or single else len(ids) + 1
+        encoded = min(len(ids) + 1, MAX) if mode == "truncate" or single else len(ids) + 1
         assert len(answered.nats) == encoded
-        assert len(np.atleast_2d(stored)) == -(-encoded // (4 if kind == "chunk" else MAX))
+        assert len(np.atleast_2d(stored)) == -(-encoded // (4 if kind == "sequence" else MAX))
         assert (measured is None) == (mode == "drop" and len(ids) + 1 > MAX)
         if measured is not None:
             np.testing.assert_array_equal(measured.ids, decoded)
@@ -68,24 +70,24 @@ def texts(trained):
 @pytest.mark.parametrize("mode", MODES)
 def test_texts_and_metrics(trained, texts, mode):
     """Of a trained run: metrics are those of decoded latents, whose numbers are divided by tokens that were encoded."""
-    from textae.config.choices import LongDocuments
+    from textae.config.choices import Overflow
 
     ae = textae.load(trained[0])
-    ae.config.model.long_documents = LongDocuments[mode]
+    ae.config.model.overflow = Overflow[mode]
     ae = TextAutoencoder(ae.model, ae.tokenizer, ae.config)
     decoded = ae.decode(ae.encode(texts))
     assert decoded == ae.reconstruct(texts)
     assert np.isfinite(ae.score(texts)).all()
-    cut = 6 * (mode == "cut")
+    cut = 6 * (mode == "truncate")
     assert (ae.texts, ae.truncated) == (3 * len(texts), 3 * cut)
     kept = [i for i, text in enumerate(texts) if mode != "drop" or len(text) < 32]
     metrics = evaluate(ae, texts).metrics
-    assert (metrics["documents_cut"], metrics["documents_dropped"]) == (cut, len(texts) - len(kept))
+    assert (metrics["documents_truncated"], metrics["documents_dropped"]) == (cut, len(texts) - len(kept))
     own = TextMetrics()
     own.update([texts[i] for i in kept], [decoded[i] for i in kept])
     for name, value in own.result().items():
         assert metrics[name] == pytest.approx(value), name
-    lengths = [min(len(texts[i]) + 1, 32) if mode == "cut" else len(texts[i]) + 1 for i in kept]
+    lengths = [min(len(texts[i]) + 1, 32) if mode == "truncate" else len(texts[i]) + 1 for i in kept]
     numbers = 16 * sum(-(-length // 4) for length in lengths)
     assert metrics["latent_floats_per_token"] == pytest.approx(numbers / sum(lengths))
     assert metrics["latent_floats_per_token"] >= 4  # truncating compresses nothing
@@ -110,7 +112,7 @@ def test_files_of_segments(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["encode", "reconstruct", "score"])
-@pytest.mark.parametrize("mode", ["cut", "split"])
+@pytest.mark.parametrize("mode", ["truncate", "split"])
 def test_commands_tell_what_they_truncate(broken, texts, tmp_path, capsys, command, mode):
     from importlib import import_module
 
@@ -119,7 +121,7 @@ def test_commands_tell_what_they_truncate(broken, texts, tmp_path, capsys, comma
     from textae.config.registration import config_dir, register
 
     path = broken / rundir.CONFIG
-    path.write_text(path.read_text().replace("long_documents: split", f"long_documents: {mode}"))
+    path.write_text(path.read_text().replace("overflow: split", f"overflow: {mode}"))
     (tmp_path / "in.txt").write_text("".join(f"{text}\n" for text in texts))
     output = tmp_path / ("out.npz" if command == "encode" else "out.txt")
     register()
@@ -129,4 +131,4 @@ def test_commands_tell_what_they_truncate(broken, texts, tmp_path, capsys, comma
     import_module(f"textae.{command}").main(composed)
     said = capsys.readouterr()
     line = "6 of 10 texts are longer than model.max_length=32 (31 tokens and the end) and were truncated\n"
-    assert (said.out, said.err) == ("", line if mode == "cut" else "")
+    assert (said.out, said.err) == ("", line if mode == "truncate" else "")

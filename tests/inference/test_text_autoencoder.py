@@ -22,21 +22,21 @@ TEXTS = [
 LONG = "".join(chr(97 + i * i % 26) for i in range(70))
 
 
-def learnt(latent, long_documents, texts):
+def learnt(latent, overflow, texts):
     """An autoencoder trained until every text comes back."""
-    from textae.config.choices import LatentKind, LongDocuments
+    from textae.config.choices import LatentKind, Overflow
 
     keras.utils.set_random_seed(0)
     config = Config(
         corpus=TextConfig(files=[]),
         model=ModelConfig(
             strides=[4],
-            widths=[48, 96],
-            units=[0, 1],
+            channels=[48, 96],
+            residual_blocks=[0, 1],
             latent_size=64,
-            max_length=32 if latent == "chunk" else 64,
+            max_length=32 if latent == "sequence" else 64,
             latent=LatentKind[latent],
-            long_documents=LongDocuments[long_documents],
+            overflow=Overflow[overflow],
         ),
         training=TrainingConfig(),
     )
@@ -46,14 +46,14 @@ def learnt(latent, long_documents, texts):
     def objective(tokens, lengths, training):
         return reconstruction_sums(model, tokens, lengths, training)
 
-    step = training_step(model, objective, optimizer("adamw"), clip_norm=1.0)
+    step = training_step(model, objective, optimizer("adamw"), max_gradient_norm=1.0)
     batches = Batches(
         tokenizer.encode(texts),
         max_length=config.model.max_length,
         stride=4,
-        batch_tokens=1 << 12,
-        buckets=1,
-        long_documents=long_documents,
+        tokens_per_batch=1 << 12,
+        length_buckets=1,
+        overflow=overflow,
     )
     ae = TextAutoencoder(model, tokenizer, config)
     for number in range(1, 601):
@@ -67,18 +67,18 @@ def learnt(latent, long_documents, texts):
 
 @pytest.fixture(scope="module")
 def chunk():
-    return learnt("chunk", "split", [*TEXTS, LONG])
+    return learnt("sequence", "split", [*TEXTS, LONG])
 
 
 @pytest.fixture(scope="module")
 def vector():
-    return learnt("vector", "cut", TEXTS)
+    return learnt("vector", "truncate", TEXTS)
 
 
-@pytest.mark.parametrize("kind", ["chunk", "vector"])
+@pytest.mark.parametrize("kind", ["sequence", "vector"])
 def test_every_text_comes_back(kind, request):
     ae = request.getfixturevalue(kind)
-    texts = [*TEXTS, *TEXTS[::-1]] + ([LONG, LONG[:40]] if kind == "chunk" else [])
+    texts = [*TEXTS, *TEXTS[::-1]] + ([LONG, LONG[:40]] if kind == "sequence" else [])
     assert ae.reconstruct(texts[:-1]) == texts[:-1]
     assert ae.decode(ae.encode(texts[:-1])) == texts[:-1]
     assert ae.reconstruct([TEXTS[5]]) == [TEXTS[5]]
@@ -104,10 +104,10 @@ def test_a_vector_text_that_is_too_long_is_cut(vector):
 
 
 def test_a_line_in_is_a_line_out_where_training_drops(trained, tiny_config):
-    from textae.config.choices import LongDocuments
+    from textae.config.choices import Overflow
 
     ae = load(trained[0])
-    ae.config.model.long_documents = LongDocuments.drop
+    ae.config.model.overflow = Overflow.drop
     ae = TextAutoencoder(ae.model, ae.tokenizer, ae.config)
     answers = ae.reconstruct(["a", "b" * 100, ""])
     assert len(answers) == 3 and len(answers[1].encode()) >= 96 - 3  # four segments, of which none is lost

@@ -254,7 +254,7 @@ def sums_and_gradients(model, tokens, lengths, **settings):
 
 
 KINDS = {
-    "chunk": {},
+    "sequence": {},
     "vector": {"latent": "vector"},
     "variational": {"variational": True},
     "variational vector": {"variational": True, "latent": "vector"},

@@ -14,7 +14,7 @@ from textae.models.autoencoder import EndFinder, blocks_of, build, real_position
 
 PLACES = {
     "strides": [
-        {"strides": [4], "widths": [6, 8], "units": [1, 1]},
+        {"strides": [4], "channels": [6, 8], "residual_blocks": [1, 1]},
         {"strides": [2, 2]},
         {"strides": [3, 2]},
         {"strides": [1, 4]},
@@ -25,7 +25,7 @@ PLACES = {
     "kernel_size": [1, 3, 5],
     "tie_embeddings": [True, False],
     "output": ["dot", "cosine"],
-    "decoder_input": ["linear", "fourier"],
+    "fourier_features": [False, True],
     "latent_normalization": ["none", "rms", "tanh"],
 }
 
@@ -38,7 +38,7 @@ def settings():
     for upsampler, factor in itertools.product(PLACES["upsampler"], [2, 3]):
         yield {"upsampler": upsampler, "kernel_factor": factor, "strides": [3, 2], "kernel_size": 5}
     yield {"variational": True}
-    yield {"output_bias": True, "units": [2, 0, 1], "expansion": 0.5}
+    yield {"output_bias": True, "residual_blocks": [2, 0, 1], "expansion": 0.5}
 
 
 def rows_of(model, tokens, lengths):
@@ -56,7 +56,7 @@ def text(length, seed):
     return ids
 
 
-@pytest.mark.parametrize("latent", ["chunk", "vector"])
+@pytest.mark.parametrize("latent", ["sequence", "vector"])
 @pytest.mark.parametrize("changes", list(settings()), ids=str)
 def test_a_text_does_not_depend_on_its_batch(small_model, latent, changes):
     model = small_model(latent=latent, **changes)
@@ -102,7 +102,7 @@ def test_shapes(small_model):
 
 
 def test_residual_units_begin_as_the_identity(small_model):
-    model = small_model(random_weights=False, units=[0, 2, 0])
+    model = small_model(random_weights=False, residual_blocks=[0, 2, 0])
     level = model.encoder.levels[1]
     values = np.random.default_rng(0).standard_normal((2, 6, 8)).astype(np.float32)
     np.testing.assert_array_equal(ops.convert_to_numpy(level(values, np.ones((2, 6, 1), np.float32))), values)
@@ -120,8 +120,8 @@ def test_normalizations_have_their_values(small_model):
     )
 
 
-@pytest.mark.parametrize("setting", ["latent_noise", "latent_dropout", "unit_dropout", "variational"])
-@pytest.mark.parametrize("latent", ["chunk", "vector"])
+@pytest.mark.parametrize("setting", ["latent_noise", "latent_dropout", "residual_dropout", "variational"])
+@pytest.mark.parametrize("latent", ["sequence", "vector"])
 def test_noise_is_there_in_training_alone(small_model, setting, latent):
     model = small_model(latent=latent, **{setting: True if setting == "variational" else 0.4})
     tokens, lengths = np.arange(2, 18, dtype=np.int32)[None], np.array([16], np.int32)
@@ -135,7 +135,7 @@ def test_noise_is_there_in_training_alone(small_model, setting, latent):
     assert np.abs(first - hidden(False)).max() > 1e-4
 
 
-@pytest.mark.parametrize("latent", ["chunk", "vector"])
+@pytest.mark.parametrize("latent", ["sequence", "vector"])
 def test_a_masked_token_has_no_embedding(small_model, latent):
     model = small_model(latent=latent)
     tokens, lengths = text(8, 1)[None].astype(np.int32), np.array([8], np.int32)
@@ -213,22 +213,22 @@ def test_cosine_logits_lie_within_their_scale(small_model):
 def test_build_reads_the_configuration():
     config = ModelConfig(
         strides=[3, 2],
-        widths=[6, 8, 10],
-        units=[1, 0, 2],
+        channels=[6, 8, 10],
+        residual_blocks=[1, 0, 2],
         latent_size=4,
         max_length=12,
         normalization=Normalization.layer,
         upsampler=UpsamplerConfig(kind=UpsamplerKind.subpixel, kernel_factor=2),
     )
-    assert [len(level.units) for level in build(config, 11).encoder.levels] == [1, 0, 2]
-    config.encoder_units = [0, 1, 1]
+    assert [len(level.residual_blocks) for level in build(config, 11).encoder.levels] == [1, 0, 2]
+    config.encoder_residual_blocks = [0, 1, 1]
     model = build(config, 11)
     assert (model.stride, model.latent_size, model.vocabulary_size, model.max_length) == (6, 4, 11, 12)
     assert model.encoder.embedding.embeddings.shape == (11, 6)
     assert [d.kernel.shape for d in model.encoder.downsamplers] == [(6, 6, 8), (4, 8, 10)]
     assert [u.kind for u in model.decoder.upsamplers] == ["subpixel", "subpixel"]
-    assert [len(level.units) for level in model.encoder.levels] == [0, 1, 1]
-    assert [len(level.units) for level in model.decoder.levels] == [2, 0, 1]
+    assert [len(level.residual_blocks) for level in model.encoder.levels] == [0, 1, 1]
+    assert [len(level.residual_blocks) for level in model.decoder.levels] == [2, 0, 1]
 
 
 def test_building_warns_of_nothing(small_model, recwarn):

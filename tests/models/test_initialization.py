@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from textae.config.choices import DecoderInput, LatentKind, LatentNormalization, UpsamplerKind
+from textae.config.choices import Initialization, LatentKind, LatentNormalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
 from textae.data.batching import END_ID
 from textae.inference.codec import Codec
 from textae.layers import Downsample, Upsample
 from textae.layers.blocks import Collapse, Expand, Fourier, Linear
 from textae.models.autoencoder import build
-from textae.models.initialization import evenly_placed, start_informed, start_transposed
+from textae.models.initialization import evenly_placed, initialize, initialize_orthogonal
 
 
 def inner(one, two):
@@ -54,7 +54,7 @@ def share_right(model, length=40, count=50):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"tie_embeddings": False}, {"strides": [2, 2], "widths": [64, 96, 128], "units": [1, 1, 1]},
+    [{}, {"tie_embeddings": False}, {"strides": [2, 2], "channels": [64, 96, 128], "residual_blocks": [1, 1, 1]},
      {"latent_normalization": "rms"}, {"variational": True}],
     ids=str,
 )  # fmt: skip
@@ -63,25 +63,27 @@ def test_an_untrained_model_gives_random_tokens_back(changes):
     keras.utils.set_random_seed(0)
     if "latent_normalization" in changes:
         changes = {"latent_normalization": LatentNormalization.rms}
-    model = build(ModelConfig(**{"widths": [64, 128], "latent_size": 64} | changes), vocabulary_size=256)
+    model = build(ModelConfig(**{"channels": [64, 128], "latent_size": 64} | changes), vocabulary_size=256)
     assert share_right(model) < 0.05
-    start_transposed(model)
+    initialize_orthogonal(model)
     assert share_right(model) > 0.8
 
 
 def test_an_untrained_vector_gives_more_back_than_chance():
     keras.utils.set_random_seed(0)
     model = build(ModelConfig(latent=LatentKind.vector, latent_size=320, max_length=40), vocabulary_size=256)
-    start_transposed(model)
+    initialize_orthogonal(model)
     model.decoder.block_counter.bias.assign(np.eye(10)[9] * 100)
     assert share_right(model) > 0.4
 
 
 def test_latents_of_any_stride_have_mean_square_one():
     for strides in ([2], [4], [2, 4]):
-        widths = [64, 128, 192][: len(strides) + 1]
-        model = build(ModelConfig(strides=strides, widths=widths, units=[1] * len(widths), latent_size=48), 256)
-        start_transposed(model)
+        channels = [64, 128, 192][: len(strides) + 1]
+        model = build(
+            ModelConfig(strides=strides, channels=channels, residual_blocks=[1] * len(channels), latent_size=48), 256
+        )
+        initialize_orthogonal(model)
         tokens = np.random.default_rng(0).integers(2, 256, (20, 64)).astype(np.int32)
         latents = ops.convert_to_numpy(model.encoder(tokens, np.full(20, 64, np.int32))[0])
         assert np.mean(np.square(latents)) == pytest.approx(1, rel=0.1)
@@ -94,9 +96,9 @@ VECTOR = {"latent": LatentKind.vector, "max_length": 40}
     "changes",
     [{"latent_size": 4}, {"latent_size": 10}, {"latent_size": 13, "tie_embeddings": False},
      {"latent_size": 10, "latent_normalization": LatentNormalization.tanh}, {"latent_size": 10, "variational": True},
-     {"latent_size": 16, "strides": [2, 4], "widths": [128, 192, 512], "units": [1, 1, 1]},
+     {"latent_size": 16, "strides": [2, 4], "channels": [128, 192, 512], "residual_blocks": [1, 1, 1]},
      {"latent_size": 85} | VECTOR,
-     {"latent_size": 40, "strides": [2, 2], "widths": [128, 192, 512], "units": [1, 1, 1]} | VECTOR,
+     {"latent_size": 40, "strides": [2, 2], "channels": [128, 192, 512], "residual_blocks": [1, 1, 1]} | VECTOR,
      {"upsampler": UpsamplerConfig(kernel_factor=2), "latent_size": 8},
      {"upsampler": UpsamplerConfig(kernel_factor=3), "latent_size": 8},
      {"upsampler": UpsamplerConfig(kind=UpsamplerKind.subpixel), "latent_size": 8}],
@@ -105,10 +107,10 @@ VECTOR = {"latent": LatentKind.vector, "max_length": 40}
 def test_an_untrained_model_with_places_loses_nothing(changes):
     """Random ids and a number for each, or little more: nothing is likelier than anything else."""
     keras.utils.set_random_seed(0)
-    config = ModelConfig(**{"widths": [128, 256], "decoder_input": DecoderInput.fourier} | changes)
-    config.require_places()
+    config = ModelConfig(**{"channels": [128, 256], "initialization": Initialization.lattice} | changes)
+    config.require_codewords()
     model = build(config, vocabulary_size=256)
-    start_informed(model)
+    initialize(model, "lattice")
     assert share_right(model) > 0.998
 
 
@@ -142,12 +144,12 @@ def test_the_end_is_told_from_what_looks_most_like_it(seed):
     """Four waves for a token, and texts full of the token whose waves are nearest to the end's."""
     keras.utils.set_random_seed(seed)
     config = ModelConfig(
-        **{"strides": [4], "widths": [128, 32], "units": [0, 0], "decoder_input": DecoderInput.fourier},
+        **{"strides": [4], "channels": [128, 32], "residual_blocks": [0, 0], "initialization": Initialization.lattice},
         **VECTOR | {"latent_size": 256, "max_length": 256},
     )
-    config.require_places()
+    config.require_codewords()
     model = build(config, vocabulary_size=256)
-    start_informed(model)
+    initialize(model, "lattice")
     table = ops.convert_to_numpy(model.encoder.embedding.embeddings)
     alike = table[:, 1:9] @ table[END_ID, 1:9]
     _, nearest, *_, farthest = np.argsort(-alike).tolist()

@@ -14,7 +14,7 @@ import pytest
 
 import textae
 from helpers.runs import history, same_result
-from textae.config.choices import DecoderInput
+from textae.config.choices import Initialization
 from textae.config.schema import ModelConfig
 from textae.inference.codec import Codec, compiled
 from textae.models.autoencoder import build
@@ -144,10 +144,10 @@ def is_exact():
     return not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
-@pytest.mark.parametrize("kind", DecoderInput)
+@pytest.mark.parametrize("kind", Initialization)
 def test_products_are_exact_where_a_model_needs_it_and_only_there(kind):
-    model = build(ModelConfig(widths=[16, 32], units=[0, 0], latent_size=8, decoder_input=kind), 258)
-    assert model.exact == (kind is DecoderInput.fourier)
+    model = build(ModelConfig(channels=[16, 32], residual_blocks=[0, 0], latent_size=8, initialization=kind), 258)
+    assert model.exact == (kind is Initialization.lattice)
     Codec(model).encode([np.array([5, 6], np.int32)])
     assert not is_exact()
     seen = []
@@ -164,10 +164,10 @@ def test_a_training_of_fine_latents_is_exact(tiny_config, tmp_path, monkeypatch)
     monkeypatch.setattr(
         "textae.training.fit._fit", lambda config, run, command: seen.setdefault(config.name, is_exact())
     )
-    for kind in ("linear", "fourier"):
-        changes = {"model.decoder_input": kind, "model.latent_size": 16, "name": kind}
+    for kind in ("orthogonal", "lattice"):
+        changes = {"model.initialization": kind, "model.tie_embeddings": False, "name": kind}
         fit(tiny_config(**changes), tmp_path / kind)
-    assert seen == {"linear": False, "fourier": True}
+    assert seen == {"orthogonal": False, "lattice": True}
     assert not is_exact()
 
 

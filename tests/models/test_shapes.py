@@ -7,8 +7,9 @@ import keras
 import pytest
 from hydra import compose, initialize_config_dir
 
-from textae.config.mapping import from_mapping, resolve
+from textae.config.mapping import resolve
 from textae.config.registration import config_dir, register
+from textae.config.schema import ModelConfig
 from textae.models.autoencoder import build
 from textae.models.shapes import check_shapes, parameters, weight_shapes
 
@@ -19,10 +20,10 @@ MODELS = {
         "normalization": "layer", "upsampler": {"kind": "resize_linear", "kernel_factor": 2},
     },
     "one vector, Fourier": {
-        "latent": "vector", "decoder_input": "fourier", "normalization": "none", "upsampler": {"kind": "subpixel"},
+        "latent": "vector", "initialization": "lattice", "normalization": "none", "upsampler": {"kind": "subpixel"},
     },
     "chunks, Fourier, long kernels": {
-        "decoder_input": "fourier", "upsampler": {"kind": "subpixel", "kernel_factor": 3},
+        "initialization": "lattice", "upsampler": {"kind": "subpixel", "kernel_factor": 3},
     },
     "nearest": {"upsampler": {"kind": "resize_nearest"}, "expansion": 0.3, "kernel_size": 5},
 }  # fmt: skip
@@ -30,9 +31,14 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_names_and_shapes_are_those_of_the_built_model(name):
-    base = {"strides": [2, 3], "widths": [6, 8, 10], "units": [1, 0, 1], "encoder_units": [0, 2, 0]}
+    base = {
+        "strides": [2, 3],
+        "channels": [6, 8, 10],
+        "residual_blocks": [1, 0, 1],
+        "encoder_residual_blocks": [0, 2, 0],
+    }
     model = base | {"latent_size": 5, "max_length": 24} | MODELS[name]
-    config = from_mapping({"corpus": {"kind": "pydocs"}, "model": model, "training": {"informed_start": False}}).model
+    config = ModelConfig(**model)
     built = {weight: tuple(v.shape) for weight, v in build(config, 20).named_weights().items()}
     assert weight_shapes(config, 20) == built
     assert parameters(config, 20) == sum(map(math.prod, built.values()))

@@ -11,8 +11,8 @@ from textae.runs.run_folder import RunDir, read_json
 
 CONFIG = {
     "name": "reviews",
-    "model": {"strides": [2, 2], "latent": "chunk", "latent_size": 64, "variational": False, "max_length": 128}
-    | {"long_documents": "split"},
+    "model": {"strides": [2, 2], "latent": "sequence", "latent_size": 64, "variational": False, "max_length": 128}
+    | {"overflow": "split"},
     "tokenizer": {"kind": "unigram"},
 }
 ENVIRONMENT = {
@@ -52,7 +52,7 @@ def test_what_the_card_says():
 
 def test_vectors_words_and_other_programs():
     config = CONFIG | {"tokenizer": {"kind": "words"}}
-    config["model"] = CONFIG["model"] | {"latent": "vector", "variational": True, "long_documents": "drop"}
+    config["model"] = CONFIG["model"] | {"latent": "vector", "variational": True, "overflow": "drop"}
     card = model_card(config, ENVIRONMENT | {"command": ["my script.py", "x"]}, METRICS)
     assert "64 numbers for each text, and back to text." in card
     assert "| model | 7,476,864 parameters, variational |" in card
@@ -62,20 +62,20 @@ def test_vectors_words_and_other_programs():
 
 
 @pytest.mark.parametrize(
-    ("latent", "long_documents", "says"),
+    ("latent", "overflow", "says"),
     [
         ("vector", "split", "are split into segments, with a vector for each; nothing is lost."),
-        ("vector", "cut", "Texts of more than 128 tokens, the end counted, are truncated."),
-        ("chunk", "cut", "Texts of more than 128 tokens, the end counted, are truncated."),
+        ("vector", "truncate", "Texts of more than 128 tokens, the end counted, are truncated."),
+        ("sequence", "truncate", "Texts of more than 128 tokens, the end counted, are truncated."),
         (
-            "chunk",
+            "sequence",
             "drop",
             "leave out texts of more than 128 tokens, the end counted; in use they are split into segments.",
         ),
     ],
 )
-def test_what_happens_to_long_texts(latent, long_documents, says):
-    config = CONFIG | {"model": CONFIG["model"] | {"latent": latent, "long_documents": long_documents}}
+def test_what_happens_to_long_texts(latent, overflow, says):
+    config = CONFIG | {"model": CONFIG["model"] | {"latent": latent, "overflow": overflow}}
     card = model_card(config, ENVIRONMENT, METRICS)
     assert says in card
     assert ("64 numbers for each segment of at most 128 tokens" in card) == (latent == "vector" and "split" in says)

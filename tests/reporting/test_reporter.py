@@ -37,7 +37,7 @@ def test_scalars_of_train_and_validation_share_a_chart(trained):
         "loss", "token_accuracy", "gradient_norm", "learning_rate", "tokens_per_second"
     }  # fmt: skip
     assert [event.step for event in train.Scalars("loss")] == [4, 8, 12]
-    assert set(validation.Tags()["scalars"]) == JUDGED | {"alive_dimensions"}
+    assert set(validation.Tags()["scalars"]) == JUDGED | {"active_units"}
     history = list(csv.DictReader((folder / "metrics.csv").open(encoding="utf-8")))
     for tag in JUDGED:
         written = [(event.step, event.value) for event in validation.Scalars(tag)]
@@ -45,7 +45,7 @@ def test_scalars_of_train_and_validation_share_a_chart(trained):
     shown = {tag.removeprefix("run/"): test.Scalars(tag)[0].value for tag in test.Tags()["scalars"]}
     assert shown == {name: pytest.approx(value, rel=1e-6) for name, value in metrics.items()}
     assert {tag for tag in test.Tags()["scalars"] if "/" not in tag} == JUDGED | {
-        "alive_dimensions", "random_token_accuracy", "tokens_per_second"
+        "active_units", "random_token_accuracy", "tokens_per_second"
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-SMALL = ["--widths", "16", "32", "--latent-size", "8", "--steps", "1", "--repeats", "1"]
+SMALL = ["--channels", "16", "32", "--latent-size", "8", "--steps", "1", "--repeats", "1"]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_rivals_have_the_same_parameters_and_a_rate_for_each_batch(on_tensorflow
     from rivals import KerasTrainer
     from textae.config.schema import ModelConfig
 
-    config = ModelConfig(widths=[16, 32], latent_size=8)
+    config = ModelConfig(channels=[16, 32], latent_size=8)
     ours, keras = TextaeTrainer(config, 60), KerasTrainer(config, 60)
     assert ours.parameters == keras.parameters
     batch, asked = random_batch(60, 2, 8), []
@@ -53,7 +53,7 @@ def test_a_model_that_the_rivals_have_not_is_refused(on_tensorflow):
     from textae.config.schema import ModelConfig
 
     with pytest.raises(ValueError, match="expected one stride"):
-        sizes(ModelConfig(strides=[2, 2], widths=[8, 8, 8], units=[0, 0, 1]))
+        sizes(ModelConfig(strides=[2, 2], channels=[8, 8, 8], residual_blocks=[0, 0, 1]))
 
 
 def test_text_is_repeated_up_to_a_size(tmp_path):

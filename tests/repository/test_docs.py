@@ -21,16 +21,16 @@ from conftest import make_lines
 DOCS = Path(__file__).parents[2] / "docs"
 SMALL = [
     "tokenizer.vocabulary_size=300",
-    "model.widths=[32,64]",
+    "model.channels=[32,64]",
     "model.latent_size=32",
     "model.max_length=64",
     "training.max_steps=40",
-    "training.batch_tokens=1024",
+    "training.tokens_per_batch=1024",
     "training.warmup_steps=5",
     "training.learning_rate=0.01",
-    "training.buckets=4",
+    "training.num_length_buckets=4",
     "training.validation_documents=20",
-    "training.samples=2",
+    "training.num_logged_samples=2",
 ]
 LOG_SETTINGS: list[str] = []  # the page has a small model
 
@@ -164,7 +164,7 @@ def test_latents(follow, tiny_config):
     changes = {
         "corpus.files": [str(place / "corpus.txt")],
         "training.max_steps": 60,
-        "model.widths": [32, 64],
+        "model.channels": [32, 64],
         "model.latent_size": 32,
     }
     fit(tiny_config(**changes, data_dir=str(place / "data")), place / "reviews")

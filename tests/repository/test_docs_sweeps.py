@@ -13,7 +13,8 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 SMALLER = [
     "tokenizer=bytes", "tokenizer.vocabulary_size=null", "model.max_length=32", "training.max_steps=2",
-    "training.batch_tokens=256", "training.buckets=1", "training.warmup_steps=1", "training.validation_documents=5",
+    "training.tokens_per_batch=256", "training.num_length_buckets=1", "training.warmup_steps=1",
+    "training.validation_documents=5",
 ]  # fmt: skip
 # All commands of a page in one process, which loads TensorFlow once.
 RUN = """
@@ -43,7 +44,7 @@ def smaller(line, corpus_file):
     own = [] if "corpus=text" in command else ["corpus=text", f"corpus.files=[{corpus_file}]"]
     own += ["corpus.test_share=0.05", "corpus.validation_share=0.05"]
     if not any("experiment" in argument for argument in command):
-        own.append("model.widths=[8,8]")
+        own.append("model.channels=[8,8]")
     if "hydra/sweeper=optuna" in command:
         own.append("hydra.sweeper.n_trials=2")
     return shlex.join([*command, *SMALLER, *own])

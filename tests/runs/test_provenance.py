@@ -110,7 +110,7 @@ def test_a_job_s_command_trains_it_alone(forks, tmp_path):
         ended = forks.run([], call="test_provenance:note", keywords={"place": str(tmp_path), "arguments": arguments})
         assert ended.code == 0, ended
 
-    run("-m", "--config-dir", "configs", "+experiment=mine", "hydra.sweep.dir=sweep", "model.widths=[8, 8]")
+    run("-m", "--config-dir", "configs", "+experiment=mine", "hydra.sweep.dir=sweep", "model.channels=[8, 8]")
     words = (tmp_path / "sweep" / "1" / "words").read_text()
     assert "-m" not in words.split() and "sweep" not in words
     run(*shlex.split(words)[1:], "hydra.run.dir=alone")

@@ -22,7 +22,7 @@ ARRAYS = {
 CONFIG = {
     "name": "no",
     "corpus": {"files": ["a: b.txt", "ünïcode #1.txt", "1e5", "null", "~"], "field": None, "share": 1e-05},
-    "training": {"max_steps": 3, "ema": 0.0, "short": True},
+    "training": {"max_steps": 3, "ema_decay": 0.0, "short": True},
 }
 
 

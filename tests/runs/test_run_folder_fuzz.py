@@ -93,10 +93,17 @@ def test_a_table_is_made_whatever_other_runs_hold(tried, good, forks, tmp_path):
 
 
 LARGEST = [
-    {"strides": [64], "widths": [512, 1], "max_length": 1 << 16},
-    {"strides": [64], "widths": [64, 1], "units": [1, 0], "kernel_size": 1, "expansion": 8.0, "max_length": 1 << 16},
-    {"strides": [64], "widths": [1, 256], "max_length": 1 << 17, "latent_size": 16384},
-    {"strides": [4], "widths": [1 << 14, 1], "max_length": 32},
+    {"strides": [64], "channels": [512, 1], "max_length": 1 << 16},
+    {
+        "strides": [64],
+        "channels": [64, 1],
+        "residual_blocks": [1, 0],
+        "kernel_size": 1,
+        "expansion": 8.0,
+        "max_length": 1 << 16,
+    },
+    {"strides": [64], "channels": [1, 256], "max_length": 1 << 17, "latent_size": 16384},
+    {"strides": [4], "channels": [1 << 14, 1], "max_length": 32},
 ]
 
 
@@ -104,10 +111,10 @@ LARGEST = [
 @pytest.mark.parametrize("model", LARGEST, ids=str)
 def test_the_largest_models_take_their_share_and_no_more(good, forks, tmp_path, model):
     values = RunDir(good).config()
-    values["model"] |= {"units": [0, 0], "encoder_units": None} | model
-    values["training"]["batch_tokens"] = 1 << 17
+    values["model"] |= {"residual_blocks": [0, 0], "encoder_residual_blocks": None} | model
+    values["training"]["tokens_per_batch"] = 1 << 17
     config = from_mapping(values).model
-    assert config.numbers_at_once(config.max_length) > MOST_NUMBERS // 4 or config.widths[0] > 1 << 13
+    assert config.numbers_at_once(config.max_length) > MOST_NUMBERS // 4 or config.channels[0] > 1 << 13
     shutil.copytree(good, tmp_path / "run")
     run = RunDir(tmp_path / "run")
     run.create(values, rundir.read_json(run / rundir.ENVIRONMENT))

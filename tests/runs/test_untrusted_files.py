@@ -111,7 +111,7 @@ def test_pickles_are_not_opened(broken, tmp_path, monkeypatch):
     np.save("a.npy", array, allow_pickle=True)
     np.savez("a.npz", latents=array, offsets=np.array([0, 1]))
     np.savez("b.npz", latents=np.zeros((1, SIZE), np.float32), offsets=array)
-    for name, kind in (("a.npy", "vector"), ("a.npz", "chunk"), ("b.npz", "chunk")):
+    for name, kind in (("a.npy", "vector"), ("a.npz", "sequence"), ("b.npz", "sequence")):
         with pytest.raises(ValueError, match="is not a file of latents"):
             list(latentfiles.read(name, kind, SIZE))
     assert not Path("trapped").exists()
@@ -178,7 +178,7 @@ def test_names_in_weights_and_archives_are_no_paths(broken, tmp_path, name):
         archive.writestr(name, b"x")
         archive.writestr("latents.npy", b"x")
     with pytest.raises(ValueError, match="is not a file of latents"):
-        list(latentfiles.read(tmp_path / "a.npz", "chunk", SIZE))
+        list(latentfiles.read(tmp_path / "a.npz", "sequence", SIZE))
     assert not [path for path in (tmp_path, tmp_path.parent) if (path / "escaped").exists()]
     assert not Path("/escaped").exists()
 
@@ -227,27 +227,33 @@ TOO_LARGE = r"config\.yaml: expected .*at most [\d,]+.*, received"
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"widths": [1 << 16, 1 << 16]}, OTHER_WEIGHTS),
-        ({"latent_size": 1 << 20, "widths": [16, 1 << 16]}, OTHER_WEIGHTS),
-        ({"strides": [64], "widths": [1, 1 << 19], "units": [0, 0], "max_length": 64}, OTHER_WEIGHTS),
-        ({"units": [30, 30], "encoder_units": [2, 2]}, OTHER_WEIGHTS),
-        ({"widths": [1 << 20, 1 << 20]}, OTHER_WEIGHTS),
-        ({"latent": "vector", "max_length": 1 << 24, "long_documents": "cut"}, TOO_LARGE),
-        ({"latent": "vector", "strides": [1], "max_length": 1 << 13, "long_documents": "cut"}, TOO_LARGE),
-        ({"units": [1024, 1024], "kernel_size": 1 << 16, "expansion": 1024.0}, TOO_LARGE),
-        ({"units": [1, 1], "kernel_size": 1 << 16, "max_length": 64}, TOO_LARGE),
-        ({"units": [10, 10], "kernel_size": 27}, TOO_LARGE),
+        ({"channels": [1 << 16, 1 << 16]}, OTHER_WEIGHTS),
+        ({"latent_size": 1 << 20, "channels": [16, 1 << 16]}, OTHER_WEIGHTS),
+        ({"strides": [64], "channels": [1, 1 << 19], "residual_blocks": [0, 0], "max_length": 64}, OTHER_WEIGHTS),
+        ({"residual_blocks": [30, 30], "encoder_residual_blocks": [2, 2]}, OTHER_WEIGHTS),
+        ({"channels": [1 << 20, 1 << 20]}, OTHER_WEIGHTS),
+        ({"latent": "vector", "max_length": 1 << 24, "overflow": "truncate"}, TOO_LARGE),
+        ({"latent": "vector", "strides": [1], "max_length": 1 << 13, "overflow": "truncate"}, TOO_LARGE),
+        ({"residual_blocks": [1024, 1024], "kernel_size": 1 << 16, "expansion": 1024.0}, TOO_LARGE),
+        ({"residual_blocks": [1, 1], "kernel_size": 1 << 16, "max_length": 64}, TOO_LARGE),
+        ({"residual_blocks": [10, 10], "kernel_size": 27}, TOO_LARGE),
         ({"strides": [1024], "max_length": 1024, "upsampler": {"kind": "resize_nearest"}}, TOO_LARGE),
-        ({"units": [1, 1], "expansion": 1024.0, "max_length": 1 << 12}, TOO_LARGE),
+        ({"residual_blocks": [1, 1], "expansion": 1024.0, "max_length": 1 << 12}, TOO_LARGE),
         ({"strides": [1 << 20], "max_length": 1 << 20}, TOO_LARGE),
-        ({"strides": [4096, 4096], "widths": [64, 1, 1], "units": [0, 0, 0], "max_length": 1 << 24}, TOO_LARGE),
-        ({"strides": [1024, 1024], "widths": [64, 1, 1], "units": [0, 0, 0], "max_length": 1 << 20}, TOO_LARGE),
-        ({"strides": [1] * 8, "widths": [1] * 9, "units": [300] * 9}, TOO_LARGE),
-        ({"strides": [1] * 8, "widths": [1] * 9, "units": [4] * 9}, TOO_LARGE),
-        ({"latent_size": 1 << 20, "max_length": 1 << 12}, TOO_LARGE),
-        ({"upsampler": {"kind": "transpose", "kernel_factor": 1024}, "widths": [1 << 12, 1 << 12]}, TOO_LARGE),
         (
-            {"upsampler": {"kind": "resize_linear", "kernel_factor": 16}, "widths": [4, 4096], "max_length": 256},
+            {"strides": [4096, 4096], "channels": [64, 1, 1], "residual_blocks": [0, 0, 0], "max_length": 1 << 24},
+            TOO_LARGE,
+        ),
+        (
+            {"strides": [1024, 1024], "channels": [64, 1, 1], "residual_blocks": [0, 0, 0], "max_length": 1 << 20},
+            TOO_LARGE,
+        ),
+        ({"strides": [1] * 8, "channels": [1] * 9, "residual_blocks": [300] * 9}, TOO_LARGE),
+        ({"strides": [1] * 8, "channels": [1] * 9, "residual_blocks": [4] * 9}, TOO_LARGE),
+        ({"latent_size": 1 << 20, "max_length": 1 << 12}, TOO_LARGE),
+        ({"upsampler": {"kind": "transpose", "kernel_factor": 1024}, "channels": [1 << 12, 1 << 12]}, TOO_LARGE),
+        (
+            {"upsampler": {"kind": "resize_linear", "kernel_factor": 16}, "channels": [4, 4096], "max_length": 256},
             TOO_LARGE,
         ),
     ],
@@ -256,7 +262,7 @@ TOO_LARGE = r"config\.yaml: expected .*at most [\d,]+.*, received"
 def test_settings_of_a_model_that_fills_the_memory_or_takes_minutes(broken, tiny_config, settings, match):
     values = to_mapping(tiny_config())
     values["model"] |= settings
-    values["training"]["batch_tokens"] = 1 << 24
+    values["training"]["tokens_per_batch"] = 1 << 24
     RunDir(broken).create(values, read_json(broken / rundir.ENVIRONMENT))
     started = time.monotonic()
     with little_memory():
@@ -266,7 +272,7 @@ def test_settings_of_a_model_that_fills_the_memory_or_takes_minutes(broken, tiny
 
 def test_training_a_model_that_no_memory_holds(tiny_config, tmp_path):
     with pytest.raises(ValueError, match=r"expected a model that [\d.]+ GB of free memory can train, found [\d,]+ par"):
-        fit(tiny_config(**{"model.widths": [1 << 19, 1 << 18]}), tmp_path)
+        fit(tiny_config(**{"model.channels": [1 << 19, 1 << 18]}), tmp_path)
     assert not (tmp_path / rundir.CONFIG).exists()
 
 
@@ -325,7 +331,7 @@ def test_a_zip_bomb(tmp_path, monkeypatch):
     assert path.stat().st_size < 1 << 17
     match = r"expected at most [\d,]+ numbers together in a file this small"
     with little_memory(), pytest.raises(ValueError, match=match) as caught:
-        list(latentfiles.read(path, "chunk", SIZE))
+        list(latentfiles.read(path, "sequence", SIZE))
     one_line(caught)
 
 
@@ -345,7 +351,7 @@ def test_a_zip_bomb(tmp_path, monkeypatch):
 def test_archives_that_claim_more_than_they_hold(tmp_path, latents, offsets):
     archive(tmp_path / "a.npz", [latents], offsets)
     with little_memory(), pytest.raises(ValueError, match="is not a file of latents") as caught:
-        list(latentfiles.read(tmp_path / "a.npz", "chunk", SIZE))
+        list(latentfiles.read(tmp_path / "a.npz", "sequence", SIZE))
     one_line(caught)
 
 
@@ -366,4 +372,4 @@ def test_a_parquet_bomb(tmp_path, monkeypatch):
     assert path.stat().st_size < 1 << 17
     match = r"expected at most [\d,]+ numbers together in a file this small"
     with little_memory(), pytest.raises(ValueError, match=match):
-        list(latentfiles.read(path, "chunk", SIZE))
+        list(latentfiles.read(path, "sequence", SIZE))

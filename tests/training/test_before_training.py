@@ -10,7 +10,7 @@ from textae.training.fit import fit
 def test_a_split_of_which_nothing_is_left(tiny_config, tmp_path, monkeypatch, split):
     monkeypatch.setattr(training, "build", None)  # it should not come so far
     (tmp_path / "long.txt").write_text("x" * 32 + "\n" + "y" * 50 + "\n")
-    changes = {"model.long_documents": "drop", f"corpus.{split}_files": [str(tmp_path / "long.txt")]}
+    changes = {"model.overflow": "drop", f"corpus.{split}_files": [str(tmp_path / "long.txt")]}
     match = rf"expected a document of at most model.max_length=32 tokens in the {split} split, found none; model.long_d"
     with pytest.raises(ValueError, match=match):
         fit(tiny_config(**changes), tmp_path / "run")

@@ -30,16 +30,16 @@ pytestmark = pytest.mark.usefixtures("small_pictures")
 METRICS = {
     "loss", "token_accuracy", "exact_match", "bleu", "sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1",
     "rouge2", "cer", "wer", "latent_floats_per_token", "documents", "tokens", "examples_seen", "steps",
-    "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb", "random_token_accuracy", "alive_dimensions",
+    "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb", "random_token_accuracy", "active_units",
 }  # fmt: skip
 NOISY = {
     "model.latent_noise": 0.2,
     "training.corruption.mask": 0.1,
     "training.corruption.substitute": 0.2,
     "training.corruption.shuffle": 2,
-    "model.unit_dropout": 0.1,
-    "training.ema": 0.9,
-    "training.accumulate": 2,
+    "model.residual_dropout": 0.1,
+    "training.ema_decay": 0.9,
+    "training.gradient_accumulation_steps": 2,
 }
 
 
@@ -62,7 +62,7 @@ def test_what_a_run_leaves(trained):
     lines = [line.split(",") for line in (folder / rundir.BY_LENGTH).read_text().splitlines()]
     assert lines[0] == ["low", "high", "documents", "token_accuracy", "exact_match", "sentence_bleu4"]
     assert sum(int(line[2]) for line in lines[1:]) == metrics["documents"]
-    assert 1 <= metrics["alive_dimensions"] <= 16
+    assert 1 <= metrics["active_units"] <= 16
     assert not [name for name in metrics if name.startswith(("corrupted_", "cer_"))]
     environment = read_json(folder / rundir.ENVIRONMENT)
     assert environment["backend"] == keras.backend.backend()
@@ -87,20 +87,23 @@ def test_the_kept_weights_give_the_metrics(trained, tiny_config, data_dir):
         assert value == pytest.approx(metrics[name], rel=1e-6), name
 
 
-@pytest.mark.parametrize("transposed", [True, False])
+LATTICE = {"model.initialization": "lattice", "model.tie_embeddings": False}
+
+
+@pytest.mark.parametrize("kind", ["orthogonal", "random"])
 @pytest.mark.usefixtures("eagerly")
-def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_path, transposed):
+def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_path, kind):
     still = {"training.max_steps": 1, "training.learning_rate": 1e-9}
-    fit(tiny_config(**still, **{"training.informed_start": transposed}), tmp_path)
+    fit(tiny_config(**still, **{"model.initialization": kind}), tmp_path)
     weights = textae.load(tmp_path).model.named_weights()
     down = next(values for name, values in weights.items() if "down_0" in name and "kernel" in name)
     up = next(values for name, values in weights.items() if "up_0" in name and "kernel" in name)
-    assert np.allclose(down, up, atol=1e-6) == transposed
+    assert np.allclose(down, up, atol=1e-6) == (kind == "orthogonal")
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_an_encoder_that_is_not_trained_stays_as_it_began(tiny_config, tmp_path):
-    changes = {"training.train_encoder": False, "model.tie_embeddings": False, "training.weight_decay": 0.5}
+def test_a_frozen_encoder_stays_as_it_began(tiny_config, tmp_path):
+    changes = {"training.freeze_encoder": True, "model.tie_embeddings": False, "training.weight_decay": 0.5}
     weights = []
     for steps in (1, 4):
         fit(tiny_config(**changes, **{"training.max_steps": steps}), tmp_path / str(steps))
@@ -112,8 +115,8 @@ def test_an_encoder_that_is_not_trained_stays_as_it_began(tiny_config, tmp_path)
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_waves_that_are_not_trained_keep_their_frequencies(tiny_config, tmp_path):
-    changes = {"model.decoder_input": "fourier", "training.train_waves": False, "training.informed_start": False}
+def test_frequencies_that_are_not_trained_stay(tiny_config, tmp_path):
+    changes = LATTICE | {"training.train_frequencies": False, "training.freeze_encoder": False}
     weights = []
     for steps in (1, 4):
         fit(tiny_config(**changes, **{"training.max_steps": steps}), tmp_path / str(steps))
@@ -125,23 +128,18 @@ def test_waves_that_are_not_trained_keep_their_frequencies(tiny_config, tmp_path
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the device decides")
-@pytest.mark.parametrize(("kind", "expected"), [("linear", "bfloat16"), ("fourier", "float32")])
+@pytest.mark.parametrize(("kind", "expected"), [("random", "bfloat16"), ("lattice", "float32")])
 @pytest.mark.usefixtures("eagerly")
-def test_waves_are_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_path, monkeypatch, kind, expected):
+def test_the_lattice_is_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_path, monkeypatch, kind, expected):
     monkeypatch.setattr("textae.hardware.processor_flags", lambda: {"avx512_bf16"})
-    changes = {
-        "model.decoder_input": kind,
-        "training.informed_start": False,
-        "training.max_steps": 1,
-        "training.precision": "auto",
-    }
+    changes = LATTICE | {"model.initialization": kind, "training.max_steps": 1, "training.precision": "auto"}
     fit(tiny_config(**changes), tmp_path)
     assert read_json(tmp_path / rundir.ENVIRONMENT)["precision"] == expected
 
 
 @pytest.mark.usefixtures("eagerly")
 def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
-    fit(tiny_config(**{"training.random_tokens": 0.5}), tmp_path)
+    fit(tiny_config(**{"training.random_token_rate": 0.5}), tmp_path)
     before, after = (read_json(folder / rundir.METRICS) for folder in (trained[0], tmp_path))
     assert after["random_token_accuracy"] > before["random_token_accuracy"]
 
@@ -224,14 +222,14 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_conf
 def test_another_configuration_is_refused(trained, tiny_config):
     with pytest.raises(ValueError, match=r"training\.learning_rate=0\.01, found 0\.5"):
         fit(tiny_config(**{"training.learning_rate": 0.5}), trained[0])
-    with pytest.raises(ValueError, match=r"model\.widths=\[16, 32\], found \[16, 48\]"):
-        fit(tiny_config(**{"model.widths": [16, 48]}), trained[0])
+    with pytest.raises(ValueError, match=r"model\.channels=\[16, 32\], found \[16, 48\]"):
+        fit(tiny_config(**{"model.channels": [16, 48]}), trained[0])
     with pytest.raises(ValueError, match=r"training\.resume=never, found a run in"):
         fit(tiny_config(**{"training.resume": "never"}), trained[0])
 
 
 def test_what_may_change(trained, tiny_config):
-    changes = {"training.log_every": 3, "training.checkpoint_minutes": 9.0, "data_dir": "elsewhere"}
+    changes = {"training.log_every_steps": 3, "training.checkpoint_every_minutes": 9.0, "data_dir": "elsewhere"}
     changes |= {"training.on_nonfinite": "skip", "objective": "bleu"}
     assert set(changes) | {"training.resume"} == MAY_CHANGE
     assert fit(tiny_config(**changes), trained[0]) == trained[1]
@@ -249,7 +247,7 @@ def stopped(tiny_config, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, 6)
         with pytest.raises(Interrupted):
-            fit(tiny_config(**{"training.checkpoint_minutes": 0.0}), folder)
+            fit(tiny_config(**{"training.checkpoint_every_minutes": 0.0}), folder)
     return folder
 
 
@@ -314,7 +312,7 @@ def test_other_text_or_tokens_are_refused(halted, tiny_config):
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_loss_that_is_not_finite(tiny_config, tmp_path):
-    changes = {"training.learning_rate": 1e30, "training.warmup_steps": 0, "training.clip_norm": None}
+    changes = {"training.learning_rate": 1e30, "training.warmup_steps": 0, "training.max_gradient_norm": None}
     with pytest.raises(FloatingPointError, match=r"expected a finite loss, found .* at step \d+, .*on_nonfinite=skip"):
         fit(tiny_config(**changes), tmp_path)
     assert not RunDir(tmp_path).finished
@@ -323,10 +321,10 @@ def test_a_loss_that_is_not_finite(tiny_config, tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"model.latent": "vector", "model.long_documents": "cut", "training.patience": 1},
+        {"model.latent": "vector", "model.overflow": "truncate", "training.patience": 1},
         {"model.variational": True, "training.max_steps": None, "training.max_epochs": 0.5},
-        {"training.optimizer": "muon", "training.label_smoothing": 0.1, "training.short_first": 0.5},
-        {"model.long_documents": "drop", "training.max_minutes": 0.02, "training.precision": "bfloat16"},
+        {"training.optimizer": "muon", "training.label_smoothing": 0.1, "training.length_curriculum": 0.5},
+        {"model.overflow": "drop", "training.max_minutes": 0.02, "training.precision": "bfloat16"},
     ],
     ids=["vector", "variational", "muon", "minutes"],
 )
@@ -339,7 +337,7 @@ def test_other_settings(tiny_config, tmp_path, changes):
 
 @pytest.mark.slow
 def test_a_few_documents_are_learnt_by_heart(tiny_config, tmp_path):
-    changes = {"overfit_documents": 8, "max_steps": 150, "schedule": "constant", "validate_every": 50}
+    changes = {"overfit_documents": 8, "max_steps": 150, "schedule": "constant", "eval_every_steps": 50}
     metrics = fit(tiny_config(**{f"training.{name}": value for name, value in changes.items()}), tmp_path)
     history = list(csv.DictReader((tmp_path / "metrics.csv").open(encoding="utf-8")))
     assert [row["documents"] for row in history] == ["8"] * 3
@@ -349,7 +347,7 @@ def test_a_few_documents_are_learnt_by_heart(tiny_config, tmp_path):
 
 
 def test_no_documents_that_fit(tiny_config, tmp_path):
-    changes = {"model.long_documents": "drop", "model.strides": [1], "model.max_length": 1}
+    changes = {"model.overflow": "drop", "model.strides": [1], "model.max_length": 1}
     with pytest.raises(ValueError, match=r"at most model\.max_length=1 tokens, found none"):
         fit(tiny_config(**changes), tmp_path)
 

@@ -21,21 +21,23 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 @settings(max_examples=50, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 5000), min_size=1, max_size=20),
-    kind=st.sampled_from(["split", "cut"]),
-    batch_tokens=st.sampled_from([64, 100, 1000]),
+    kind=st.sampled_from(["split", "truncate"]),
+    tokens_per_batch=st.sampled_from([64, 100, 1000]),
 )
-def test_no_batch_is_larger_than_it_may_be_however_long_a_document_is(lengths, kind, batch_tokens):
+def test_no_batch_is_larger_than_it_may_be_however_long_a_document_is(lengths, kind, tokens_per_batch):
     documents = [np.full(length, 5) for length in lengths]
-    batches = Batches(documents, max_length=64, stride=4, batch_tokens=batch_tokens, buckets=3, long_documents=kind)
+    batches = Batches(
+        documents, max_length=64, stride=4, tokens_per_batch=tokens_per_batch, length_buckets=3, overflow=kind
+    )
     made = list(batches.epoch(0))
-    assert all(batch.tokens.size <= batch_tokens for batch in made)
+    assert all(batch.tokens.size <= tokens_per_batch for batch in made)
     kept = sum(int(batch.lengths.sum()) for batch in made)
     if kind == "split":
         assert kept == sum(lengths) + len(lengths)
         assert batches.pieces.split == sum(length + 1 > 64 for length in lengths)
     else:
         assert kept == sum(min(length + 1, 64) for length in lengths)
-        assert batches.pieces.cut == sum(length + 1 > 64 for length in lengths)
+        assert batches.pieces.truncated == sum(length + 1 > 64 for length in lengths)
 
 
 def test_documents_that_are_too_long_are_counted(trained):
@@ -43,15 +45,15 @@ def test_documents_that_are_too_long_are_counted(trained):
 
     texts = ["a tree", "the red house " * 50, "a river"]
     metrics = evaluate(textae.load(trained[0]), texts).metrics
-    assert (metrics["documents"], metrics["documents_cut"], metrics["documents_dropped"]) == (3, 0, 0)
+    assert (metrics["documents"], metrics["documents_truncated"], metrics["documents_dropped"]) == (3, 0, 0)
     assert metrics["tokens"] == sum(len(text) + 1 for text in texts)
     autoencoder = textae.load(trained[0])
-    autoencoder.codec.long_documents = "cut"
+    autoencoder.codec.overflow = "truncate"
     metrics = evaluate(autoencoder, texts).metrics
-    assert (metrics["documents"], metrics["documents_cut"], metrics["documents_dropped"]) == (3, 1, 0)
-    autoencoder.codec.long_documents = "drop"
+    assert (metrics["documents"], metrics["documents_truncated"], metrics["documents_dropped"]) == (3, 1, 0)
+    autoencoder.codec.overflow = "drop"
     metrics = evaluate(autoencoder, texts).metrics
-    assert (metrics["documents"], metrics["documents_cut"], metrics["documents_dropped"]) == (2, 0, 1)
+    assert (metrics["documents"], metrics["documents_truncated"], metrics["documents_dropped"]) == (2, 0, 1)
 
 
 @pytest.mark.slow
@@ -107,8 +109,17 @@ def test_a_loss_that_is_not_finite_stops_and_can_be_skipped(forks, arguments, tm
 
 @pytest.mark.slow
 def test_skipping_everything_comes_to_an_end(forks, arguments, tmp_path):
-    settings = [*arguments, "training.on_nonfinite=skip", "training.max_steps=1000", "training.checkpoint_minutes=9"]
-    settings += ["training.accumulate=1", "training.validate_every=1000", f"hydra.run.dir={tmp_path / 'run'}"]
+    settings = [
+        *arguments,
+        "training.on_nonfinite=skip",
+        "training.max_steps=1000",
+        "training.checkpoint_every_minutes=9",
+    ]
+    settings += [
+        "training.gradient_accumulation_steps=1",
+        "training.eval_every_steps=1000",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    ]
     ended = forks.run(settings, break_one_in=1, eager=False)
     assert ended.code == 1
     assert ended.errors.splitlines()[-1].endswith("the last of 100 in a row")

@@ -10,7 +10,7 @@ from keras import ops
 from textae.data.corruption import corruption_from
 from textae.losses.objectives import reconstruction_sums
 from textae.training.optimizers import optimizer
-from textae.training.steps import ema_decay, training_step
+from textae.training.steps import training_step, warmed_up_decay
 
 SUMS = {"loss", "correct", "tokens", "total", "documents", "gradient_norm"}
 
@@ -55,11 +55,11 @@ def test_every_weight_moves(small_model, changes):
     assert set(sums) >= SUMS
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_what_is_not_trainable_stays_and_has_no_moments(small_model, ema):
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_what_is_not_trainable_stays_and_has_no_moments(small_model, ema_decay):
     model = small_model(random_weights=False, tie_embeddings=False)
     model.encoder.trainable = False
-    step = make(model, ema=ema)
+    step = make(model, ema_decay=ema_decay)
     before = weights(step)
     for seed in range(3):
         step([batch(seed)], 0.01)
@@ -81,22 +81,22 @@ def test_the_sums_are_those_of_the_batch(small_model):
     assert float(found["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.05])
-def test_a_step_is_the_clipped_gradient_per_token(small_model, clip_norm):
+@pytest.mark.parametrize("max_gradient_norm", [None, 0.05])
+def test_a_step_is_the_clipped_gradient_per_token(small_model, max_gradient_norm):
     model = small_model()
-    step = make(model, "sgd", clip_norm=clip_norm)
+    step = make(model, "sgd", max_gradient_norm=max_gradient_norm)
     before = own_weights(step)
     sums = step([batch(0)], 0.1)
     moved = [(b - a) / 0.1 for b, a in zip(before, own_weights(step), strict=True)]
     norm = np.sqrt(sum((m.astype(np.float64) ** 2).sum() for m in moved))
     assert float(sums["gradient_norm"]) > 0.1
-    assert norm == pytest.approx(clip_norm or float(sums["gradient_norm"]), rel=1e-3)
+    assert norm == pytest.approx(max_gradient_norm or float(sums["gradient_norm"]), rel=1e-3)
 
 
 def test_a_gentle_gradient_is_not_clipped(small_model):
     after = []
-    for clip_norm in (None, 1e6):
-        step = make(small_model(), "sgd", clip_norm=clip_norm)
+    for max_gradient_norm in (None, 1e6):
+        step = make(small_model(), "sgd", max_gradient_norm=max_gradient_norm)
         step([batch(0)], 0.1)
         after.append(own_weights(step))
     for first, second in zip(*after, strict=True):
@@ -106,7 +106,7 @@ def test_a_gentle_gradient_is_not_clipped(small_model):
 def test_two_accumulated_batches_are_one_of_both(small_model):
     one, two = batch(0), batch(1)
     both = tuple(np.concatenate(parts) for parts in zip(one, two, strict=True))
-    split, whole = make(small_model(), "sgd", accumulate=2), make(small_model(), "sgd")
+    split, whole = make(small_model(), "sgd", gradient_accumulation_steps=2), make(small_model(), "sgd")
     for _ in range(2):  # the second time shows that the sums were emptied
         parts, joined = split([one, two], 0.1), whole([both], 0.1)
     for name in SUMS:
@@ -116,7 +116,7 @@ def test_two_accumulated_batches_are_one_of_both(small_model):
 
 
 def test_the_running_average_follows_its_formula(small_model):
-    step = make(small_model(), "sgd", ema=0.9)
+    step = make(small_model(), "sgd", ema_decay=0.9)
     average = own_weights(step)
     for number in range(1, 4):
         step([batch(number)], 0.1)
@@ -129,12 +129,12 @@ def test_the_running_average_follows_its_formula(small_model):
 
 
 def test_the_average_s_decay_grows():
-    assert float(ema_decay(0.999, 1.0)) == pytest.approx(2 / 11)
-    assert float(ema_decay(0.999, 1e6)) == pytest.approx(0.999)
+    assert float(warmed_up_decay(0.999, 1.0)) == pytest.approx(2 / 11)
+    assert float(warmed_up_decay(0.999, 1e6)) == pytest.approx(0.999)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_loss_that_is_not_finite_changes_nothing(small_model, accumulate):
+@pytest.mark.parametrize("gradient_accumulation_steps", [1, 2])
+def test_a_loss_that_is_not_finite_changes_nothing(small_model, gradient_accumulation_steps):
     model = small_model()
 
     def objective(tokens, lengths, training):
@@ -142,17 +142,19 @@ def test_a_loss_that_is_not_finite_changes_nothing(small_model, accumulate):
         bad = ops.where(ops.any(tokens == 19), np.float32("nan"), np.float32(1))
         return sums | {"total": sums["total"] * bad}
 
-    step = training_step(model, objective, optimizer("adamw"), accumulate=accumulate, ema=0.9)
+    step = training_step(
+        model, objective, optimizer("adamw"), gradient_accumulation_steps=gradient_accumulation_steps, ema_decay=0.9
+    )
     good = (np.full((2, 8), 5, np.int32), np.array([8, 3], np.int32))
     bad = (np.full((2, 8), 19, np.int32), np.array([8, 3], np.int32))
-    step([good] * accumulate, 0.01)
+    step([good] * gradient_accumulation_steps, 0.01)
     before = step.state()
-    sums = step([bad, good][:accumulate], 0.01)
+    sums = step([bad, good][:gradient_accumulation_steps], 0.01)
     assert not np.isfinite(float(sums["total"])) and not np.isfinite(float(sums["gradient_norm"]))
     after = step.state()
     for name, value in before.items():
         np.testing.assert_array_equal(value, after[name], err_msg=name)
-    step([good] * accumulate, 0.01)
+    step([good] * gradient_accumulation_steps, 0.01)
     assert all(np.isfinite(value).all() for value in step.state().values())
     assert not all(np.array_equal(value, step.state()[name]) for name, value in before.items())
 
@@ -162,10 +164,12 @@ def test_a_step_taken_up_again_goes_on_to_the_bit(small_model, kind, xla):
     rates = {"drop": 0.1, "mask": 0.1, "substitute": 0.2, "shuffle": 2}
 
     def new():
-        changes = {"latent": "vector", "latent_noise": 0.3, "latent_dropout": 0.2, "unit_dropout": 0.3}
+        changes = {"latent": "vector", "latent_noise": 0.3, "latent_dropout": 0.2, "residual_dropout": 0.3}
         model = small_model(random_weights=False, **changes)
         corruption = corruption_from(rates, first_id=2, vocabulary_size=20, seed=model.seeds)
-        return make(model, kind, corruption, accumulate=2, ema=0.99, clip_norm=1.0, xla=xla)
+        return make(
+            model, kind, corruption, gradient_accumulation_steps=2, ema_decay=0.99, max_gradient_norm=1.0, xla=xla
+        )
 
     whole = new()
     for number in range(2):
@@ -191,23 +195,23 @@ def test_a_state_that_does_not_fit(small_model):
         step.load_state(state | {"model/0": np.zeros(1, np.float32)})
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_batches_of_other_shapes_are_traced_once_or_once_for_each_shape(small_model, accumulate):
+@pytest.mark.parametrize("gradient_accumulation_steps", [1, 2])
+def test_batches_of_other_shapes_are_traced_once_or_once_for_each_shape(small_model, gradient_accumulation_steps):
     model, traced = small_model(), []
 
     def objective(tokens, lengths, training):
         traced.append(tuple(tokens.shape))
         return reconstruction_sums(model, tokens, lengths, training)
 
-    step = training_step(model, objective, optimizer("adamw"), accumulate=accumulate)
+    step = training_step(model, objective, optimizer("adamw"), gradient_accumulation_steps=gradient_accumulation_steps)
     shapes = [(3, 8), (2, 12), (3, 8), (2, 12)]
     for rows, padded in shapes:
-        step([batch(number, rows, padded) for number in range(accumulate)], 0.01)
+        step([batch(number, rows, padded) for number in range(gradient_accumulation_steps)], 0.01)
     assert traced == ([(None, None)] if keras.backend.backend() == "tensorflow" else [(3, 8), (2, 12)])
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow updates variables where they lie")
-@pytest.mark.parametrize("settings", [{}, {"accumulate": 2, "ema": 0.9}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 2, "ema_decay": 0.9}], ids=str)
 def test_weights_and_moments_are_held_once(small_model, settings):
     import jax
 
@@ -218,7 +222,7 @@ def test_weights_and_moments_are_held_once(small_model, settings):
     others = buffers()
     step = make(small_model(), **settings)
     for number in range(2):
-        step([batch(number)] * settings.get("accumulate", 1), 0.01)
+        step([batch(number)] * settings.get("gradient_accumulation_steps", 1), 0.01)
         step.state()  # as for a checkpoint
         step.kept_weights()
     held = sum(buffers().values()) - sum(others.values())

@@ -28,7 +28,7 @@ MOST_CHANNELS = 1 << 20
 MOST_LEVELS = 32
 
 
-MOST_UNITS = 64  # residual units of both halves: each takes a quarter of a second to build and to trace
+MOST_RESIDUAL_BLOCKS = 64  # residual blocks of both halves: each takes a quarter of a second to build and to trace
 
 
 MOST_KERNEL_FACTOR = 16  # strides that a kernel covers: upsampling has operations for each

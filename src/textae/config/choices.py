@@ -18,20 +18,20 @@ class TokenizerKind(Enum):
 class LatentKind(Enum):
     """One latent per prod(strides) tokens, or one per text."""
 
-    chunk = "chunk"
+    sequence = "sequence"
     vector = "vector"
 
 
-class LongDocuments(Enum):
+class Overflow(Enum):
     """What happens to a document of more than `max_length` tokens."""
 
     split = "split"
-    cut = "cut"
+    truncate = "truncate"
     drop = "drop"
 
 
 class Normalization(Enum):
-    """What stands in front of each residual unit."""
+    """What stands in front of each residual block."""
 
     rms = "rms"
     layer = "layer"
@@ -53,11 +53,16 @@ class OutputKind(Enum):
     cosine = "cosine"
 
 
-class DecoderInput(Enum):
-    """What the decoder sees of a latent: projections of its numbers, or the cosines and sines of projections."""
+class Initialization(Enum):
+    """The weights that training begins with.
 
-    linear = "linear"
-    fourier = "fourier"
+    random: drawn independently. orthogonal: orthonormal kernels in the encoder, their transposes in the decoder.
+    lattice: the encoder writes each token's codeword, a point of a lattice; the decoder reads Fourier features of it.
+    """
+
+    random = "random"
+    orthogonal = "orthogonal"
+    lattice = "lattice"
 
 
 class UpsamplerKind(Enum):

@@ -16,8 +16,8 @@ from textae.config.checks import (
     MOST_LEVELS,
     MOST_NUMBERS,
     MOST_POSITIONS,
+    MOST_RESIDUAL_BLOCKS,
     MOST_TAPS,
-    MOST_UNITS,
     MOST_WINDOWS,
     Settings,
     absolute_path,
@@ -31,17 +31,17 @@ from textae.config.checks import (
 )
 from textae.config.choices import (
     Compile,
-    DecoderInput,
     DocumentUnit,
     FileFormat,
+    Initialization,
     LatentKind,
     LatentNormalization,
-    LongDocuments,
     Normalization,
     OnBadRecord,
     OnNonfinite,
     OptimizerKind,
     OutputKind,
+    Overflow,
     Precision,
     Resume,
     Schedule,
@@ -206,29 +206,29 @@ class ModelConfig(Settings):
     """Embedding, encoder, latent, decoder. Level 0 is the tokens; stride i leads from level i to level i + 1."""
 
     strides: list[int] = field(default_factory=lambda: [4])  # by what each level is shorter than the one below
-    widths: list[int] = field(default_factory=lambda: [256, 512])  # channels of each level
-    units: list[int] = field(default_factory=lambda: [0, 1])  # residual units of each level, in either half
-    encoder_units: list[int] | None = None  # the encoder's, where it has others; null: it has as many
-    kernel_size: int = 3  # of the residual units
-    expansion: float = 2.0  # inner channels of a residual unit, in times its width
-    normalization: Normalization = Normalization.rms  # what stands in front of each residual unit
+    channels: list[int] = field(default_factory=lambda: [256, 512])  # channels of each level
+    residual_blocks: list[int] = field(default_factory=lambda: [0, 1])  # residual blocks of each level, in either half
+    encoder_residual_blocks: list[int] | None = None  # the encoder's, where it has others; null: it has as many
+    kernel_size: int = 3  # of the residual blocks
+    expansion: float = 2.0  # inner channels of a residual block, in times its width
+    normalization: Normalization = Normalization.rms  # what stands in front of each residual block
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)  # how the decoder makes a sequence longer
-    latent: LatentKind = LatentKind.chunk  # one latent per prod(strides) tokens, or one per text
+    latent: LatentKind = LatentKind.sequence  # one latent per prod(strides) tokens, or one per text
     latent_size: int = 128  # numbers of a latent
-    decoder_input: DecoderInput = DecoderInput.linear  # projections; or fourier, their waves (see train_encoder)
+    initialization: Initialization = Initialization.orthogonal  # the first weights; lattice: a fixed codeword a token
     latent_normalization: LatentNormalization = LatentNormalization.none  # how the latent is bounded
     latent_noise: float = 0.0  # standard deviation of noise on the latent, in training
     latent_dropout: float = 0.0  # share of the latent's numbers left out, in training
     variational: bool = False  # a variational autoencoder: the latent is drawn, in training
     kl_weight: float = 0.001  # weight of the KL divergence from N(0, 1), if variational
     free_bits: float = 0.5  # nats of KL divergence per number that cost nothing
-    unit_dropout: float = 0.0  # dropout within residual units, in training
+    residual_dropout: float = 0.0  # dropout within residual blocks, in training
     tie_embeddings: bool = True  # one table for the ids that go in and those that come out
     output: OutputKind = OutputKind.dot  # logits as a dot product, or as a cosine times `logit_scale`
     logit_scale: float = 100.0  # what cosines are multiplied by
     output_bias: bool = False  # a bias for each id of the output
     max_length: int = 256  # tokens that are encoded together, a multiple of prod(strides)
-    long_documents: LongDocuments = LongDocuments.split  # of more tokens: split into segments, cut, or left out
+    overflow: Overflow = Overflow.split  # of more tokens: split into segments, cut, or left out
 
     def __post_init__(self) -> None:
         require(
@@ -239,7 +239,11 @@ class ModelConfig(Settings):
         require(len(self.strides) <= MOST_LEVELS, f"model.strides of at most {MOST_LEVELS} numbers", len(self.strides))
         for value in self.strides:
             require(value <= MOST_POSITIONS, f"model.strides of at most {MOST_POSITIONS}", value)
-        bounds = {"widths": (1, MOST_CHANNELS), "units": (0, MOST_UNITS), "encoder_units": (0, MOST_UNITS)}
+        bounds = {
+            "channels": (1, MOST_CHANNELS),
+            "residual_blocks": (0, MOST_RESIDUAL_BLOCKS),
+            "encoder_residual_blocks": (0, MOST_RESIDUAL_BLOCKS),
+        }
         for name, (least, most) in bounds.items():
             values = getattr(self, name)
             if values is None:
@@ -256,13 +260,13 @@ class ModelConfig(Settings):
         require_at_least("model.latent_size", self.latent_size, 1, MOST_CHANNELS)
         for name in ("latent_noise", "kl_weight", "free_bits"):
             require_at_least(f"model.{name}", getattr(self, name), 0)
-        for name in ("latent_dropout", "unit_dropout"):
+        for name in ("latent_dropout", "residual_dropout"):
             require_share(f"model.{name}", getattr(self, name))
         require_above("model.logit_scale", self.logit_scale)
         require(
-            self.decoder_input is DecoderInput.linear or self.widths[-1] % 2 == 0,
-            "an even last number of model.widths with model.decoder_input=fourier",
-            self.widths[-1],
+            not self.fourier_features or self.channels[-1] % 2 == 0,
+            "an even last number of model.channels with model.initialization=lattice",
+            self.channels[-1],
         )
         stride = math.prod(self.strides)
         require(
@@ -274,41 +278,49 @@ class ModelConfig(Settings):
         self._check_size()
 
     @property
+    def fourier_features(self) -> bool:
+        """Whether the decoder reads Fourier features of the latent, in place of a projection."""
+        return self.initialization is Initialization.lattice
+
+    @property
     def latents_of_a_text(self) -> str:
-        """What a text's latents are: "vector" (exactly one), "segments" (a vector for each) or "chunk" (blocks)."""
+        """What a text's latents are: "vector" (exactly one), "segments" (a vector for each) or "sequence" (blocks)."""
         if self.latent is LatentKind.vector:
-            return "segments" if self.long_documents is LongDocuments.split else "vector"
+            return "segments" if self.overflow is Overflow.split else "vector"
         return self.latent.name
 
-    def require_places(self) -> None:
-        """Raise a ValueError if there is no room for a place for each token, with which such a model begins."""
-        where = "with model.decoder_input=fourier and training.informed_start=true"
+    def require_codewords(self) -> None:
+        """Raise a ValueError if there is no room for the codewords of the lattice initialization."""
+        where = "with model.initialization=lattice"
         require(
             self.latent_normalization is not LatentNormalization.rms,
             f"model.latent_normalization none or tanh {where}",
             self.latent_normalization.name,
         )
-        tokens = math.prod(self.strides) if self.latent is LatentKind.chunk else self.max_length
+        tokens = math.prod(self.strides) if self.latent is LatentKind.sequence else self.max_length
         require(self.latent_size >= tokens, f"model.latent_size of at least {tokens} {where}", self.latent_size)
         numbers, covered = self.latent_size // tokens, 1
-        for i, width in enumerate(self.widths):
+        for i, width in enumerate(self.channels):
             least = covered * max(numbers, 2) + (numbers if i == 0 else 0)
-            require(width >= least, f"model.widths[{i}] of at least {least} {where}", width)
+            require(width >= least, f"model.channels[{i}] of at least {least} {where}", width)
             covered *= self.strides[i] if i < len(self.strides) else 1
 
     def numbers_at_once(self, positions: int) -> int:
         """Return about how many numbers the largest array has when so many positions are encoded and decoded together.
 
-        At each level: the states, what its residual units widen them to, and the windows that convolutions see.
+        At each level: the states, what its residual blocks widen them to, and the windows that convolutions see.
         """
         found, taps = [positions], self.upsampler.kernel_factor
-        both = [self.units, self.units if self.encoder_units is None else self.encoder_units]
+        both = [
+            self.residual_blocks,
+            self.residual_blocks if self.encoder_residual_blocks is None else self.encoder_residual_blocks,
+        ]
         resized = self.upsampler.kind in (UpsamplerKind.resize_nearest, UpsamplerKind.resize_linear)
-        for i, width in enumerate(self.widths):
-            if any(units[i] for units in both):
+        for i, width in enumerate(self.channels):
+            if any(residual_blocks[i] for residual_blocks in both):
                 found += [positions * self.kernel_size * width, positions * max(int(self.expansion * width), 1)]
             if i < len(self.strides):
-                stride, high = self.strides[i], self.widths[i + 1]
+                stride, high = self.strides[i], self.channels[i + 1]
                 steps = -(-positions // stride)
                 found += [positions * taps * width, steps * (taps + 1) * high]
                 if resized:
@@ -327,13 +339,17 @@ class ModelConfig(Settings):
 
     def _check_size(self) -> None:
         """Raise a ValueError if building or using the model would take minutes, or one segment gigabytes."""
-        encoder = self.units if self.encoder_units is None else self.encoder_units
-        units = sum(self.units) + sum(encoder)
-        require(units <= MOST_UNITS, f"at most {MOST_UNITS} residual units in both halves of the model", units)
+        encoder = self.residual_blocks if self.encoder_residual_blocks is None else self.encoder_residual_blocks
+        residual_blocks = sum(self.residual_blocks) + sum(encoder)
+        require(
+            residual_blocks <= MOST_RESIDUAL_BLOCKS,
+            f"at most {MOST_RESIDUAL_BLOCKS} residual blocks in both halves of the model",
+            residual_blocks,
+        )
         for stride in self.strides:
             taps = stride * self.upsampler.kernel_factor
             require(taps <= MOST_TAPS, f"each of model.strides times kernel_factor to be at most {MOST_TAPS}", taps)
-        windows = units * self.kernel_size
+        windows = residual_blocks * self.kernel_size
         if self.upsampler.kind in (UpsamplerKind.resize_nearest, UpsamplerKind.resize_linear):
             windows += self.upsampler.kernel_factor * sum(self.strides)
         require(windows <= MOST_WINDOWS, f"at most {MOST_WINDOWS} taps in all convolutions without a stride", windows)
@@ -364,8 +380,8 @@ class CorruptionConfig(Settings):
 
     def require_alignment(self, model: ModelConfig) -> None:
         """Raise a ValueError if a model with a latent per block would have to find tokens in other blocks' latents."""
-        if model.latent is LatentKind.chunk:
-            where = "with model.latent=chunk, whose blocks stay where they are"
+        if model.latent is LatentKind.sequence:
+            where = "with model.latent=sequence, whose blocks stay where they are"
             require(not self.drop, f"corruption.drop=0 {where}", self.drop)
             stride = math.prod(model.strides)
             require(self.shuffle <= stride, f"corruption.shuffle of at most {stride} {where}", self.shuffle)
@@ -379,8 +395,8 @@ class TrainingConfig(Settings):
     max_steps: int | None = 200  # updates after which training ends; null: no limit, here and in the next two
     max_epochs: float | None = None  # passes over the train split after which it ends
     max_minutes: float | None = None  # minutes after which it ends
-    batch_tokens: int = 4096  # positions of a batch, padding included
-    buckets: int = 32  # how many padded lengths there are at most
+    tokens_per_batch: int = 4096  # positions of a batch, padding included
+    num_length_buckets: int = 32  # how many padded lengths there are at most
     optimizer: OptimizerKind = OptimizerKind.adamw  # how weights are updated
     learning_rate: float = 0.001  # the highest one
     schedule: Schedule = Schedule.cosine  # how the learning rate falls after the warm-up
@@ -389,26 +405,25 @@ class TrainingConfig(Settings):
     weight_decay: float = 0.0  # what weights lose in an update, in learning rates
     beta_1: float = 0.9  # memory of the gradients' mean
     beta_2: float = 0.98  # memory of the gradients' squares
-    clip_norm: float | None = 1.0  # longest gradient; null: any
-    accumulate: int = 1  # batches of an update
-    ema: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
+    max_gradient_norm: float | None = 1.0  # longest gradient; null: any
+    gradient_accumulation_steps: int = 1  # batches of an update
+    ema_decay: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
     label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
     gradient_filter: float = 0.01  # share of the loss's gradient that may be left out, of what is right already
-    short_first: float = 0.0  # share of the first epoch during which texts grow longer
-    informed_start: bool = True  # weights begin so that the untrained model gives tokens back, not at random
-    train_encoder: bool = True  # false: only the decoder learns, as it has to with decoder_input=fourier
-    train_waves: bool = True  # false: the frequencies of decoder_input=fourier stay, as they have to at higher rates
-    random_tokens: float = 0.0  # share of tokens that become others, drawn evenly, in the text and in what is wanted
+    length_curriculum: float = 0.0  # share of the first epoch during which texts grow longer
+    freeze_encoder: bool | None = None  # whether only the decoder learns; null: with model.initialization=lattice
+    train_frequencies: bool = True  # whether the frequencies of the Fourier features learn, with the lattice
+    random_token_rate: float = 0.0  # share of tokens that become others, drawn evenly, in the text and its target
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
     precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
     compile: Compile = Compile.auto  # how a step is compiled; auto: what is faster
-    log_every: int = 20  # updates from one line and point in TensorBoard to the next
-    validate_every: int = 100  # updates from one validation to the next
+    log_every_steps: int = 20  # updates from one line and point in TensorBoard to the next
+    eval_every_steps: int = 100  # updates from one validation to the next
     validation_documents: int | None = 500  # of the validation split; null: all
     overfit_documents: int | None = None  # train on so many documents only, and validate on them; null: no
     patience: int | None = None  # validations without a better one after which training ends; null: any
-    checkpoint_minutes: float = 5.0  # minutes from one checkpoint to the next
-    samples: int = 8  # texts that are shown with their reconstructions
+    checkpoint_every_minutes: float = 5.0  # minutes from one checkpoint to the next
+    num_logged_samples: int = 8  # texts that are shown with their reconstructions
     resume: Resume = Resume.auto  # what happens when the folder holds a run: go on, or refuse
     on_nonfinite: OnNonfinite = OnNonfinite.stop  # what a loss or gradient that is not finite does
 
@@ -422,24 +437,32 @@ class TrainingConfig(Settings):
         for name in ("max_epochs", "max_minutes"):
             require_above(f"training.{name}", getattr(self, name))
         require(0 <= self.seed < 2**31, "training.seed in [0, 2**31)", self.seed)
-        require_at_least("training.batch_tokens", self.batch_tokens, 1, MOST_POSITIONS)
+        require_at_least("training.tokens_per_batch", self.tokens_per_batch, 1, MOST_POSITIONS)
         for name in (
-            "buckets",
-            "accumulate",
-            "log_every",
-            "validate_every",
+            "num_length_buckets",
+            "gradient_accumulation_steps",
+            "log_every_steps",
+            "eval_every_steps",
             "validation_documents",
             "overfit_documents",
             "patience",
         ):
             require_at_least(f"training.{name}", getattr(self, name), 1)
-        for name in ("warmup_steps", "weight_decay", "samples", "checkpoint_minutes"):
+        for name in ("warmup_steps", "weight_decay", "num_logged_samples", "checkpoint_every_minutes"):
             require_at_least(f"training.{name}", getattr(self, name), 0)
         require_above("training.learning_rate", self.learning_rate, 3e38)
         require_share("training.final_learning_rate", self.final_learning_rate, below_one=False)
-        for name in ("beta_1", "beta_2", "ema", "label_smoothing", "gradient_filter", "short_first", "random_tokens"):
+        for name in (
+            "beta_1",
+            "beta_2",
+            "ema_decay",
+            "label_smoothing",
+            "gradient_filter",
+            "length_curriculum",
+            "random_token_rate",
+        ):
             require_share(f"training.{name}", getattr(self, name))
-        require_above("training.clip_norm", self.clip_norm, 3e38)
+        require_above("training.max_gradient_norm", self.max_gradient_norm, 3e38)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -458,29 +481,34 @@ class Config(Settings):
         require_objective("objective", self.objective)
         require_folder("data_dir", self.data_dir)
         require(
-            self.training.batch_tokens >= self.model.max_length,
-            f"training.batch_tokens of at least model.max_length ({self.model.max_length})",
-            self.training.batch_tokens,
+            self.training.tokens_per_batch >= self.model.max_length,
+            f"training.tokens_per_batch of at least model.max_length ({self.model.max_length})",
+            self.training.tokens_per_batch,
         )
         self.training.corruption.require_alignment(self.model)
-        if not self.training.train_encoder:
+        lattice = self.model.initialization is Initialization.lattice
+        if self.encoder_frozen:
             tied = self.model.tie_embeddings
-            require(not tied, "model.tie_embeddings=false with training.train_encoder=false", tied)
-        if not self.training.train_waves:
-            seen = self.model.decoder_input
+            require(not tied, "model.tie_embeddings=false with a frozen encoder (training.freeze_encoder)", tied)
+        if not self.training.train_frequencies:
             require(
-                seen is DecoderInput.fourier,
-                "model.decoder_input=fourier with training.train_waves=false",
-                seen.name,
+                lattice,
+                "model.initialization=lattice with training.train_frequencies=false",
+                self.model.initialization.name,
             )
-        if self.model.decoder_input is DecoderInput.fourier:
+        if lattice:
             require(
                 self.training.precision is not Precision.bfloat16,
-                "training.precision auto or float32 with model.decoder_input=fourier, whose latents are finer",
+                "training.precision auto or float32 with model.initialization=lattice, whose codewords are finer",
                 self.training.precision.name,
             )
-            if self.training.informed_start:
-                self.model.require_places()
+            self.model.require_codewords()
+
+    @property
+    def encoder_frozen(self) -> bool:
+        """Whether only the decoder learns: an update of all weights would move codewords past one another."""
+        frozen = self.training.freeze_encoder
+        return self.model.initialization is Initialization.lattice if frozen is None else frozen
 
     def located(self) -> Config:
         """Return the same with paths that mean the same from every folder."""

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from textae.data.token_store import TokenStore
 
 END_ID = 1
-LONG_DOCUMENTS = ("split", "cut", "drop")
+LONG_DOCUMENTS = ("split", "truncate", "drop")
 BATCHES_AHEAD = 8
 SECONDS_TO_END = 2.0  # that a thread has, of whose items no more are wanted
 
@@ -26,8 +26,8 @@ class Pieces:
     """Parts of documents, each one row of a batch, in the order of the documents.
 
     All arrays have one entry for each piece: documents (index), starts (first token within the document),
-    lengths (tokens, the end token counted where the piece carries it) and ends (whether it does). split, cut
-    and dropped count the documents that were too long.
+    lengths (tokens, the end token counted where the piece carries it) and ends (whether it does). split,
+    truncated and dropped count the documents that were too long.
     """
 
     documents: np.ndarray
@@ -35,7 +35,7 @@ class Pieces:
     lengths: np.ndarray
     ends: np.ndarray
     split: int = 0
-    cut: int = 0
+    truncated: int = 0
     dropped: int = 0
 
     def __len__(self) -> int:
@@ -56,35 +56,35 @@ class Batch(NamedTuple):
     starts: np.ndarray
 
 
-def pieces(lengths: ArrayLike, max_length: int, stride: int, long_documents: str) -> Pieces:
+def pieces(lengths: ArrayLike, max_length: int, stride: int, overflow: str) -> Pieces:
     """Cut documents (lengths in tokens, without the end token) into pieces of at most max_length tokens.
 
     A document that is too long with its end token is "split" into pieces of max_length of which only the last
-    carries the end token, "cut" to its first max_length - 1 tokens and the end token, or "drop"ped.
+    carries the end token, "truncate" to its first max_length - 1 tokens and the end token, or "drop"ped.
     Raises ValueError if max_length is not a positive multiple of stride.
     """
     _check_lengths(max_length, stride)
-    if long_documents not in LONG_DOCUMENTS:
-        raise ValueError(f"long_documents should be one of {', '.join(LONG_DOCUMENTS)}, received {long_documents!r}")
+    if overflow not in LONG_DOCUMENTS:
+        raise ValueError(f"overflow should be one of {', '.join(LONG_DOCUMENTS)}, received {overflow!r}")
     full = np.asarray(lengths).astype(np.int64) + 1
     documents = np.arange(len(full))
     long = full > max_length
     too_long = int(long.sum())
-    if long_documents == "split":
+    if overflow == "split":
         parts = -(-full // max_length)
         documents = np.repeat(documents, parts)
         part = np.arange(len(documents)) - np.repeat(np.cumsum(parts) - parts, parts)
         starts = part * max_length
         rest = full[documents] - starts
         return Pieces(documents, starts, np.minimum(rest, max_length), rest <= max_length, split=too_long)
-    if long_documents == "drop":
+    if overflow == "drop":
         documents, full = documents[~long], full[~long]
     starts, ends = np.zeros(len(full), np.int64), np.ones(len(full), bool)
-    counted = {"cut": too_long} if long_documents == "cut" else {"dropped": too_long}
+    counted = {"truncated": too_long} if overflow == "truncate" else {"dropped": too_long}
     return Pieces(documents, starts, np.minimum(full, max_length), ends, **counted)
 
 
-def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, buckets: int) -> list[int]:
+def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, length_buckets: int) -> list[int]:
     """Choose at most `buckets` padded lengths, multiples of stride, that leave the fewest padded positions.
 
     lengths are those of the pieces, in tokens. Exact: a bucket ends at one of the rounded lengths, and the
@@ -92,8 +92,8 @@ def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, buckets: in
     the length, kept as a convex hull; so the time grows with distinct lengths times buckets.
     """
     _check_lengths(max_length, stride)
-    if buckets < 1:
-        raise ValueError(f"buckets should be at least 1, received {buckets}")
+    if length_buckets < 1:
+        raise ValueError(f"length_buckets should be at least 1, received {length_buckets}")
     lengths = np.asarray(lengths)
     if not len(lengths):
         return [max_length]
@@ -105,7 +105,7 @@ def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, buckets: in
     # cost[j]: fewest positions for the first j sizes; one bucket first, then one more in each round.
     cost = [0] + [sizes[j - 1] * below[j] for j in range(1, len(sizes) + 1)]
     choices = [[0] * len(cost)]
-    for _ in range(min(buckets, len(sizes)) - 1):
+    for _ in range(min(length_buckets, len(sizes)) - 1):
         improved, choice = [0], [0]
         hull: list[tuple[int, int, int]] = []  # slope, intercept, i of the lines cost[i] - size * below[i]
         first = 0
@@ -144,11 +144,11 @@ def _add_line(hull: list[tuple[int, int, int]], first: int, line: tuple[int, int
 class Batches:
     """The batches of a token store (or a sequence of id arrays), epoch by epoch.
 
-    A batch has at most batch_tokens positions, padding counted, but at least one row. buckets is the largest
+    A batch has at most tokens_per_batch positions, padding counted, but at least one row. length_buckets is the largest
     number of padded lengths to choose, or the lengths themselves. With shuffle, `epoch(e)` is a permutation
     of all pieces that (seed, e) decides, otherwise pieces come from the shortest to the longest. With
     fixed_rows all batches of one padded length have the same number of rows, missing ones being empty.
-    short_first is the share of the first epoch during which the padded lengths grow.
+    length_curriculum is the share of the first epoch during which the padded lengths grow.
 
     Attributes: pieces, bucket_lengths (list), tokens (real tokens of an epoch, end tokens counted),
     positions (padded positions of an epoch).
@@ -160,33 +160,33 @@ class Batches:
         *,
         max_length: int,
         stride: int,
-        batch_tokens: int,
-        buckets: int | Sequence[int] = 24,
-        long_documents: str = "split",
+        tokens_per_batch: int,
+        length_buckets: int | Sequence[int] = 24,
+        overflow: str = "split",
         seed: int = 0,
         shuffle: bool = True,
         fixed_rows: bool = False,
-        short_first: float = 0.0,
+        length_curriculum: float = 0.0,
     ):
-        if batch_tokens < 1:
-            raise ValueError(f"batch_tokens should be at least 1, received {batch_tokens}")
-        if not 0 <= short_first <= 1:
-            raise ValueError(f"short_first should be from 0 to 1, received {short_first}")
+        if tokens_per_batch < 1:
+            raise ValueError(f"tokens_per_batch should be at least 1, received {tokens_per_batch}")
+        if not 0 <= length_curriculum <= 1:
+            raise ValueError(f"length_curriculum should be from 0 to 1, received {length_curriculum}")
         self.store = store if isinstance(store, TokenStore) else TokenStore.from_arrays(store)
         self.seed, self.shuffle = seed, shuffle
-        self.fixed_rows, self.short_first = fixed_rows, short_first
-        self.pieces = pieces(self.store.lengths, max_length, stride, long_documents)
-        if isinstance(buckets, int):
-            self.bucket_lengths = bucket_lengths(self.pieces.lengths, stride, max_length, buckets)
+        self.fixed_rows, self.length_curriculum = fixed_rows, length_curriculum
+        self.pieces = pieces(self.store.lengths, max_length, stride, overflow)
+        if isinstance(length_buckets, int):
+            self.bucket_lengths = bucket_lengths(self.pieces.lengths, stride, max_length, length_buckets)
         else:
-            self.bucket_lengths = sorted(set(buckets))
+            self.bucket_lengths = sorted(set(length_buckets))
             longest = self.pieces.lengths.max(initial=1)
             if not self.bucket_lengths or self.bucket_lengths[-1] < longest:
-                raise ValueError(f"bucket lengths should reach {longest}, received {list(buckets)}")
+                raise ValueError(f"bucket lengths should reach {longest}, received {list(length_buckets)}")
             for length in self.bucket_lengths:
                 _check_lengths(length, stride)
         self._bucket = np.searchsorted(self.bucket_lengths, self.pieces.lengths).astype(np.int16)
-        self._rows = [max(1, batch_tokens // length) for length in self.bucket_lengths]
+        self._rows = [max(1, tokens_per_batch // length) for length in self.bucket_lengths]
         # Where each batch begins among the pieces sorted by bucket, its rows and its bucket: the same in all
         # epochs. What a bucket leaves over goes to the next longer one.
         cuts: list[tuple[int, int, int]] = []
@@ -224,8 +224,8 @@ class Batches:
         permutation = random.permutation(len(self.pieces))
         rows = permutation[np.argsort(self._bucket[permutation], kind="stable")]
         batches = random.permutation(len(self))
-        if epoch == 0 and self.short_first:
-            head = batches[: round(self.short_first * len(batches))]
+        if epoch == 0 and self.length_curriculum:
+            head = batches[: round(self.length_curriculum * len(batches))]
             head[:] = head[np.argsort(self._cuts[head, 2], kind="stable")]
         return rows, batches
 

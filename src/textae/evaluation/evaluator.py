@@ -194,9 +194,9 @@ def evaluate(
         **texts_metrics.result(),
         **({"cer_before": edits / max(characters, 1)} if corruption is not None else {}),
         "latent_floats_per_token": statistics.numbers / encoded,
-        "alive_dimensions": statistics.alive,
+        "active_units": statistics.alive,
         "documents": len(scores),
-        "documents_cut": cut,
+        "documents_truncated": cut,
         "documents_dropped": dropped,
         "tokens": tokens,
     }

@@ -73,7 +73,7 @@ def export(codec: Any, tokenizer: Any, output: Path | str, format: str) -> Path:
         )
     from textae.exporting.export_graphs import Graphs
 
-    graphs = Graphs(codec.model, codec.answers == "cut")
+    graphs = Graphs(codec.model, codec.answers == "truncate")
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.mkdir()

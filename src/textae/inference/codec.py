@@ -46,7 +46,7 @@ class Codec:
 
     Args:
         model: built.
-        long_documents: "split", "cut" or "drop", for documents of more than `model.max_length` tokens: what
+        overflow: "split", "truncate" or "drop", for documents of more than `model.max_length` tokens: what
             `config.ModelConfig` says of them.
         latent_noise: standard deviation of normal noise that is added to latents before they are decoded, of a
             repeatable sequence that begins with `seed`.
@@ -56,12 +56,12 @@ class Codec:
     def __init__(
         self,
         model: Autoencoder,
-        long_documents: str = "split",
+        overflow: str = "split",
         latent_noise: float = 0.0,
         seed: int = 0,
         positions: int | None = None,
     ) -> None:
-        self.model, self.long_documents, self.latent_noise = model, long_documents, latent_noise
+        self.model, self.overflow, self.latent_noise = model, overflow, latent_noise
         self.random = np.random.default_rng(seed)
         self.positions = POSITIONS if positions is None else min(positions, POSITIONS)
         self._vector = model.latent == "vector"
@@ -75,22 +75,22 @@ class Codec:
 
     @property
     def answers(self) -> str:
-        """What happens to a long document that may not be left out: "split" or "cut".
+        """What happens to a long document that may not be left out: "split" or "truncate".
 
         A dropped one is split, which loses nothing, unless the model has one vector for a document.
         """
-        if self.long_documents != "drop":
-            return self.long_documents
-        return "cut" if self._vector else "split"
+        if self.overflow != "drop":
+            return self.overflow
+        return "truncate" if self._vector else "split"
 
     @property
     def single(self) -> bool:
         """Whether each document has exactly one latent."""
-        return self._vector and self.answers == "cut"
+        return self._vector and self.answers == "truncate"
 
     def truncated(self, documents: Sequence[np.ndarray]) -> int:
         """Return how many of the documents `encode` does not encode to their ends."""
-        return sum(len(ids) + 1 > self.model.max_length for ids in documents) if self.answers == "cut" else 0
+        return sum(len(ids) + 1 > self.model.max_length for ids in documents) if self.answers == "truncate" else 0
 
     @isolated()
     def encode(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -100,7 +100,7 @@ class Codec:
         """
         tokens, size = self.model.max_length if self._vector else self.model.stride, self.model.latent_size
         batches = self._batches(documents, self.answers)
-        longest = self.model.max_length if self.answers == "cut" else None
+        longest = self.model.max_length if self.answers == "truncate" else None
         totals = [-(-min(len(ids) + 1, longest or len(ids) + 1) // tokens) for ids in documents]
         out = [np.zeros((total, size), np.float32) for total in totals]
         for batch in batches.epoch(0):
@@ -151,13 +151,13 @@ class Codec:
         corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
         every: bool = False,
     ) -> list[Reconstructed | None]:
-        """Encode and decode documents and compare; None for one that `long_documents: drop` leaves out.
+        """Encode and decode documents and compare; None for one that `overflow: drop` leaves out.
 
         Of a document that is cut, the tokens beyond `max_length` count as wrong. `corruption` gives the (ids, lengths)
         that are encoded in place of a batch's own. With `every` no document is left out: what comes back is what
         `decode` gives of `encode`.
         """
-        batches = self._batches(documents, self.answers if every else self.long_documents)
+        batches = self._batches(documents, self.answers if every else self.overflow)
         found: list[list[tuple]] = [[] for _ in documents]
         for batch in batches.epoch(0):
             given, lengths = batch.tokens, batch.lengths
@@ -195,14 +195,14 @@ class Codec:
             right[-1] = False
         return Reconstructed(texts, np.concatenate([right, missing]), nats, *encoded)
 
-    def _batches(self, documents: Sequence[np.ndarray], long_documents: str) -> Batches:
+    def _batches(self, documents: Sequence[np.ndarray], overflow: str) -> Batches:
         return Batches(
             documents,
             max_length=self.model.max_length,
             stride=self.model.stride,
-            batch_tokens=max(self.positions, self.model.max_length),
-            buckets=_even_lengths(self.model.max_length, self.model.stride) if self._fixed else 64,
-            long_documents=long_documents,
+            tokens_per_batch=max(self.positions, self.model.max_length),
+            length_buckets=_even_lengths(self.model.max_length, self.model.stride) if self._fixed else 64,
+            overflow=overflow,
             shuffle=False,
             fixed_rows=self._fixed,
         )

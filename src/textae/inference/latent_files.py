@@ -25,7 +25,7 @@ from textae.files import target, writing
 
 SUFFIXES = {
     "vector": (".npy", ".parquet"),
-    "chunk": (".npz", ".parquet"),
+    "sequence": (".npz", ".parquet"),
     "segments": (".npz", ".parquet", ".npy"),
 }
 _ROWS = 4096  # texts of a portion

@@ -51,7 +51,7 @@ class TextAutoencoder:
     def __init__(self, model: Autoencoder, tokenizer: Tokenizer, config: Config, latent_noise: float = 0.0) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
         positions = config.model.positions_at_once()
-        self.codec = Codec(model, config.model.long_documents.name, latent_noise, config.training.seed, positions)
+        self.codec = Codec(model, config.model.overflow.name, latent_noise, config.training.seed, positions)
         self.texts = self.truncated = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class TextAutoencoder:
         """Return latents: float32 (texts, size) with one vector per text, else an array (latents, size) for each.
 
         A text of more than `max_length` tokens is split into segments, and nothing of it is lost; with
-        `long_documents=cut`, and with one vector per text and `drop`, it is truncated. With `latent=vector` and `split`
+        `overflow=truncate`, and with one vector per text and `drop`, it is truncated. With `latent=vector` and `split`
         a text has a vector for each segment, so each text's array is (segments, size).
         """
         latents = self.codec.encode(self._ids(texts))

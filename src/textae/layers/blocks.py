@@ -1,4 +1,4 @@
-"""What the model is built of between its strides: products, normalization, residual units, and one vector for all.
+"""What the model is built of between its strides: products, normalization, residual blocks, and one vector for all.
 
 Shapes are (batch, length, channels).
 """
@@ -120,7 +120,7 @@ class Normalize(keras.layers.Layer):
         return ops.cast(values, inputs.dtype) * ops.cast(self.scale, inputs.dtype)
 
 
-class ResidualUnit(keras.layers.Layer):
+class ResidualBlock(keras.layers.Layer):
     """inputs + Conv1D(gelu(Conv1D(normalize(inputs)))); starts as the identity, so depth costs nothing early.
 
     Args:
@@ -162,21 +162,21 @@ class ResidualUnit(keras.layers.Layer):
 
 
 class Level(keras.layers.Layer):
-    """Some residual units at one resolution."""
+    """Some residual blocks at one resolution."""
 
-    def __init__(self, units: list[ResidualUnit], **kwargs: Any) -> None:
+    def __init__(self, residual_blocks: list[ResidualBlock], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.units = units
+        self.residual_blocks = residual_blocks
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Build the units."""
-        for unit in self.units:
-            unit.build(shape)
+        """Build the residual blocks."""
+        for block in self.residual_blocks:
+            block.build(shape)
 
     def call(self, inputs: Any, real: Any, training: bool = False) -> Any:
         """Return (batch, length, channels) of the same shape."""
-        for unit in self.units:
-            inputs = unit(inputs, real, training=training)
+        for block in self.residual_blocks:
+            inputs = block(inputs, real, training=training)
         return inputs
 
 

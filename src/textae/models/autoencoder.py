@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from textae.layers import Downsample, Upsample
-from textae.layers.blocks import Collapse, Expand, Fourier, Level, Linear, Normalize, ResidualUnit, TokenEmbedding
+from textae.layers.blocks import Collapse, Expand, Fourier, Level, Linear, Normalize, ResidualBlock, TokenEmbedding
 
 
 class Reconstruction(NamedTuple):
@@ -37,9 +37,11 @@ def build(config: Any, vocabulary_size: int, seed: int = 0, dtype: str = "float3
     model = Autoencoder(
         vocabulary_size=vocabulary_size,
         strides=list(config.strides),
-        widths=list(config.widths),
-        units=list(config.units),
-        encoder_units=None if config.encoder_units is None else list(config.encoder_units),
+        channels=list(config.channels),
+        residual_blocks=list(config.residual_blocks),
+        encoder_residual_blocks=None
+        if config.encoder_residual_blocks is None
+        else list(config.encoder_residual_blocks),
         kernel_size=config.kernel_size,
         expansion=config.expansion,
         normalization=config.normalization.name,
@@ -47,12 +49,12 @@ def build(config: Any, vocabulary_size: int, seed: int = 0, dtype: str = "float3
         kernel_factor=config.upsampler.kernel_factor,
         latent=config.latent.name,
         latent_size=config.latent_size,
-        decoder_input=config.decoder_input.name,
+        fourier_features=config.fourier_features,
         latent_normalization=config.latent_normalization.name,
         latent_noise=config.latent_noise,
         latent_dropout=config.latent_dropout,
         variational=config.variational,
-        unit_dropout=config.unit_dropout,
+        residual_dropout=config.residual_dropout,
         tie_embeddings=config.tie_embeddings,
         output=config.output.name,
         logit_scale=config.logit_scale,
@@ -228,22 +230,22 @@ class Autoencoder(keras.Model):
         *,
         vocabulary_size: int,
         strides: list[int],
-        widths: list[int],
-        units: list[int],
-        encoder_units: list[int] | None = None,
+        channels: list[int],
+        residual_blocks: list[int],
+        encoder_residual_blocks: list[int] | None = None,
         kernel_size: int = 3,
         expansion: float = 2.0,
         normalization: str = "rms",
         upsampler: str = "transpose",
         kernel_factor: int = 1,
-        latent: str = "chunk",
+        latent: str = "sequence",
         latent_size: int = 128,
-        decoder_input: str = "linear",
+        fourier_features: bool = False,
         latent_normalization: str = "none",
         latent_noise: float = 0.0,
         latent_dropout: float = 0.0,
         variational: bool = False,
-        unit_dropout: float = 0.0,
+        residual_dropout: float = 0.0,
         tie_embeddings: bool = True,
         output: str = "dot",
         logit_scale: float = 100.0,
@@ -256,7 +258,7 @@ class Autoencoder(keras.Model):
         self.vocabulary_size, self.max_length = vocabulary_size, max_length
         self.stride, self.latent, self.latent_size = math.prod(strides), latent, latent_size
         self.output_kind, self.logit_scale = output, logit_scale
-        self.variational, self.exact = variational, decoder_input == "fourier"
+        self.variational, self.exact = variational, fourier_features
         self.seeds = keras.random.SeedGenerator(seed)
         max_blocks = max_length // self.stride if latent == "vector" else None
         policy = self.dtype_policy
@@ -266,8 +268,8 @@ class Autoencoder(keras.Model):
             return [
                 Level(
                     [
-                        ResidualUnit(
-                            kernel_size, expansion, normalization, unit_dropout, self.seeds,
+                        ResidualBlock(
+                            kernel_size, expansion, normalization, residual_dropout, self.seeds,
                             name=f"{name}_{i}_unit_{j}", dtype=policy,
                         )
                         for j in range(count)
@@ -281,15 +283,15 @@ class Autoencoder(keras.Model):
         self.encoder = Encoder(
             embedding=TokenEmbedding(
                 vocabulary_size,
-                widths[0],
-                embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(widths[0])),
+                channels[0],
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(channels[0])),
                 name="embedding",
                 dtype=policy,
             ),
-            levels=levels("encoder", units if encoder_units is None else encoder_units),
+            levels=levels("encoder", residual_blocks if encoder_residual_blocks is None else encoder_residual_blocks),
             downsamplers=[
                 Downsample(width, kernel_factor * stride, stride, name=f"down_{i}", dtype=policy)
-                for i, (width, stride) in enumerate(zip(widths[1:], strides, strict=True))
+                for i, (width, stride) in enumerate(zip(channels[1:], strides, strict=True))
             ],
             bottleneck=Bottleneck(
                 latent_size,
@@ -307,23 +309,23 @@ class Autoencoder(keras.Model):
         )
         normal = keras.initializers.RandomNormal(stddev=1.0)
         if fourier:
-            count, common = widths[-1] // 2, {"name": "angles", "dtype": "float32"}
+            count, common = channels[-1] // 2, {"name": "angles", "dtype": "float32"}
             angles = Linear(count, normal, **common) if max_blocks is None else Expand(count, max_blocks, **common)
             project = Fourier(angles, name="project", dtype=policy)
         elif max_blocks is None:
-            project = Linear(widths[-1], name="project", dtype=policy)
+            project = Linear(channels[-1], name="project", dtype=policy)
         else:
-            project = Expand(widths[-1], max_blocks, name="project", dtype=policy)
+            project = Expand(channels[-1], max_blocks, name="project", dtype=policy)
         self.decoder = Decoder(
             project=project,
             block_counter=(
                 None if max_blocks is None or fourier else Linear(max_blocks, name="block_counter", dtype="float32")
             ),
             max_blocks=max_blocks,
-            levels=levels("decoder", units)[::-1],
+            levels=levels("decoder", residual_blocks)[::-1],
             upsamplers=[
                 Upsample(width, kernel_factor * stride, stride, kind=upsampler, name=f"up_{i}", dtype=policy)
-                for i, (width, stride) in enumerate(zip(widths[-2::-1], strides[::-1], strict=True))
+                for i, (width, stride) in enumerate(zip(channels[-2::-1], strides[::-1], strict=True))
             ],
             name="decoder",
             dtype=policy,
@@ -336,8 +338,8 @@ class Autoencoder(keras.Model):
         if not tie_embeddings:
             self.untied = keras.layers.Embedding(
                 vocabulary_size,
-                widths[0],
-                embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(widths[0])),
+                channels[0],
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=1 / math.sqrt(channels[0])),
                 name="output_embedding",
                 dtype=policy,
             )

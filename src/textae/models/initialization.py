@@ -1,7 +1,7 @@
 """Where training begins: a model that gives tokens back before the first update.
 
 With independent random weights a decoder has to learn what the encoder's random numbers mean before anything comes
-back, and with one vector for a long text it hardly finds a way to begin. The residual units begin as the identity, so
+back, and with one vector for a long text it hardly finds a way to begin. The residual blocks begin as the identity, so
 the rest can be set up to carry tokens through.
 
 A decoder that sees projections begins as the transpose of the encoder. A projection by orthonormal vectors and its
@@ -34,15 +34,22 @@ _DRAWS = 64  # sets of frequencies among which a vector's is chosen
 _SHARPNESS = 1.5  # deviation of the waves' frequencies, times the distance between neighbouring places
 
 
-def start_informed(model: Any) -> None:
-    """Give a built `Autoencoder` the weights with which it begins."""
-    if isinstance(model.decoder.project, Fourier):
-        start_placed(model)
-    else:
-        start_transposed(model)
+def initialize(model: Any, kind: str) -> None:
+    """Give a built `Autoencoder` the weights that training begins with: "random", "orthogonal" or "lattice".
+
+    Raises:
+        ValueError: another kind, or one that the model's decoder is not made for.
+    """
+    kinds = {"random": None, "orthogonal": initialize_orthogonal, "lattice": initialize_lattice}
+    if kind not in kinds:
+        raise ValueError(f"initialization: expected one of {', '.join(kinds)}, received {kind!r}")
+    if isinstance(model.decoder.project, Fourier) != (kind == "lattice"):
+        raise ValueError(f"initialization: expected lattice with Fourier features and only then, received {kind!r}")
+    if (assign := kinds[kind]) is not None:
+        assign(model)
 
 
-def start_transposed(model: Any) -> None:
+def initialize_orthogonal(model: Any) -> None:
     """Give a built `Autoencoder` an orthonormal encoder, and a decoder that is its transpose, step by step.
 
     Ways up that are no transpose of a strided convolution (`resize_nearest`, `resize_linear`, and `subpixel` where
@@ -56,42 +63,42 @@ def start_transposed(model: Any) -> None:
     mean = _orthonormal((*project.shape[:-1], model.latent_size))
     _assign_mean(project, mean)
     decoder.project.assign_transpose(mean)
-    if model.final_normalize.kind != "none" and model.latent == "chunk":  # vectors end worse with it, docs/study.md
+    if model.final_normalize.kind != "none" and model.latent == "sequence":  # vectors end worse with it, docs/study.md
         scale = model.final_normalize.scale
         scale.assign(ops.full(scale.shape, math.sqrt(model.latent_size / model.stride)))
     if model.untied is not None:
         model.untied.embeddings.assign(encoder.embedding.embeddings)
 
 
-def start_placed(model: Any) -> None:
+def initialize_lattice(model: Any) -> None:
     """Give a built `Autoencoder` an encoder that lays down each token's place, and a decoder that finds it again.
 
     Embeddings hold the place and its waves, both halves hand them on unchanged, and what room is left carries
     orthonormal projections of the rest. Ways up that are no transpose of a strided convolution keep their weights.
-    There has to be room for it: `textae.config.schema.ModelConfig.require_places`.
+    There has to be room for it: `textae.config.schema.ModelConfig.require_codewords`.
     """
     encoder, decoder = model.encoder, model.decoder
-    tokens = model.stride if model.latent == "chunk" else model.max_length
+    tokens = model.stride if model.latent == "sequence" else model.max_length
     numbers = model.latent_size // tokens
-    widths = [encoder.embedding.output_dim, *(down.filters for down in encoder.downsamplers)]
+    channels = [encoder.embedding.output_dim, *(down.filters for down in encoder.downsamplers)]
     covered = np.cumprod([1, *(down.stride for down in encoder.downsamplers)]).tolist()  # positions of a step
-    waves = min((width - (numbers if i == 0 else 0)) // (2 * covered[i]) for i, width in enumerate(widths))
+    waves = min((width - (numbers if i == 0 else 0)) // (2 * covered[i]) for i, width in enumerate(channels))
 
     frequencies = _place_tokens(model, numbers, waves)
     for i, down in enumerate(encoder.downsamplers):
         down.kernel.assign(_handing_on(down.kernel.shape, covered[i] * numbers, down.stride))
     blocks = tokens // model.stride
-    mean = _handing_on((blocks, widths[-1], model.latent_size), model.stride * numbers, blocks)
+    mean = _handing_on((blocks, channels[-1], model.latent_size), model.stride * numbers, blocks)
     _assign_mean(encoder.bottleneck.project.kernel, mean if model.latent == "vector" else mean[0])
-    angles = _angles_of_places(frequencies, blocks, model.stride, widths[-1] // 2, model.latent_size)
+    angles = _angles_of_places(frequencies, blocks, model.stride, channels[-1] // 2, model.latent_size)
     decoder.project.angles.assign_transpose(angles if model.latent == "vector" else angles[0])
 
     # Which channels hold the waves of each position of a step, in the level above and in the one below.
     cosines = np.arange(model.stride * waves).reshape(model.stride, waves)
-    above = np.concatenate([cosines, widths[-1] // 2 + cosines], axis=1)
+    above = np.concatenate([cosines, channels[-1] // 2 + cosines], axis=1)
     if model.latent == "vector":
         _find_the_end(model, numbers, cosines)
-    for up, width in zip(decoder.upsamplers, widths[:0:-1], strict=True):
+    for up, width in zip(decoder.upsamplers, channels[:0:-1], strict=True):
         count = len(above) // up.stride
         below = np.arange(count * 2 * waves).reshape(count, 2 * waves) + (numbers if count == 1 else 0)
         kernel = np.zeros((up.kernel_size, up.filters, width), np.float32)

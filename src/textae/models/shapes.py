@@ -40,23 +40,27 @@ def check_shapes(expected: Shapes, found: Shapes, path: Path | str) -> None:
 
 
 def _all(config: Any, vocabulary_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    widths = list(config.widths)
-    table = (vocabulary_size, widths[0])
+    channels = list(config.channels)
+    table = (vocabulary_size, channels[0])
     yield "encoder/embedding/embeddings", table
     if not config.tie_embeddings:
         yield "embeddings", table
     if config.output_bias:
         yield "output_bias", (vocabulary_size,)
-    yield from _levels("encoder", config, config.units if config.encoder_units is None else config.encoder_units)
-    yield from _levels("decoder", config, config.units)
-    for i, (stride, low, high) in enumerate(zip(config.strides, widths[:-1], widths[1:], strict=True)):
+    yield from _levels(
+        "encoder",
+        config,
+        config.residual_blocks if config.encoder_residual_blocks is None else config.encoder_residual_blocks,
+    )
+    yield from _levels("decoder", config, config.residual_blocks)
+    for i, (stride, low, high) in enumerate(zip(config.strides, channels[:-1], channels[1:], strict=True)):
         yield from _with_bias(f"encoder/down_{i}", (config.upsampler.kernel_factor * stride, low, high))
         kind = config.upsampler.kind.name
         up = f"decoder/up_{len(config.strides) - 1 - i}/{kind}"
         yield from _upsampler(up, kind, config.upsampler.kernel_factor, stride, low, high)
-    yield from _latent(config, widths[-1])
+    yield from _latent(config, channels[-1])
     if config.normalization.name != "none":
-        yield "final_normalize/scale", (widths[0],)
+        yield "final_normalize/scale", (channels[0],)
 
 
 def _with_bias(name: str, kernel: tuple[int, ...], outputs: int | None = None) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -65,7 +69,7 @@ def _with_bias(name: str, kernel: tuple[int, ...], outputs: int | None = None) -
 
 
 def _levels(half: str, config: Any, counts: list[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for level, (width, count) in enumerate(zip(config.widths, counts, strict=True)):
+    for level, (width, count) in enumerate(zip(config.channels, counts, strict=True)):
         inner = max(int(width * config.expansion), 1)
         for unit in range(count):
             name = f"{half}/{half}_{level}/{half}_{level}_unit_{unit}"
@@ -89,9 +93,9 @@ def _upsampler(
 def _latent(config: Any, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     size, stride = config.latent_size, math.prod(config.strides)
     drawn = 2 * size if config.variational else size
-    fourier = config.decoder_input.name == "fourier"
+    fourier = config.fourier_features
     project, channels = ("decoder/project/angles", width // 2) if fourier else ("decoder/project", width)
-    if config.latent.name == "chunk":
+    if config.latent.name == "sequence":
         yield from _with_bias("encoder/bottleneck/project", (width, drawn))
         yield from _with_bias(project, (size, channels))
         return

@@ -20,7 +20,7 @@ FIGURES = {
 }
 LONG_DOCUMENTS = {
     "split": "Texts of more than {length} tokens, the end counted, are split into segments{vectors}; nothing is lost.",
-    "cut": "Texts of more than {length} tokens, the end counted, are truncated.",
+    "truncate": "Texts of more than {length} tokens, the end counted, are truncated.",
     "drop": "Training and metrics leave out texts of more than {length} tokens, the end counted; in use they are "
     "{answer}.",
 }
@@ -32,8 +32,8 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
     stride = 1
     for factor in model["strides"]:
         stride *= factor
-    vector, long_documents = model["latent"] == "vector", model["long_documents"]
-    segment = f"segment of at most {model['max_length']} tokens" if long_documents == "split" else "text"
+    vector, overflow = model["latent"] == "vector", model["overflow"]
+    segment = f"segment of at most {model['max_length']} tokens" if overflow == "split" else "text"
     unit = segment if vector else f"{stride} tokens"
     figures = [f"| `{name}` | {_number(metrics[name])} | {what} |" for name, what in FIGURES.items() if name in metrics]
     versions = ", ".join(f"{name} {found}" for name, found in environment["versions"].items() if found)
@@ -81,7 +81,7 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
             "texts = ae.decode(latents)",
             "```",
             "",
-            LONG_DOCUMENTS[long_documents].format(
+            LONG_DOCUMENTS[overflow].format(
                 length=model["max_length"],
                 vectors=", with a vector for each" if vector else "",
                 answer="truncated" if vector else "split into segments",

@@ -23,7 +23,8 @@ from textae.runs.run_folder import RunDir
 
 # Figures of a run that say nothing of how well texts come back: together under one heading in TensorBoard.
 _OF_THE_RUN = {
-    "documents", "documents_cut", "documents_dropped", "tokens", "latent_floats_per_token", "examples_seen", "steps",
+    "documents", "documents_truncated", "documents_dropped", "tokens", "latent_floats_per_token", "examples_seen",
+    "steps",
     "steps_skipped", "train_seconds", "parameters", "peak_memory_mb",
 }  # fmt: skip
 POINTS = 2000  # documents in the projector
@@ -32,7 +33,7 @@ WEIGHTS_COUNTED = 100_000  # numbers of one weight in its histogram
 
 
 class Reporter:
-    """Says how a run goes; `log_every` steps are put together into one point or line."""
+    """Says how a run goes; `log_every_steps` steps are put together into one point or line."""
 
     def __init__(self, run: RunDir, config: Config, state: Any) -> None:
         self.run, self.config = run, config
@@ -70,7 +71,7 @@ class Reporter:
         )
         if self.config.training.overfit_documents is not None:
             self.says(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
-        for what, how in (("split", "split into pieces"), ("cut", "cut"), ("dropped", "left out")):
+        for what, how in (("split", "split into pieces"), ("truncated", "truncated"), ("dropped", "left out")):
             if count := getattr(batches.pieces, what):
                 self.says(f"{count:,} documents of more than {model.max_length} tokens are {how}")
         self.says(
@@ -87,7 +88,7 @@ class Reporter:
         if sums:
             for name, value in (sums | {"seconds": seconds, "updates": 1}).items():
                 state.unlogged[name] = state.unlogged.get(name, 0.0) + value
-        if state.step % self.config.training.log_every or not state.unlogged:
+        if state.step % self.config.training.log_every_steps or not state.unlogged:
             return
         since, state.unlogged = state.unlogged, {}
         tokens = max(since["tokens"], 1.0)
@@ -150,7 +151,7 @@ class Reporter:
             f"{metrics['exact_match']:.4f}, BLEU {metrics['bleu']:.2f}, character error rate {metrics['cer']:.4f}; "
             f"weights of step {state.best_step:,}"
         )
-        if cut := metrics.get("documents_cut"):
+        if cut := metrics.get("documents_truncated"):
             self.says(f"{cut:,} of {metrics['documents']:,} test documents are longer than model.max_length: truncated")
         self.says(f"to look at the run: tensorboard --logdir {self.run.folder}")
 

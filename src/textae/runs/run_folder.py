@@ -35,9 +35,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from textae.files import leftovers, temporary_for, write_bytes, write_csv, write_text
+from textae.runs.old_formats import settings_of_format_2
 from textae.untrusted_files import entries, kind_of, open_file, parse_json, parse_yaml, read_bytes
 
-FORMAT = 2  # 1: embeddings went into the encoder without their scale
+FORMAT = 3  # 2: other names of settings; 1: embeddings went into the encoder without their scale
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 TOKENIZER = "tokenizer"
@@ -137,7 +138,7 @@ class RunDir:
             if not (self / name).is_file():
                 raise ValueError(f"run: expected a run folder with {name}, found none in {self.folder}")
         environment = read_json(self / ENVIRONMENT)
-        if (found := environment.get("format")) != FORMAT:
+        if (found := environment.get("format")) not in (2, FORMAT):
             where = f"{self.folder}{_remedy(environment)}"
             raise ValueError(f"run: expected a run folder of format {FORMAT}, found {found!r:.100} in {where}")
         try:
@@ -146,7 +147,7 @@ class RunDir:
             raise ValueError(f"run: {self / CONFIG} is damaged: {_one_line(error)}") from error
         if not isinstance(loaded, dict):
             raise ValueError(f"run: expected {self / CONFIG} to hold settings, found {type(loaded).__name__}")
-        return loaded
+        return settings_of_format_2(loaded) if found == 2 else loaded
 
     def check_files(self) -> None:
         """Raise a ValueError if one of a run's files is a link, a device or the like, or a folder is not its own.

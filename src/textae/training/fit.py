@@ -30,7 +30,7 @@ from textae.hardware import choose_compile, choose_precision, processor
 from textae.inference.text_autoencoder import TextAutoencoder, load, set_weights
 from textae.losses.objectives import reconstruction_sums
 from textae.models.autoencoder import build
-from textae.models.initialization import start_informed
+from textae.models.initialization import initialize
 from textae.models.isolation import default_style, isolated
 from textae.models.shapes import check_shapes, numbers, parameters, weight_shapes
 from textae.reporting.model_card import model_card
@@ -48,8 +48,8 @@ MAY_CHANGE = {
     "data_dir",
     "objective",
     "training.resume",
-    "training.log_every",
-    "training.checkpoint_minutes",
+    "training.log_every_steps",
+    "training.checkpoint_every_minutes",
     "training.on_nonfinite",
 }
 PLACES = {f"corpus.{name}" for name in PATHS}  # may change if the documents are the same
@@ -101,7 +101,7 @@ def fit(config: Config, folder: Path, command: Sequence[str] | None = None) -> d
             run.tidy()
             if continues(config, run) and run.finished:
                 return run.metrics()
-            with isolated(exact=config.model.decoder_input.name == "fourier"), default_style():
+            with isolated(exact=config.model.fourier_features), default_style():
                 return _fit(config, run, command)
     except Timeout:
         raise ValueError(f"expected a run folder of its own, found another process in {folder}") from None
@@ -142,7 +142,7 @@ def _fingerprint(run: RunDir) -> str | None:
 def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str, Any]:
     training = config.training
     gc.collect()  # what another run in this process has left
-    precision = choose_precision(training.precision.name, config.model.decoder_input.name == "fourier")
+    precision = choose_precision(training.precision.name, config.model.fourier_features)
     xla = choose_compile(training.compile.name) == "xla"
 
     prepared = prepare(
@@ -165,11 +165,10 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str
     with isolated(seed=training.seed):
         dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
         model = build(config.model, tokenizer.vocabulary_size, training.seed, dtype)
-        if training.informed_start:
-            start_informed(model)
+        initialize(model, config.model.initialization.name)
         judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
-    model.encoder.trainable = training.train_encoder
-    model.decoder.project.trainable = training.train_waves
+    model.encoder.trainable = not config.encoder_frozen
+    model.decoder.project.trainable = training.train_frequencies
     random_tokens, corruption = (
         corruption_from(
             settings,
@@ -177,7 +176,7 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str
             vocabulary_size=tokenizer.vocabulary_size,
             seed=model.seeds,
         )
-        for settings in ({"substitute": training.random_tokens}, asdict(training.corruption))
+        for settings in ({"substitute": training.random_token_rate}, asdict(training.corruption))
     )
     step = training_step(
         model,
@@ -201,9 +200,9 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str
             beta_1=training.beta_1,
             beta_2=training.beta_2,
         ),
-        accumulate=training.accumulate,
-        clip_norm=training.clip_norm,
-        ema=training.ema,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        max_gradient_norm=training.max_gradient_norm,
+        ema_decay=training.ema_decay,
         xla=xla,
     )
 
@@ -222,7 +221,7 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str
         with interrupts.at_once():
             reporter.says("evaluating on the test split")
             kept = load(run.folder)
-            evaluation = final_evaluation(kept, prepared.test_texts, keep=training.samples, points=POINTS)
+            evaluation = final_evaluation(kept, prepared.test_texts, keep=training.num_logged_samples, points=POINTS)
         if not np.isfinite(evaluation.metrics["loss"]):
             raise FloatingPointError(
                 f"expected a finite loss of the test split, found {evaluation.metrics['loss']} with the weights of "
@@ -344,7 +343,7 @@ def _train(
 ) -> None:
     """Update until a limit is reached, validating and keeping the best; `state` moves along."""
     training = config.training
-    stream = _stream(batches, state, training.accumulate)
+    stream = _stream(batches, state, training.gradient_accumulation_steps)
     began, saved = time.monotonic() - state.seconds, time.monotonic()
     compiled = False
 
@@ -384,14 +383,14 @@ def _train(
             state.step_seconds += elapsed
             state.seconds = time.monotonic() - began
             state.over = done() >= 1
-            state.validation_due = state.over or state.step % training.validate_every == 0
+            state.validation_due = state.over or state.step % training.eval_every_steps == 0
             reporter.trained(state, sums if finite else {}, rate, elapsed)
             if not finite:
                 _leave_out(config, run, step, state, reporter, _not_finite(state, sums, rate, group))
 
         if state.validation_due and interrupts.received is None:
             try:
-                _validate(run, step, judge, validation, state, reporter, training.samples, interrupts)
+                _validate(run, step, judge, validation, state, reporter, training.num_logged_samples, interrupts)
             except Interrupted:
                 pass  # the run begins with this validation when it goes on
             else:
@@ -402,7 +401,7 @@ def _train(
             state.seconds = time.monotonic() - began
         reporter.progress(min(done(), 1.0))
         finished = state.over and not state.validation_due
-        due = time.monotonic() - saved >= training.checkpoint_minutes * 60
+        due = time.monotonic() - saved >= training.checkpoint_every_minutes * 60
         if finished or due or interrupts.received is not None:
             _save(run, step, state, reporter)
             saved = time.monotonic()
@@ -449,17 +448,17 @@ def _batches(config: Config, prepared: Prepared, fixed_rows: bool) -> Batches:
         prepared.train,
         max_length=config.model.max_length,
         stride=int(np.prod(config.model.strides)),
-        batch_tokens=config.training.batch_tokens,
-        buckets=config.training.buckets,
-        long_documents=config.model.long_documents.name,
+        tokens_per_batch=config.training.tokens_per_batch,
+        length_buckets=config.training.num_length_buckets,
+        overflow=config.model.overflow.name,
         seed=config.training.seed,
         fixed_rows=fixed_rows,
-        short_first=config.training.short_first,
+        length_curriculum=config.training.length_curriculum,
     )
     if not len(batches):
         raise ValueError(
             f"expected training documents of at most model.max_length={config.model.max_length} tokens, found none; "
-            "model.long_documents=split or cut keeps longer ones"
+            "model.overflow=split or cut keeps longer ones"
         )
     return batches
 
@@ -467,25 +466,25 @@ def _batches(config: Config, prepared: Prepared, fixed_rows: bool) -> Batches:
 def _check_splits(config: Config, prepared: Prepared) -> None:
     """Raise a ValueError if all that the weights would be judged by is left out as too long."""
     model = config.model
-    if model.long_documents.name != "drop":
+    if model.overflow.name != "drop":
         return
     for split, texts in (("validation", prepared.validation), ("test", prepared.test_texts())):
         encoded = (ids for portion in in_portions(texts, 1 << 16) for ids in prepared.tokenizer.encode(portion))
         if all(len(ids) >= model.max_length for ids in encoded):  # with its end a document has a token more
             raise ValueError(
                 f"expected a document of at most model.max_length={model.max_length} tokens in the {split} split, "
-                "found none; model.long_documents=split or cut keeps longer ones"
+                "found none; model.overflow=split or cut keeps longer ones"
             )
 
 
-def _stream(batches: Batches, state: TrainingState, accumulate: int) -> Iterator[list[Batch]]:
+def _stream(batches: Batches, state: TrainingState, gradient_accumulation_steps: int) -> Iterator[list[Batch]]:
     """Yield one update's batches after the other, from where `state` stands; it is moved along."""
     group: list[Batch] = []
     epoch, first = state.epoch, state.batch
     while True:
         for number, batch in enumerate(batches.epoch(epoch, start=first), first + 1):
             group.append(batch)
-            if len(group) == accumulate:
+            if len(group) == gradient_accumulation_steps:
                 state.epoch, state.batch = epoch, number
                 yield group
                 group = []

@@ -1,7 +1,7 @@
 """One training step, compiled for the backend: gradients, clipping, the optimizer's update, the running average.
 
 The two classes differ in how a backend holds its state, not in what a step does: gradients of the summed loss are
-added up over `accumulate` batches and divided by their tokens, so that every token weighs the same.
+added up over `gradient_accumulation_steps` batches and divided by their tokens, so that every token weighs the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def training_step(model: keras.Model, objective: Objective, optimizer: Any, **se
         model: built; its trainable variables are trained, and no others cost anything.
         objective: gives sums over the batch: `total` (what is minimised) and `tokens` among them.
         optimizer: a Keras optimizer without clipping, averaging or accumulation of its own.
-        settings: `accumulate` batches an update, `clip_norm` or None, `ema` decay (0: none), `xla`.
+        settings: `gradient_accumulation_steps` batches an update, `max_gradient_norm` or None, `ema_decay` (0: no
+            averages), `xla`.
 
     An update whose loss or gradient is not finite is left out; the caller sees it in the sums.
     """
@@ -33,7 +34,7 @@ def training_step(model: keras.Model, objective: Objective, optimizer: Any, **se
     return kinds[check_backend()](model, objective, optimizer, **settings)
 
 
-def ema_decay(decay: float, step: Any) -> Any:
+def warmed_up_decay(decay: float, step: Any) -> Any:
     """Return the running average's decay at an update: small at first, so that the start is soon forgotten."""
     return ops.minimum(decay, (1.0 + step) / (10.0 + step))
 
@@ -61,13 +62,17 @@ class _Step:
         objective: Objective,
         optimizer: Any,
         *,
-        accumulate: int = 1,
-        clip_norm: float | None = None,
-        ema: float = 0.0,
+        gradient_accumulation_steps: int = 1,
+        max_gradient_norm: float | None = None,
+        ema_decay: float = 0.0,
         xla: bool = False,
     ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
-        self.accumulate, self.clip_norm, self.ema = accumulate, clip_norm, ema
+        self.gradient_accumulation_steps, self.max_gradient_norm, self.ema_decay = (
+            gradient_accumulation_steps,
+            max_gradient_norm,
+            ema_decay,
+        )
         self.xla = xla
         self.weights = model.trainable_variables
         optimizer.build(self.weights)
@@ -78,15 +83,15 @@ class _Step:
                 for i, w in enumerate(self.weights)
             ]
 
-        self.averages = copies("average", lambda w: ops.convert_to_numpy(w)) if ema else []
-        self.sums = copies("sum", lambda w: np.zeros(w.shape, "float32")) if accumulate > 1 else []
+        self.averages = copies("average", lambda w: ops.convert_to_numpy(w)) if ema_decay else []
+        self.sums = copies("sum", lambda w: np.zeros(w.shape, "float32")) if gradient_accumulation_steps > 1 else []
 
     def update(self, gradients: list[Any], tokens: Any) -> tuple[list[Any], Any]:
         """Return the clipped gradients per token, and their norm before clipping."""
         scale = 1.0 / ops.maximum(ops.cast(tokens, "float32"), 1.0)
         norm = global_norm(gradients) * scale
-        if self.clip_norm is not None:
-            scale = scale * ops.minimum(1.0, self.clip_norm / (norm + 1e-6))
+        if self.max_gradient_norm is not None:
+            scale = scale * ops.minimum(1.0, self.max_gradient_norm / (norm + 1e-6))
         return [ops.cast(g, "float32") * scale for g in gradients], norm
 
     def kept_weights(self) -> dict[str, np.ndarray]:
@@ -195,7 +200,7 @@ class TensorFlowStep(_Step):
         def apply() -> Any:
             self.optimizer.learning_rate.assign(learning_rate)
             self.optimizer.apply(gradients, self.weights)
-            decay = ema_decay(self.ema, tf.cast(self.optimizer.iterations.value, tf.float32))
+            decay = warmed_up_decay(self.ema_decay, tf.cast(self.optimizer.iterations.value, tf.float32))
             for average, weight in zip(self.averages, self.weights if self.averages else [], strict=True):
                 average.assign_add((1 - decay) * (tf.cast(weight, tf.float32) - average))
             return tf.constant(0)
@@ -290,7 +295,7 @@ class JaxStep(_Step):
         weights, slots = self.optimizer.stateless_apply(slots, gradients, state["weights"])
         new = {"weights": weights, "optimizer": slots, "averages": state["averages"]}
         if self.averages:
-            decay = ema_decay(self.ema, ops.cast(slots[0], "float32"))
+            decay = warmed_up_decay(self.ema_decay, ops.cast(slots[0], "float32"))
             new["averages"] = [decay * a + (1 - decay) * w for a, w in zip(state["averages"], weights, strict=True)]
         finite = ops.isfinite(norm) & ops.isfinite(total)
         return jax.tree.map(lambda n, o: ops.where(finite, n, o), new, {key: state[key] for key in new}), norm

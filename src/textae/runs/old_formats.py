@@ -1,0 +1,66 @@
+"""Run folders of older formats: their settings in today's names.
+
+A finished run of format 2 is read as before. Its settings are translated; nothing in its folder is changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Format 2: the settings of a group, and their names and values today.
+_RENAMED = {
+    "model": {
+        "widths": "channels",
+        "units": "residual_blocks",
+        "encoder_units": "encoder_residual_blocks",
+        "unit_dropout": "residual_dropout",
+        "long_documents": "overflow",
+    },
+    "training": {
+        "batch_tokens": "tokens_per_batch",
+        "buckets": "num_length_buckets",
+        "clip_norm": "max_gradient_norm",
+        "accumulate": "gradient_accumulation_steps",
+        "ema": "ema_decay",
+        "short_first": "length_curriculum",
+        "random_tokens": "random_token_rate",
+        "log_every": "log_every_steps",
+        "validate_every": "eval_every_steps",
+        "checkpoint_minutes": "checkpoint_every_minutes",
+        "samples": "num_logged_samples",
+    },
+}
+_VALUES = {("model", "latent"): {"chunk": "sequence"}, ("model", "overflow"): {"cut": "truncate"}}
+
+
+def settings_of_format_2(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run folder of format 2 in today's names.
+
+    Raises:
+        ValueError: a model that is not made any more.
+    """
+    new = dict(values)
+    for group, names in _RENAMED.items():
+        if isinstance(found := values.get(group), dict):
+            renamed = {names.get(name, name): value for name, value in found.items()}
+            for name, value in renamed.items():
+                known = _VALUES.get((group, name), {})
+                renamed[name] = known.get(value, value) if isinstance(value, str) else value
+            new[group] = renamed
+    if isinstance(new.get("model"), dict) and isinstance(new.get("training"), dict):
+        _join_initialization(new["model"], new["training"])
+    return new
+
+
+def _join_initialization(model: dict[str, Any], training: dict[str, Any]) -> None:
+    """Replace the four settings that were one choice."""
+    fourier = model.pop("decoder_input", "linear") == "fourier"
+    informed = training.pop("informed_start", True)
+    if fourier and not informed:
+        raise ValueError(
+            "expected a run whose Fourier features begin with the lattice, found one with informed_start=false: "
+            "the version in its environment.json reads it"
+        )
+    model["initialization"] = "lattice" if fourier else "orthogonal" if informed else "random"
+    training["freeze_encoder"] = not training.pop("train_encoder", True)
+    training["train_frequencies"] = training.pop("train_waves", True)
