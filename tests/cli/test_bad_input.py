@@ -328,7 +328,7 @@ def test_a_run_with_something_else_in_a_file(broken, name, content):
 def test_a_run_of_another_format(broken, found):
     environment = read_json(broken / rundir.ENVIRONMENT)
     write_json(broken / rundir.ENVIRONMENT, environment | {"format": found, "versions": {"textae": "9.9"}})
-    message = refuses(broken, rf"expected a run folder of format 2, found {re.escape(repr(found))}")
+    message = refuses(broken, rf"expected a run folder of format 3, found {re.escape(repr(found))}")
     assert "it was written by textae 9.9, use that version for it" in message
 
 
@@ -339,7 +339,10 @@ def test_a_run_of_an_older_version_without_a_newer_setting(broken, trained):
     (broken / rundir.CONFIG).write_text("".join(kept))
     found, whole = textae.load(broken), textae.load(trained[0])
     assert found.config.model == whole.config.model
-    assert found.config.training.num_logged_samples == Config.__dataclass_fields__["training"].default_factory().samples
+    assert (
+        found.config.training.num_logged_samples
+        == Config.__dataclass_fields__["training"].default_factory().num_logged_samples
+    )
     np.testing.assert_array_equal(found.model.get_weights()[0], whole.model.get_weights()[0])
 
 

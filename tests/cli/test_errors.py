@@ -66,7 +66,7 @@ CONFIGURATIONS = [
     ("model.tie_embeddings=maybe", "model.tie_embeddings: expected true or false, found maybe"),
     ("training.seed=null", "training.seed: expected a value, found null"),
     ("model.strides=4", "model.strides: expected a list, as in model.strides=[4], found 4"),
-    ("model.latent=foo", "model.latent: expected one of chunk, vector, found foo"),
+    ("model.latent=foo", "model.latent: expected one of sequence, vector, found foo"),
     ("+experiment=foo", ["experiment: expected one of", "debug", "found foo"]),
     ("experiment=debug", "expected +experiment=NAME"),
     ("corpus=foo", "corpus: expected one of pydocs, text, tfds, found foo"),
