@@ -19,17 +19,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from textae.data.inputs import check_list, each_text, texts_of
+from textae.data.special_tokens import END_ID, PAD_ID, SPECIAL_IDS
 from textae.data.tokenizers.sentencepiece_training import train_apart
 from textae.files import write_bytes
 from textae.untrusted_files import parse_json, read_bytes
 
-PAD_ID = 0
-END_ID = 1
 KINDS = ("unigram", "bpe", "bytes", "characters", "words")
 
-FIRST_BYTE_ID = 2  # of "bytes" and "characters": byte b has id b + 2
+FIRST_BYTE_ID = SPECIAL_IDS  # of "bytes" and "characters": byte b has id b + 2
 FIRST_CHARACTER_ID = FIRST_BYTE_ID + 256
-UNKNOWN_WORD_ID = 2
+UNKNOWN_WORD_ID = SPECIAL_IDS
 UNKNOWN_WORD = "<unk>"
 SMALLEST_SENTENCEPIECE = 3 + 256  # pad, end, SentencePiece's obligatory unknown, and one piece for each byte
 
