@@ -144,7 +144,7 @@ TRAINING = [
     ),
     *(({n: 0}, f"training.{n} of at least 1", 0) for n in ("eval_every_steps", "validation_documents", "patience")),
     ({"overfit_documents": 0}, "training.overfit_documents of at least 1", 0),
-    *(({n: -1}, f"training.{n} of at least 0", -1) for n in ("warmup_steps", "samples")),
+    *(({n: -1}, f"training.{n} of at least 0", -1) for n in ("warmup_steps", "num_logged_samples")),
     *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("weight_decay", "checkpoint_every_minutes")),
     *(({n: 1.0}, f"training.{n} in [0, 1)", 1.0) for n in ("beta_1", "beta_2", "ema_decay", "label_smoothing")),
     ({"gradient_filter": -0.1}, "training.gradient_filter in [0, 1)", -0.1),
