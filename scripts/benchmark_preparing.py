@@ -33,7 +33,8 @@ def run_sentencepiece(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
 
     from textae.data.corpora import documents, open_corpus
     from textae.data.preparation import DEFAULT_VOCABULARY, in_portions
-    from textae.data.tokenizers import train_tokenizer, training_sample
+    from textae.data.tokenizers import train_tokenizer
+    from textae.data.tokenizers.sampling import training_sample
 
     start = time.perf_counter()
     read = sum(len(text) for text in documents(corpus["files"]))
@@ -80,11 +81,11 @@ def run_textae(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
 
     start, cpu = time.perf_counter(), time.process_time()
     from textae.data import preparation as prepared
-    from textae.data import tokenizers
+    from textae.data.tokenizers import training
 
     spent["import_s"] = time.perf_counter() - start
     prepared.open_corpus = timed(prepared.open_corpus, "corpus_s")
-    tokenizers.training_sample = timed(tokenizers.training_sample, "sample_s")
+    training.training_sample = timed(training.training_sample, "sample_s")
     prepared.train_tokenizer = timed(prepared.train_tokenizer, "sample_and_train_s")
     prepared.write_store = timed(prepared.write_store, "encode_and_write_s")
     made = prepared.prepare(folder, corpus, TOKENIZER)

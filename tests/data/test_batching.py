@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textae.data import batching as batches
-from textae.data.batching import Batches, ahead, bucket_lengths, pieces
+from textae.data.batching import Batches, bucket_lengths, prefetch, segments
 from textae.data.token_store import TokenStore, write_store
 
 pytestmark = pytest.mark.backend_free
 
 RNG = np.random.default_rng(3)
 DOCUMENTS = [RNG.integers(2, 250, int(n)) for n in RNG.integers(0, 60, 300)]
-SETTINGS = {"max_length": 24, "stride": 4, "tokens_per_batch": 96, "num_length_buckets": 3, "seed": 7}
+SETTINGS = {"max_length": 24, "stride": 4, "tokens_per_batch": 96, "length_buckets": 3, "seed": 7}
 
 
 def lognormal(count, sigma=0.74, mean=240):
@@ -24,7 +24,7 @@ def lognormal(count, sigma=0.74, mean=240):
     return np.maximum(1, random.lognormal(np.log(mean) - sigma**2 / 2, sigma, count)).astype(np.int64)
 
 
-def reference_pieces(document, max_length, overflow):
+def reference_segments(document, max_length, overflow):
     """The same as plain lists, one document at a time."""
     full = [*document, 1]
     if len(full) <= max_length or overflow == "split":
@@ -50,7 +50,7 @@ def test_every_piece_once_and_exact(overflow, fixed_rows, shuffle, source, tmp_p
     expected = [
         (number, 24 * part, tokens)
         for number, document in enumerate(DOCUMENTS)
-        for part, tokens in enumerate(reference_pieces(document.tolist(), 24, overflow))
+        for part, tokens in enumerate(reference_segments(document.tolist(), 24, overflow))
     ]
     found, positions, shapes = [], 0, set()
     made = list(batches.epoch(1))
@@ -75,16 +75,16 @@ def test_every_piece_once_and_exact(overflow, fixed_rows, shuffle, source, tmp_p
 
 def test_counts_of_long_documents():
     lengths = [0, 6, 7, 8, 15, 16, 30]
-    split = pieces(lengths, 8, 4, "split")
+    split = segments(lengths, 8, 4, "split")
     np.testing.assert_array_equal(split.documents, [0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6])
     np.testing.assert_array_equal(split.starts, [0, 0, 0, 0, 8, 0, 8, 0, 8, 16, 0, 8, 16, 24])
     np.testing.assert_array_equal(split.lengths, [1, 7, 8, 8, 1, 8, 8, 8, 8, 1, 8, 8, 8, 7])
     np.testing.assert_array_equal(np.flatnonzero(split.ends), [0, 1, 2, 4, 6, 9, 13])
     assert (split.split, split.truncated, split.dropped) == (4, 0, 0)
-    cut = pieces(lengths, 8, 4, "truncate")
+    cut = segments(lengths, 8, 4, "truncate")
     np.testing.assert_array_equal(cut.lengths, [1, 7, 8, 8, 8, 8, 8])
     assert cut.ends.all() and (cut.split, cut.truncated, cut.dropped) == (0, 4, 0)
-    drop = pieces(lengths, 8, 4, "drop")
+    drop = segments(lengths, 8, 4, "drop")
     np.testing.assert_array_equal(drop.documents, [0, 1, 2])
     assert (drop.split, drop.truncated, drop.dropped) == (0, 0, 4)
 
@@ -133,7 +133,7 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert order(3, start=5) == order(3)[5:]
     assert order(3, start=len(first)) == []
     assert len(order(1)) == len(first)
-    # Which pieces share a batch changes too, not only the order of the batches.
+    # Which segments share a batch changes too, not only the order of the batches.
     together = {tuple(sorted(row[:2] for row in rows)) for rows in first}
     assert not together & {tuple(sorted(row[:2] for row in rows)) for rows in order(1) if len(rows) > 2}
 
@@ -165,13 +165,13 @@ def test_short_first():
 
 
 def test_given_bucket_lengths():
-    batches = Batches(DOCUMENTS, **SETTINGS | {"num_length_buckets": [24, 8]})
+    batches = Batches(DOCUMENTS, **SETTINGS | {"length_buckets": [24, 8]})
     assert batches.bucket_lengths == [8, 24]
     assert {batch.tokens.shape[1] for batch in batches.epoch(0)} == {8, 24}
     with pytest.raises(ValueError, match="should reach 24"):
-        Batches(DOCUMENTS, **SETTINGS | {"num_length_buckets": [8, 16]})
+        Batches(DOCUMENTS, **SETTINGS | {"length_buckets": [8, 16]})
     with pytest.raises(ValueError, match="multiple of stride 4, received 9"):
-        Batches(DOCUMENTS, **SETTINGS | {"num_length_buckets": [9, 24]})
+        Batches(DOCUMENTS, **SETTINGS | {"length_buckets": [9, 24]})
 
 
 def test_no_documents_and_one_row():
@@ -186,9 +186,9 @@ def test_no_documents_and_one_row():
         ({"max_length": 26}, "positive multiple of stride 4, received 26"),
         ({"stride": 0}, "multiple of stride 0"),
         ({"max_length": 0}, "received 0"),
-        ({"overflow": "wrap"}, "one of split, cut, drop, received 'wrap'"),
+        ({"overflow": "wrap"}, "one of split, truncate, drop, received 'wrap'"),
         ({"tokens_per_batch": 0}, "tokens_per_batch should be at least 1"),
-        ({"num_length_buckets": 0}, "length_buckets should be at least 1"),
+        ({"length_buckets": 0}, "length_buckets should be at least 1"),
         ({"length_curriculum": 1.5}, "length_curriculum should be from 0 to 1"),
     ],
 )
@@ -216,13 +216,13 @@ def test_the_thread_ends_with_its_reader():
     assert len(workers()) == 1
     reader.close()
     assert workers() == []
-    assert len(list(ahead(range(100), 2))) == 100
+    assert len(list(prefetch(range(100), 2))) == 100
     assert workers() == []
 
 
 def test_only_a_few_are_made_ahead():
     made = []
-    reader = ahead((made.append(i) for i in range(100)), 3)
+    reader = prefetch((made.append(i) for i in range(100)), 3)
     next(reader)
     time.sleep(0.2)
     assert len(made) <= 5
@@ -234,7 +234,7 @@ def test_an_error_in_the_thread_comes_out():
         yield 1
         raise OSError("disk gone")
 
-    reader = ahead(broken(), 4)
+    reader = prefetch(broken(), 4)
     assert next(reader) == 1
     with pytest.raises(OSError, match="disk gone"):
         next(reader)
@@ -249,7 +249,7 @@ def test_an_item_that_takes_long_is_not_waited_for(monkeypatch):
         yield 1
         release.wait(30)
 
-    reader = ahead(items(), 1)
+    reader = prefetch(items(), 1)
     assert next(reader) == 1
     began = time.monotonic()
     reader.close()

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from textae.data import tokenizers
 from textae.data.tokenizers import (
     KINDS,
     CharactersTokenizer,
     WordsTokenizer,
     load_tokenizer,
+    sampling,
     train_tokenizer,
-    training_sample,
 )
+from textae.data.tokenizers.sampling import LONGEST_TRAINING_LINE, training_sample
 
 pytestmark = pytest.mark.backend_free
 
@@ -118,7 +118,7 @@ def test_text_begins_after_what_stands_for_no_text_of_its_own(trained):
 
 
 def test_the_words_counted_are_bounded(monkeypatch):
-    monkeypatch.setattr(tokenizers, "COUNTED_WORDS", 20)
+    monkeypatch.setattr(sampling, "COUNTED_WORDS", 20)
     words = train_tokenizer("words", [f"often rare{i} seldom{i % 3}" for i in range(500)], 4)
     assert words.words == ["often"]
 
@@ -201,7 +201,7 @@ def test_long_documents_are_broken_not_dropped():
     text = "word " * 5000 + "x" * 9000 + "\n" + "last words"
     lines = training_sample([text, "", "short"], 10**6)
     assert "".join(lines) == text + "short"
-    assert max(map(len, lines)) <= tokenizers.LONGEST_TRAINING_LINE
+    assert max(map(len, lines)) <= LONGEST_TRAINING_LINE
     # One document above the usual limit of SentencePiece still teaches its words.
     tokenizer = train_tokenizer("unigram", ["zebra ostrich " * 2000], 300, nearest=True)
     assert len(tokenizer.encode([" zebra ostrich"])[0]) <= 4
@@ -254,7 +254,7 @@ def test_damaged_files(trained, tmp_path, monkeypatch):
     (tmp_path / "tokenizer.json").write_text("[1")
     with pytest.raises(ValueError, match=r"tokenizer\.json is not a usable"):
         load_tokenizer(tmp_path)
-    monkeypatch.setattr(tokenizers, "LARGEST_FILE_BYTES", 1)
+    monkeypatch.setattr(sampling, "LARGEST_FILE_BYTES", 1)
     with pytest.raises(ValueError, match="at most 1 bytes, found 2"):
         load_tokenizer(tmp_path)
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from textae.config.choices import Initialization, LatentKind, LatentNormalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
-from textae.data.batching import END_ID
+from textae.data.special_tokens import END_ID
 from textae.inference.codec import Codec
 from textae.layers import Downsample, Upsample
 from textae.layers.blocks import Collapse, Expand, Fourier, Linear

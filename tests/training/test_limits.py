@@ -34,10 +34,10 @@ def test_no_batch_is_larger_than_it_may_be_however_long_a_document_is(lengths, k
     kept = sum(int(batch.lengths.sum()) for batch in made)
     if kind == "split":
         assert kept == sum(lengths) + len(lengths)
-        assert batches.pieces.split == sum(length + 1 > 64 for length in lengths)
+        assert batches.segments.split == sum(length + 1 > 64 for length in lengths)
     else:
         assert kept == sum(min(length + 1, 64) for length in lengths)
-        assert batches.pieces.truncated == sum(length + 1 > 64 for length in lengths)
+        assert batches.segments.truncated == sum(length + 1 > 64 for length in lengths)
 
 
 def test_documents_that_are_too_long_are_counted(trained):

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
+from textae.config.choices import VOCABULARY_BOUNDS
 from textae.config.metric_table import DIRECTIONS
 
 # Sizes beyond these would be computed for minutes, or fill the memory, before anything could be said about them.
@@ -43,6 +44,7 @@ MOST_WINDOWS = 1 << 9  # taps of all convolutions without a stride, each an oper
 MOST_POSITIONS = 1 << 24
 
 
+SMALLEST_SAMPLE = 0.001  # millions of characters that a tokenizer is trained on
 MOST_FILES = 2_000  # that are named one by one; OmegaConf takes a fifth of a millisecond for each
 
 
@@ -102,6 +104,13 @@ def is_encoding(name: str) -> bool:
         return codec._is_text_encoding and codec.incrementaldecoder is not None
     except (LookupError, ValueError):  # of names with NUL
         return False
+
+
+def require_vocabulary_size(kind: str, size: int) -> None:
+    """Require a number of ids that a kind of tokenizer can have."""
+    least, most = VOCABULARY_BOUNDS[kind]
+    bounds = f"from {least} to {most}" if most > least else f"as {least}"
+    require(least <= size <= most, f"tokenizer.vocabulary_size {bounds} with tokenizer.kind={kind}", size)
 
 
 def require_split(name: str) -> None:

@@ -15,6 +15,16 @@ class TokenizerKind(Enum):
     words = "words"
 
 
+# The fewest and the most ids of each kind: two special ones, those of bytes or of an unknown token, and one of text.
+VOCABULARY_BOUNDS = {
+    "unigram": (259, 1 << 24),
+    "bpe": (259, 1 << 24),
+    "bytes": (258, 258),
+    "characters": (258, 1 << 24),
+    "words": (4, 1 << 24),
+}
+
+
 class LatentKind(Enum):
     """One latent per prod(strides) tokens, or one per text."""
 

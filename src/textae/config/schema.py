@@ -19,6 +19,7 @@ from textae.config.checks import (
     MOST_RESIDUAL_BLOCKS,
     MOST_TAPS,
     MOST_WINDOWS,
+    SMALLEST_SAMPLE,
     Settings,
     absolute_path,
     is_encoding,
@@ -28,6 +29,7 @@ from textae.config.checks import (
     require_folder,
     require_objective,
     require_share,
+    require_vocabulary_size,
 )
 from textae.config.choices import (
     Compile,
@@ -48,16 +50,6 @@ from textae.config.choices import (
     TokenizerKind,
     UpsamplerKind,
 )
-
-# The fewest and the most ids of each kind of tokenizer, as `textae.data.tokenizers` has them.
-_VOCABULARIES = {
-    "unigram": (259, 1 << 24),
-    "bpe": (259, 1 << 24),
-    "bytes": (258, 258),
-    "characters": (258, 1 << 24),
-    "words": (4, 1 << 24),
-}
-
 
 PATHS = ("files", "test_files", "validation_files", "tfds_dir")  # settings of a corpus that say where it lies
 
@@ -176,14 +168,8 @@ class TokenizerConfig(Settings):
     def __post_init__(self) -> None:
         require_at_least("tokenizer.target_vocabulary_size", self.target_vocabulary_size, 4, 1 << 24)
         if self.vocabulary_size is not None:
-            least, most = _VOCABULARIES[self.kind.name]
-            bounds = f"from {least} to {most}" if most > least else f"as {least}"
-            require(
-                least <= self.vocabulary_size <= most,
-                f"tokenizer.vocabulary_size {bounds} with tokenizer.kind={self.kind.name}",
-                self.vocabulary_size,
-            )
-        require_at_least("tokenizer.sample_megabytes", self.sample_megabytes, 0.001)
+            require_vocabulary_size(self.kind.name, self.vocabulary_size)
+        require_at_least("tokenizer.sample_megabytes", self.sample_megabytes, SMALLEST_SAMPLE)
 
     def settings(self) -> dict[str, Any]:
         """Return the plain values that `textae.data.preparation.prepare` takes."""

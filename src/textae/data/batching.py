@@ -1,6 +1,6 @@
 """Batches of similar length, in an order that (seed, epoch) alone decides.
 
-Documents become pieces of at most max_length tokens, pieces are padded to the few lengths that waste the
+Documents become segments of at most max_length tokens, segments are padded to the few lengths that waste the
 fewest positions, and each batch holds about the same number of positions whatever its length.
 """
 
@@ -13,20 +13,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from textae.data.special_tokens import END_ID
 from textae.data.token_store import TokenStore
 
-END_ID = 1
-LONG_DOCUMENTS = ("split", "truncate", "drop")
-BATCHES_AHEAD = 8
-SECONDS_TO_END = 2.0  # that a thread has, of whose items no more are wanted
+OVERFLOWS = ("split", "truncate", "drop")
+PREFETCHED_BATCHES = 8
+SECONDS_TO_END = 2.0  # how long the end of a thread is waited for, once its items are no longer needed
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Segments:
     """Parts of documents, each one row of a batch, in the order of the documents.
 
-    All arrays have one entry for each piece: documents (index), starts (first token within the document),
-    lengths (tokens, the end token counted where the piece carries it) and ends (whether it does). split,
+    All arrays have one entry for each segment: documents (index), starts (first token within the document),
+    lengths (tokens, the end token counted where the segment carries it) and ends (whether it does). split,
     truncated and dropped count the documents that were too long.
     """
 
@@ -45,7 +45,7 @@ class Pieces:
 class Batch(NamedTuple):
     """Rows of one padded length.
 
-    tokens: int32 (rows, length), 0 after the end of each piece. lengths: int32 (rows,), end token counted, 0
+    tokens: int32 (rows, length), 0 after the end of each segment. lengths: int32 (rows,), end token counted, 0
     for an empty row. documents: int64 (rows,), -1 for an empty row. starts: int64 (rows,), the place in the
     document of a row's first token.
     """
@@ -56,16 +56,16 @@ class Batch(NamedTuple):
     starts: np.ndarray
 
 
-def pieces(lengths: ArrayLike, max_length: int, stride: int, overflow: str) -> Pieces:
-    """Cut documents (lengths in tokens, without the end token) into pieces of at most max_length tokens.
+def segments(lengths: ArrayLike, max_length: int, stride: int, overflow: str) -> Segments:
+    """Cut documents (lengths in tokens, without the end token) into segments of at most max_length tokens.
 
-    A document that is too long with its end token is "split" into pieces of max_length of which only the last
+    A document that is too long with its end token is "split" into segments of max_length of which only the last
     carries the end token, "truncate" to its first max_length - 1 tokens and the end token, or "drop"ped.
     Raises ValueError if max_length is not a positive multiple of stride.
     """
     _check_lengths(max_length, stride)
-    if overflow not in LONG_DOCUMENTS:
-        raise ValueError(f"overflow should be one of {', '.join(LONG_DOCUMENTS)}, received {overflow!r}")
+    if overflow not in OVERFLOWS:
+        raise ValueError(f"overflow should be one of {', '.join(OVERFLOWS)}, received {overflow!r}")
     full = np.asarray(lengths).astype(np.int64) + 1
     documents = np.arange(len(full))
     long = full > max_length
@@ -76,18 +76,18 @@ def pieces(lengths: ArrayLike, max_length: int, stride: int, overflow: str) -> P
         part = np.arange(len(documents)) - np.repeat(np.cumsum(parts) - parts, parts)
         starts = part * max_length
         rest = full[documents] - starts
-        return Pieces(documents, starts, np.minimum(rest, max_length), rest <= max_length, split=too_long)
+        return Segments(documents, starts, np.minimum(rest, max_length), rest <= max_length, split=too_long)
     if overflow == "drop":
         documents, full = documents[~long], full[~long]
     starts, ends = np.zeros(len(full), np.int64), np.ones(len(full), bool)
     counted = {"truncated": too_long} if overflow == "truncate" else {"dropped": too_long}
-    return Pieces(documents, starts, np.minimum(full, max_length), ends, **counted)
+    return Segments(documents, starts, np.minimum(full, max_length), ends, **counted)
 
 
 def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, length_buckets: int) -> list[int]:
     """Choose at most `buckets` padded lengths, multiples of stride, that leave the fewest padded positions.
 
-    lengths are those of the pieces, in tokens. Exact: a bucket ends at one of the rounded lengths, and the
+    lengths are those of the segments, in tokens. Exact: a bucket ends at one of the rounded lengths, and the
     fewest positions for the first j of them with one bucket more are the lower envelope of straight lines in
     the length, kept as a convex hull; so the time grows with distinct lengths times buckets.
     """
@@ -101,7 +101,7 @@ def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, length_buck
         raise ValueError(f"lengths should be from 1 to {max_length}, received {lengths.min()} to {lengths.max()}")
     rounded, counts = np.unique(-(-lengths // stride), return_counts=True)
     sizes = rounded.tolist()
-    below = [0, *np.cumsum(counts).tolist()]  # pieces among the first j sizes
+    below = [0, *np.cumsum(counts).tolist()]  # segments among the first j sizes
     # cost[j]: fewest positions for the first j sizes; one bucket first, then one more in each round.
     cost = [0] + [sizes[j - 1] * below[j] for j in range(1, len(sizes) + 1)]
     choices = [[0] * len(cost)]
@@ -146,11 +146,11 @@ class Batches:
 
     A batch has at most tokens_per_batch positions, padding counted, but at least one row. length_buckets is the largest
     number of padded lengths to choose, or the lengths themselves. With shuffle, `epoch(e)` is a permutation
-    of all pieces that (seed, e) decides, otherwise pieces come from the shortest to the longest. With
+    of all segments that (seed, e) decides, otherwise segments come from the shortest to the longest. With
     fixed_rows all batches of one padded length have the same number of rows, missing ones being empty.
     length_curriculum is the share of the first epoch during which the padded lengths grow.
 
-    Attributes: pieces, bucket_lengths (list), tokens (real tokens of an epoch, end tokens counted),
+    Attributes: segments, bucket_lengths (list), tokens (real tokens of an epoch, end tokens counted),
     positions (padded positions of an epoch).
     """
 
@@ -175,19 +175,19 @@ class Batches:
         self.store = store if isinstance(store, TokenStore) else TokenStore.from_arrays(store)
         self.seed, self.shuffle = seed, shuffle
         self.fixed_rows, self.length_curriculum = fixed_rows, length_curriculum
-        self.pieces = pieces(self.store.lengths, max_length, stride, overflow)
+        self.segments = segments(self.store.lengths, max_length, stride, overflow)
         if isinstance(length_buckets, int):
-            self.bucket_lengths = bucket_lengths(self.pieces.lengths, stride, max_length, length_buckets)
+            self.bucket_lengths = bucket_lengths(self.segments.lengths, stride, max_length, length_buckets)
         else:
             self.bucket_lengths = sorted(set(length_buckets))
-            longest = self.pieces.lengths.max(initial=1)
+            longest = self.segments.lengths.max(initial=1)
             if not self.bucket_lengths or self.bucket_lengths[-1] < longest:
                 raise ValueError(f"bucket lengths should reach {longest}, received {list(length_buckets)}")
             for length in self.bucket_lengths:
                 _check_lengths(length, stride)
-        self._bucket = np.searchsorted(self.bucket_lengths, self.pieces.lengths).astype(np.int16)
+        self._bucket = np.searchsorted(self.bucket_lengths, self.segments.lengths).astype(np.int16)
         self._rows = [max(1, tokens_per_batch // length) for length in self.bucket_lengths]
-        # Where each batch begins among the pieces sorted by bucket, its rows and its bucket: the same in all
+        # Where each batch begins among the segments sorted by bucket, its rows and its bucket: the same in all
         # epochs. What a bucket leaves over goes to the next longer one.
         cuts: list[tuple[int, int, int]] = []
         first = stop = 0
@@ -200,7 +200,7 @@ class Batches:
         if first < stop:
             cuts.append((first, stop - first, int(self._bucket.max())))
         self._cuts = np.array(cuts, np.int64).reshape(-1, 3)
-        self.tokens = int(self.pieces.lengths.sum())
+        self.tokens = int(self.segments.lengths.sum())
         rows = np.array(self._rows)[self._cuts[:, 2]] if fixed_rows else self._cuts[:, 1]
         self.positions = int((rows * np.array(self.bucket_lengths)[self._cuts[:, 2]]).sum())
 
@@ -217,11 +217,11 @@ class Batches:
         return Epoch(self, epoch, start)
 
     def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give the pieces sorted by bucket, and the order of the batches cut from them."""
+        """Give the segments sorted by bucket, and the order of the batches cut from them."""
         if not self.shuffle:
-            return np.argsort(self.pieces.lengths, kind="stable"), np.arange(len(self))
+            return np.argsort(self.segments.lengths, kind="stable"), np.arange(len(self))
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch])))
-        permutation = random.permutation(len(self.pieces))
+        permutation = random.permutation(len(self.segments))
         rows = permutation[np.argsort(self._bucket[permutation], kind="stable")]
         batches = random.permutation(len(self))
         if epoch == 0 and self.length_curriculum:
@@ -230,10 +230,10 @@ class Batches:
         return rows, batches
 
     def assemble(self, chosen: np.ndarray, bucket: int) -> Batch:
-        """Put the chosen pieces into one batch of the bucket's padded length."""
+        """Put the chosen segments into one batch of the bucket's padded length."""
         rows = self._rows[bucket] if self.fixed_rows else len(chosen)
         length = self.bucket_lengths[bucket]
-        here = self.pieces
+        here = self.segments
         lengths = np.zeros(rows, np.int32)
         lengths[: len(chosen)] = here.lengths[chosen]
         documents = np.full(rows, -1, np.int64)
@@ -252,7 +252,7 @@ class Batches:
 
 
 class Epoch:
-    """The batches of one epoch; a thread prepares a few ahead while it is iterated."""
+    """The batches of one epoch; a thread prepares the next few while it is iterated."""
 
     def __init__(self, batches: Batches, epoch: int, start: int):
         self.batches, self.number, self.start = batches, epoch, start
@@ -261,7 +261,7 @@ class Epoch:
         return len(self.batches) - self.start
 
     def __iter__(self) -> Iterator[Batch]:
-        return ahead(self._made(), BATCHES_AHEAD)
+        return prefetch(self._made(), PREFETCHED_BATCHES)
 
     def _made(self) -> Iterator[Batch]:
         rows, order = self.batches.order(self.number)
@@ -270,7 +270,7 @@ class Epoch:
             yield self.batches.assemble(rows[first : first + count], bucket)
 
 
-def ahead(items: Iterable, depth: int) -> Iterator:
+def prefetch(items: Iterable, depth: int) -> Iterator:
     """Iterate in a thread that keeps up to `depth` items ready; its exceptions come out here.
 
     The thread ends when the items end, and when this iterator is closed or forgotten; then an item that takes long is

@@ -12,8 +12,9 @@ from typing import Any
 import keras
 from keras import ops
 
-MASK_ID = 0  # that of padding: the encoder sees nothing at its place
-END_ID = 1
+from textae.data.special_tokens import END_ID, PAD_ID
+
+MASK_ID = PAD_ID  # the encoder sees nothing in its place
 _LAST = 1e9  # a sort key beyond every position
 
 Corruption = Callable[[Any, Any], tuple[Any, Any]]  # (ids, lengths) -> (ids, lengths)

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from textae.data.batching import ahead
+from textae.data.batching import prefetch
 from textae.data.corpora import Corpus, open_corpus
 from textae.data.inputs import each_text
 from textae.data.token_store import TokenStore, open_store, write_store
@@ -174,8 +174,8 @@ def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[list[
     # SentencePiece lets go of Python's lock: while it encodes, one thread reads and the caller writes.
     start = time.monotonic()
     with Progress(f"tokenizing {corpus.name}", corpus.sizes[split], "documents") as progress:
-        portions = ahead(in_portions(corpus.texts(split)), 1)
-        for encoded in ahead(map(tokenizer.encode, portions), 1):
+        portions = prefetch(in_portions(corpus.texts(split)), 1)
+        for encoded in prefetch(map(tokenizer.encode, portions), 1):
             yield encoded
             progress.advance(len(encoded))
     say(f"tokenized {corpus.sizes[split]:,} documents in {time.monotonic() - start:.1f} s")

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from textae.data.batching import END_ID
+from textae.data.special_tokens import END_ID
 from textae.losses.objectives import decide, highest
 from textae.models.autoencoder import Autoencoder, blocks_of
 

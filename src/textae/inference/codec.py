@@ -14,7 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from textae.data.batching import END_ID, Batch, Batches
+from textae.data.batching import Batch, Batches
+from textae.data.special_tokens import END_ID
 from textae.losses.objectives import predict
 from textae.models.autoencoder import Autoencoder
 from textae.models.isolation import isolated

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-END_ID = 1
-SPECIAL_IDS = 2  # padding and end: all other ids can be the answer to a position of a text
+from textae.data.special_tokens import END_ID, SPECIAL_IDS
+
 BLOCK_ROWS = 512  # rows of logits that exist at a time; docs/speed.md has the measurements
 LEAST_ROWS = 256  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
 MOST_LOGITS = 1 << 25  # that exist at a time when texts are decoded, 128 MB

@@ -24,7 +24,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from textae.data.batching import END_ID
+from textae.data.special_tokens import END_ID
 from textae.layers.blocks import Fourier
 
 _SIDE = 2 * math.sqrt(3)  # of the cube of places, whose numbers are then of mean square 1

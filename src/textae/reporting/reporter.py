@@ -72,7 +72,7 @@ class Reporter:
         if self.config.training.overfit_documents is not None:
             self.says(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
         for what, how in (("split", "split into pieces"), ("truncated", "truncated"), ("dropped", "left out")):
-            if count := getattr(batches.pieces, what):
+            if count := getattr(batches.segments, what):
                 self.says(f"{count:,} documents of more than {model.max_length} tokens are {how}")
         self.says(
             f"model: {model.count_params():,} parameters, vocabulary {model.vocabulary_size:,}, "
