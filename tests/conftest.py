@@ -56,6 +56,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def messages():
+    """Messages are lines of standard error, as in the commands."""
+    from textae.cli.streams import show_log
+
+    show_log()
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory):
     """A folder that all processes of a test session share; what only one of them is to make has a lock there."""

@@ -1,4 +1,10 @@
-"""One-dimensional convolutional autoencoders for text."""
+"""One-dimensional convolutional autoencoders for text.
+
+Messages go to `logging`, to the logger "textae" and those below it: INFO for how work goes, WARNING for what may not be
+meant, such as texts that are truncated or records that are left out. The package adds no handler. So a Python program
+that sets none up shows the warnings alone, as Python does by itself; `logging.basicConfig(level="INFO")` shows all, and
+`logging.getLogger("textae").setLevel("ERROR")` none. The commands show all of them on standard error.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,11 +1,13 @@
 """`python -m textae.evaluate run=DIR [corpus=text corpus.files=[...]]`: a run's figures on any corpus, as JSON."""
 
+import logging
 import math
 from dataclasses import asdict
 from typing import Any
 
 from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras
-from textae.progress import say
+
+logger = logging.getLogger("textae.evaluate")
 
 # Figures of metrics.json that say how the run was trained; all others are measured anew.
 OF_TRAINING = (
@@ -38,9 +40,11 @@ def main(composed: Any) -> None:
     metrics = {name: trained[name] for name in OF_TRAINING if name in trained} | found.metrics
     announce(to_json(metrics))
     if cut := metrics["documents_truncated"]:
-        say(f"{cut:,} of {metrics['documents']:,} documents are longer than model.max_length and were truncated")
+        logger.warning(
+            f"{cut:,} of {metrics['documents']:,} documents are longer than model.max_length and were truncated"
+        )
     if odd := [f"{name} {value}" for name, value in found.metrics.items() if not math.isfinite(value)]:
-        say(f"expected finite metrics, found {', '.join(odd)}: null in the JSON object")
+        logger.warning(f"expected finite metrics, found {', '.join(odd)}: null in the JSON object")
 
 
 if __name__ == "__main__":

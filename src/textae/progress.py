@@ -1,16 +1,22 @@
-"""Progress of long work on standard error."""
+"""Progress of long work: lines through `logging`, or a bar on a terminal where such lines are shown."""
 
+import logging
 import sys
 import time
 import unicodedata
 
 from tqdm import tqdm
 
+logger = logging.getLogger(__name__)
+
 _JOINERS = "\u200c\u200d"  # within words of several scripts, and within emoji
 
 
 class Progress:
-    """A bar on a terminal, a plain line every ten seconds otherwise; nothing for work that takes less.
+    """A bar on a terminal, a line every ten seconds otherwise; nothing for work that takes less.
+
+    Lines are of the level INFO. Where those are not shown, as in a Python program that has not asked for them, there is
+    no bar either.
 
     `total` is in bytes unless another unit is named.
     """
@@ -20,7 +26,7 @@ class Progress:
         self._done = 0
         self._last = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty():
+        if shows_bar():
             self._bar = tqdm(total=total, desc=self._title, unit=unit, unit_scale=True, file=sys.stderr, leave=False)
 
     def advance(self, amount: int) -> None:
@@ -31,7 +37,7 @@ class Progress:
         self._done += amount
         if (now := time.monotonic()) - self._last >= self._seconds:
             self._last = now
-            say(f"{self._title}: {min(100, 100 * self._done // max(self._total, 1))} %")
+            logger.info(f"{self._title}: {min(100, 100 * self._done // max(self._total, 1))} %")
 
     def __enter__(self) -> "Progress":
         return self
@@ -39,6 +45,11 @@ class Progress:
     def __exit__(self, *raised: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def shows_bar() -> bool:
+    """Return whether work shows a bar: on a terminal, where messages of the level INFO are shown."""
+    return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
 
 
 def escaped(text: str) -> str:
@@ -54,9 +65,3 @@ def escaped(text: str) -> str:
 
 def _commands(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _JOINERS
-
-
-def say(line: str) -> None:
-    """Print a line on standard error, its end in the same write: lines of several processes do not run together."""
-    sys.stderr.write(f"{escaped(line)}\n")
-    sys.stderr.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 
 from textae.cli.commands import announce, check_output, hydra_main
+
+logger = logging.getLogger("textae.report")
 
 COLUMNS = (
     "loss",
@@ -40,7 +43,6 @@ def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
     Raises:
         ValueError: no run is there.
     """
-    from textae.progress import say
     from textae.runs.run_folder import CONFIG, ENVIRONMENT, RunDir
     from textae.untrusted_files import entries, kind_of
 
@@ -55,7 +57,7 @@ def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
             read.append(_read(run))
         except (ValueError, OSError) as error:
             damaged += 1
-            say(f"left out: {run.folder}: {error}")
+            logger.warning(f"left out: {run.folder}: {error}")
     if not read:
         others = f" but {damaged:,} that cannot be read" if damaged else ""
         raise ValueError(f"runs: expected a folder with runs, found none{others} in {pattern}")
@@ -166,7 +168,6 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Show what the sweep's jobs reached."""
-        from textae.progress import say
 
         folder, sort = Path(config.hydra.sweep.dir), config.objective
         try:
@@ -177,13 +178,13 @@ class SweepTable(Callback):
 
         text = table(rows, differing, sort)
         for line in text.splitlines():
-            say(line)
+            logger.info(line)
         write_text(folder / f"{REPORT}.txt", text + "\n", own=True)
         write_csv(folder / f"{REPORT}.csv", sorted_rows(rows, sort), own=True)
         if any(isinstance(row.get(sort), (int, float)) for row in rows):
             plot(rows, differing, sort, folder / f"{REPORT}.png", own=True)
-        say(f"the table as text, CSV and plot: {folder / REPORT}.txt, .csv, .png")
-        say(f"to look at the runs: tensorboard --logdir {folder}")
+        logger.info(f"the table as text, CSV and plot: {folder / REPORT}.txt, .csv, .png")
+        logger.info(f"to look at the runs: tensorboard --logdir {folder}")
 
 
 def main(composed: Any) -> None:

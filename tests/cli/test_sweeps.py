@@ -1,6 +1,7 @@
 """Sweeps end to end, with a task that takes no time instead of training."""
 
 import io
+import logging
 import math
 import os
 import signal
@@ -14,7 +15,6 @@ import yaml
 
 from textae.cli.commands import fail
 from textae.cli.sweeps import Jobs, Labelled, limit_threads
-from textae.progress import say
 
 pytestmark = pytest.mark.backend_free
 
@@ -258,7 +258,7 @@ def test_a_line_and_its_end_are_one_write_also_where_nothing_is_buffered(monkeyp
 
     # as Python opens standard error under PYTHONUNBUFFERED=1
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(Written(), write_through=True))
-    say("a line")
+    logging.getLogger("textae.sweeps").info("a line")
     fail("another", 1)
     assert [data for data in written if data] == [b"a line\n", b"textae: another\n"]
 

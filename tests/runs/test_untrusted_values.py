@@ -14,8 +14,9 @@ from test_bad_input import one_line, refuses
 
 import textae
 from helpers import attacks
-from textae import progress, report
+from textae import report
 from textae.cli.commands import failure, line_writer
+from textae.cli.streams import write_line
 from textae.data.tokenizers import load_tokenizer, train_tokenizer
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir, read_arrays, write_arrays
@@ -260,7 +261,7 @@ def test_any_bytes_are_no_sentencepiece_model(sentencepiece_folder, tmp_path):
 
 
 def test_what_is_said_is_one_line_that_no_terminal_obeys(capsys):
-    progress.say(f"a\n{ESCAPES}b \u2603 日本")
+    write_line(f"a\n{ESCAPES}b \u2603 日本")
     said = capsys.readouterr().err
     assert said == "a\\n\\x1b[2J\\x1b]0;title\\x07\\r\\x9b31m\\u202e\\ud800b \u2603 日本\n"
 

@@ -7,6 +7,7 @@ stopped by Ctrl-C and SIGTERM. `TEXTAE_TRACEBACK=1` shows where an error comes f
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import signal
@@ -20,12 +21,14 @@ from textae.cli.argv import arranged
 from textae.cli.errors import cause, check_settings, concerns_a_path, explain, options_of
 from textae.cli.folders import Folders, Refused
 from textae.cli.search import number_of
-from textae.cli.streams import as_they_come, is_live, open_standard_streams, standard_input
+from textae.cli.streams import as_they_come, is_live, open_standard_streams, show_log, standard_input, write_line
 from textae.cli.sweeps import Jobs, Stopped
 from textae.data.lines import lines
 from textae.files import is_closed, target, writing
 from textae.hardware import hide_missing_gpu
-from textae.progress import escaped, say
+from textae.progress import escaped
+
+logger = logging.getLogger(__name__)
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
 _PORTION_CHARACTERS = 1 << 20
@@ -59,6 +62,7 @@ def start_keras() -> None:
 def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     """Run `task` with the composed config, or with each of a sweep's; then exit."""
     open_standard_streams()
+    show_log()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
     signal.signal(signal.SIGTERM, _terminate)
     codes: list[Any] = []
@@ -101,6 +105,7 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     def run(config: Any) -> Any:
         """Run one job; Hydra prints lines of its own about errors that reach it."""
         open_standard_streams()  # a launcher may have put this into a process of its own
+        show_log()
         settings = HydraConfig.get()
         if settings.job.chdir:  # paths are relative to where the command was given all the same
             os.chdir(settings.runtime.cwd)
@@ -175,8 +180,8 @@ def fail(line: str, code: int, error: BaseException | None = None) -> int:
         import traceback
 
         for shown in "".join(traceback.format_exception(error)).splitlines():
-            say(shown)
-    say(f"textae: {line}")
+            write_line(shown)
+    write_line(f"textae: {line}")
     return code
 
 
@@ -226,7 +231,7 @@ def read_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     Raises:
         ValueError: bytes that are not UTF-8 or a line without end, with the line's number; a broken compressed file.
     """
-    return lines(stream, name, tell=say)
+    return lines(stream, name, tell=logger.warning)
 
 
 def read_texts(name: str | None, wanted: list[str]) -> list[str]:
@@ -268,7 +273,7 @@ def tell_truncated(autoencoder: Any) -> None:
     """Say how many of the texts that a command encoded were truncated, if any were."""
     if autoencoder.truncated:
         longest = autoencoder.model.max_length
-        say(
+        logger.warning(
             f"{autoencoder.truncated:,} of {autoencoder.texts:,} texts are longer than model.max_length={longest} "
             f"({longest - 1} tokens and the end) and were truncated"
         )

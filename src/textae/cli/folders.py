@@ -6,6 +6,7 @@ Hydra tells `OwnFolder` what it is about to do. Whether a folder was there befor
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from hydra.experimental.callback import Callback
 from textae.cli.errors import shortened
 from textae.cli.search import resume
 from textae.cli.sweeps import PREFIX
-from textae.progress import say
 from textae.runs.run_folder import LOCK, RunDir
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_NAME = 255  # bytes, on every file system that is common
 SWEEP = "multirun.yaml"  # what a sweep begins with: its configuration
@@ -98,7 +100,8 @@ class Folders:
         self._before = set(_unused(self.sweep))
         OmegaConf.save(config, folder / SWEEP)
         if (jobs := resume(config, folder)) is not None:
-            say(f"the search {config.hydra.sweeper.study_name} goes on: {jobs} of {config.hydra.sweeper.n_trials} jobs")
+            search = config.hydra.sweeper
+            logger.info(f"the search {search.study_name} goes on: {jobs} of {search.n_trials} jobs")
             with _writable(config):
                 config.hydra.sweeper.n_trials = jobs
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import collections
 import io
+import logging
 import os
 import stat
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, BinaryIO, NoReturn
 
+from tqdm import tqdm
+
 from textae.files import CLOSED, is_closed
+from textae.progress import escaped
 
 _PAUSE, _PATIENCE = 0.05, 0.2  # seconds without a line, and in all, after which a portion is answered
 
@@ -62,6 +66,32 @@ def open_standard_streams() -> None:
         buffer = _Forgiving(io.FileIO(2, "w", closefd=False))
         encoding = getattr(sys.stderr, "encoding", "utf-8")
         sys.stderr = io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=True)
+
+
+def write_line(line: str) -> None:
+    """Write a line to standard error, its end in the same write: lines of several processes do not run together.
+
+    On a terminal a bar steps aside meanwhile.
+    """
+    with tqdm.external_write_mode(sys.stderr) if sys.stderr.isatty() else nullcontext():
+        sys.stderr.write(f"{escaped(line)}\n")
+        sys.stderr.flush()
+
+
+class _LineHandler(logging.Handler):
+    """Writes each message as a line of standard error, whatever that is by then."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write_line(record.getMessage())
+
+
+def show_log() -> None:
+    """Show the messages of the package, from the level INFO on, as lines of standard error."""
+    logger = logging.getLogger("textae")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # to a handler of Hydra's that would show them again
+    if not any(isinstance(handler, _LineHandler) for handler in logger.handlers):
+        logger.addHandler(_LineHandler())
 
 
 def standard_input() -> BinaryIO:

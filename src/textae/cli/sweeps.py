@@ -8,6 +8,7 @@ file PID.busy for a process that works, and a file `stop` once the sweep is to e
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 import signal
@@ -23,7 +24,8 @@ from typing import Any, NoReturn, TextIO
 
 import psutil
 
-from textae.progress import say
+logger = logging.getLogger(__name__)
+
 
 _THREADS = (  # of NumPy's libraries, of TensorFlow, of JAX
     "OMP_NUM_THREADS",
@@ -106,7 +108,7 @@ class Jobs:
         """
         line = self.title(overrides)
         if not self.elsewhere:
-            say(f"job {number}: {line}")
+            logger.info(f"job {number}: {line}")
             yield
             return
         limit_threads(at_once)
@@ -117,7 +119,7 @@ class Jobs:
         busy.touch()
         try:
             with redirect_stderr(Labelled(sys.stderr, f"job {number}: ")):
-                say(line)
+                logger.info(line)
                 yield
         finally:
             busy.unlink(missing_ok=True)
@@ -143,7 +145,7 @@ class Jobs:
                 os.kill(os.getpid(), number)
                 return
             (self._folder / "stop").write_text(str(number))
-            say("stopping the jobs; once more to stop without waiting for them")
+            logger.info("stopping the jobs; once more to stop without waiting for them")
             for process in busy:
                 with suppress(ProcessLookupError):
                     os.kill(process, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,9 @@ from textae.data.inputs import each_text
 from textae.data.token_store import TokenStore, open_store, write_store
 from textae.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from textae.files import leftovers
-from textae.progress import Progress, say
+from textae.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 # Ids that a tokenizer aims at where nothing else is said; other kinds have all that occur.
 DEFAULT_VOCABULARY = {"unigram": 8192, "bpe": 8192, "words": 25002}
@@ -139,7 +142,7 @@ def _locked(folder: Path, name: str) -> FileLock:
         lock.acquire(timeout=0)
         lock.release()
     except Timeout:
-        say(f"waiting for another process that tokenizes the corpus {name}")
+        logger.info(f"waiting for another process that tokenizes the corpus {name}")
     return lock
 
 
@@ -158,7 +161,7 @@ def _train(corpus: Corpus, settings: dict[str, Any]) -> Tokenizer:
         remark = (
             f", all that the texts fill of {size:,}" if found < size else f", more than {size:,} for all characters"
         )
-    say(f"trained the {kind} tokenizer in {time.monotonic() - start:.1f} s; vocabulary: {found:,}{remark}")
+    logger.info(f"trained the {kind} tokenizer in {time.monotonic() - start:.1f} s; vocabulary: {found:,}{remark}")
     return trained
 
 
@@ -178,4 +181,4 @@ def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[list[
         for encoded in prefetch(map(tokenizer.encode, portions), 1):
             yield encoded
             progress.advance(len(encoded))
-    say(f"tokenized {corpus.sizes[split]:,} documents in {time.monotonic() - start:.1f} s")
+    logger.info(f"tokenized {corpus.sizes[split]:,} documents in {time.monotonic() - start:.1f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from itertools import islice
 from typing import Any
@@ -16,10 +17,12 @@ from textae.data.corpora import Corpus
 from textae.data.preparation import Prepared
 from textae.evaluation.evaluator import Evaluation, Sample
 from textae.evaluation.latent_statistics import ALIVE
-from textae.progress import escaped, say
+from textae.progress import shows_bar
 from textae.reporting.figures import accuracy_by_position, latent_dimensions, quality_by_length
 from textae.reporting.tensorboard import ComparedText, TensorBoardWriter
 from textae.runs.run_folder import RunDir
+
+logger = logging.getLogger(__name__)
 
 # Figures of a run that say nothing of how well texts come back: together under one heading in TensorBoard.
 _OF_THE_RUN = {
@@ -42,7 +45,7 @@ class Reporter:
         self.board.purge_from(state.step + (not state.validation_due), ("validation",))
         self.board.purge_from(0, ("test",))  # written after the last step alone
         self._bar = None
-        if sys.stderr.isatty():
+        if shows_bar():
             self._bar = tqdm(total=1000, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
         self._share = 0.0
 
@@ -54,34 +57,27 @@ class Reporter:
             self._bar.close()
         self.board.close()
 
-    def says(self, line: str) -> None:
-        """Write a line to standard error, above the bar where there is one."""
-        if self._bar is not None:
-            self._bar.write(escaped(line), file=sys.stderr)
-        else:
-            say(line)
-
     def begins(self, model: Any, prepared: Prepared, batches: Batches, precision: str, xla: bool, step: int) -> None:
         """Say what is about to be trained, and on what."""
         sizes = prepared.corpus.sizes
-        self.says(
+        logger.info(
             f"corpus {prepared.corpus.name}: {sizes['train']:,} train, {sizes['validation']:,} validation, "
             f"{sizes['test']:,} test documents; {prepared.train.tokens:,} train tokens, "
             f"{100 * batches.tokens / max(batches.positions, 1):.1f} % of computed positions"
         )
         if self.config.training.overfit_documents is not None:
-            self.says(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
+            logger.info(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
         for what, how in (("split", "split into pieces"), ("truncated", "truncated"), ("dropped", "left out")):
             if count := getattr(batches.segments, what):
-                self.says(f"{count:,} documents of more than {model.max_length} tokens are {how}")
-        self.says(
+                logger.info(f"{count:,} documents of more than {model.max_length} tokens are {how}")
+        logger.info(
             f"model: {model.count_params():,} parameters, vocabulary {model.vocabulary_size:,}, "
             f"{model.latent_size} numbers per {'text' if model.latent == 'vector' else f'{model.stride} tokens'}; "
             f"{precision} products, {'XLA' if xla else 'graph'}"
         )
         if step:
-            self.says(f"continuing after step {step:,}")
-        self.says(f"run folder: {self.run.folder}; to watch it: tensorboard --logdir {self.run.folder}")
+            logger.info(f"continuing after step {step:,}")
+        logger.info(f"run folder: {self.run.folder}; to watch it: tensorboard --logdir {self.run.folder}")
 
     def trained(self, state: Any, sums: dict[str, float], rate: float, seconds: float) -> None:
         """Take note of one update; one that was skipped has no sums."""
@@ -111,7 +107,7 @@ class Reporter:
         if self._bar is not None:
             self._bar.set_postfix_str(f"step {state.step} {text}", refresh=False)
         else:
-            self.says(f"step {state.step:,} ({100 * self._share:.0f} %): {text}")
+            logger.info(f"step {state.step:,} ({100 * self._share:.0f} %): {text}")
 
     def flush(self) -> None:
         """Write what TensorBoard is to show to the disk."""
@@ -127,7 +123,7 @@ class Reporter:
         """Write a validation's figures, texts and pictures."""
         metrics = evaluation.metrics
         mark = " (best)" if state.best_step == state.step else ""
-        self.says(
+        logger.info(
             f"validation at step {state.step:,}: loss {metrics['loss']:.4f}, token accuracy "
             f"{metrics['token_accuracy']:.4f}, exact match {metrics['exact_match']:.4f}, "
             f"BLEU {metrics['bleu']:.2f}{mark}"
@@ -146,14 +142,16 @@ class Reporter:
             if value is not None
         }
         self.board.hparams(flat(to_mapping(self.config)), numbers, state.step)
-        self.says(
+        logger.info(
             f"test: loss {metrics['loss']:.4f}, token accuracy {metrics['token_accuracy']:.5f}, exact match "
             f"{metrics['exact_match']:.4f}, BLEU {metrics['bleu']:.2f}, character error rate {metrics['cer']:.4f}; "
             f"weights of step {state.best_step:,}"
         )
         if cut := metrics.get("documents_truncated"):
-            self.says(f"{cut:,} of {metrics['documents']:,} test documents are longer than model.max_length: truncated")
-        self.says(f"to look at the run: tensorboard --logdir {self.run.folder}")
+            logger.info(
+                f"{cut:,} of {metrics['documents']:,} test documents are longer than model.max_length: truncated"
+            )
+        logger.info(f"to look at the run: tensorboard --logdir {self.run.folder}")
 
     def _pictures(self, judge: Any, evaluation: Evaluation, step: int, split: str) -> None:
         """Write texts, figures and histograms of the weights that are judged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import platform
 import sys
 import time
@@ -42,6 +43,8 @@ from textae.training import schedules as schedule
 from textae.training.interrupts import Interrupted, Interrupts
 from textae.training.optimizers import optimizer
 from textae.training.steps import training_step
+
+logger = logging.getLogger(__name__)
 
 # What may differ between a run and its continuation: where things lie, and how often one looks.
 MAY_CHANGE = {
@@ -215,11 +218,11 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str
 
     with Reporter(run, config, state) as reporter, Interrupts() as interrupts:
         if remark:
-            reporter.says(remark)
+            logger.warning(remark)
         reporter.begins(model, prepared, batches, precision, xla, state.step)
         _train(config, run, batches, step, judge, prepared.validation, state, reporter, interrupts)
         with interrupts.at_once():
-            reporter.says("evaluating on the test split")
+            logger.info("evaluating on the test split")
             kept = load(run.folder)
             evaluation = final_evaluation(kept, prepared.test_texts, keep=training.num_logged_samples, points=POINTS)
         if not np.isfinite(evaluation.metrics["loss"]):
@@ -428,7 +431,7 @@ def _leave_out(config: Config, run: RunDir, step: Any, state: TrainingState, rep
     if state.skipped_in_a_row >= SKIPPED_IN_A_ROW:
         _stop(run, step, state, reporter, f"{what}, the last of {SKIPPED_IN_A_ROW} in a row")
     if state.skipped <= 10 or state.skipped % 100 == 0:
-        reporter.says(f"skipped an update ({state.skipped:,} so far): {what}")
+        logger.warning(f"skipped an update ({state.skipped:,} so far): {what}")
 
 
 def _validation_not_finite(state: TrainingState) -> str:

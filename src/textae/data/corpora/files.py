@@ -1,13 +1,15 @@
 """The corpus `text`: the user's own files."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from textae.data.corpora.checking import BadRecords
 from textae.data.corpora.preparing import Example, Recipe, fingerprint, shares
 from textae.data.corpora.readers import Advance, Input, Reading, check_fields, find, records
-from textae.progress import say
+
+logger = logging.getLogger(__name__)
 
 Files = str | Path | Sequence[str | Path]
 
@@ -57,7 +59,7 @@ def recipe(
         """Say each line once, though files may be read twice."""
         if line not in told:
             told.add(line)
-            say(line)
+            logger.warning(line)
 
     def examples(advance: Advance) -> Iterator[Example]:
         bad = BadRecords(on_bad_record == "skip")

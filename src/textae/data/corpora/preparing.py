@@ -7,6 +7,7 @@ The data set is written record by record with array_record and TFDS's own metada
 
 import contextlib
 import hashlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from textae.data.corpora.checking import Label
-from textae.progress import Progress, say
+from textae.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 VERSION = "2.0.0"  # of the layout and of the way documents are split; part of every fingerprint
@@ -79,7 +82,7 @@ def prepare(recipe: Recipe, data_dir: Path) -> Path:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"waiting for another process that prepares the corpus {recipe.name}")
+        logger.info(f"waiting for another process that prepares the corpus {recipe.name}")
         lock.acquire()
     try:
         if not folder.is_dir():
@@ -101,7 +104,7 @@ def _prepare_locked(recipe: Recipe, folder: Path) -> None:
     finally:
         shutil.rmtree(incomplete, ignore_errors=True)
     counts = ", ".join(f"{split} {sizes[split]:,}" for split in SPLITS)
-    say(f"prepared the corpus {recipe.name} in {time.monotonic() - start:.1f} s; documents: {counts}")
+    logger.info(f"prepared the corpus {recipe.name} in {time.monotonic() - start:.1f} s; documents: {counts}")
 
 
 def key(content: bytes) -> int:

@@ -6,6 +6,7 @@ of about a megabyte, or one document where that is longer.
 """
 
 import glob
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from textae.data.corpora.parquet_files import parquet
 from textae.data.corpora.sniffing import Input, Reading, notes
 from textae.data.corpora.tables import table
 from textae.data.lines import Undecodable, lines, texts
-from textae.progress import say
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["Advance", "Input", "Label", "Reading", "Record", "check_fields", "documents", "find", "records"]
 
@@ -43,9 +45,9 @@ def documents(
     how = Reading(**reading)
     bad = BadRecords(on_bad_record == "skip")
     inputs = [Input.of(path, how, field) for path in find(files)]
-    for text, _ in records(inputs, field, max_characters=max_characters, bad=bad, tell=say):
+    for text, _ in records(inputs, field, max_characters=max_characters, bad=bad, tell=logger.warning):
         yield text
-    bad.tell(say)
+    bad.tell(logger.warning)
 
 
 def find(files: str | Path | Sequence[str | Path], setting: str = "files") -> list[Path]:

@@ -6,6 +6,7 @@ tfrecord.
 
 import contextlib
 import difflib
+import logging
 import os
 import re
 import sys
@@ -18,7 +19,8 @@ from urllib.parse import urlsplit
 from textae.data.corpora.checking import Label
 from textae.data.corpora.preparing import SPLITS, Example, Recipe, fingerprint, shares
 from textae.data.corpora.readers import Advance
-from textae.progress import say
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT_HOST = "https://storage.googleapis.com"
 _SECONDS_TO_CONNECT = 6.0
@@ -112,7 +114,7 @@ def _prepared_builder(name: str, folder: Path) -> Any:
     remedy = f"run tfds build {name} --file_format=array_record where there is one, or name its folder in tfds_dir"
     if not _reachable(builder):
         raise ValueError(f"tfds: expected {full_name} prepared in {folder}, found neither it nor a network: {remedy}")
-    say(f"downloading {full_name} into {folder}")
+    logger.info(f"downloading {full_name} into {folder}")
     from tensorflow_datasets.core.download import downloader
 
     retries, downloader.MAX_RETRIES = downloader.MAX_RETRIES, _RETRIES  # 10, ever longer apart, take minutes

@@ -4,6 +4,7 @@ In this process the trainer would hold off Ctrl-C and SIGTERM until it is done, 
 """
 
 import json
+import logging
 import os
 import re
 import signal
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from textae.data.tokenizers import sentencepiece_worker as worker
-from textae.progress import say
+
+logger = logging.getLogger(__name__)
 
 SECONDS = 10.0  # from one line of progress to the next
 
@@ -102,7 +104,7 @@ def _answer(process: subprocess.Popen, title: str) -> bytes:
             try:
                 return process.communicate(timeout=SECONDS)[0]
             except subprocess.TimeoutExpired:
-                say(f"{title}: {time.monotonic() - started:.0f} s")
+                logger.info(f"{title}: {time.monotonic() - started:.0f} s")
     finally:
         process.stdin = stdin
 
