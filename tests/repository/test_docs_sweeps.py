@@ -75,9 +75,9 @@ def test_commands(page, corpus_file, tmp_path):
     )
     assert made.returncode == 0, made.stderr
     if page == "sweeps.md":
-        ways = (tmp_path / "outputs" / "ways" / "report.txt").read_text()
+        table = (tmp_path / "outputs" / "comparison" / "report.txt").read_text()
         for name in ("resize_linear", "resize_nearest", "subpixel", "transpose", "tokens_per_second", "token_accuracy"):
-            assert name in ways
+            assert name in table
         assert (tmp_path / "runs.png").is_file()
         assert made.stdout.count("| run ") == 2
         assert len(list(tmp_path.glob("outputs/*/*/optimization_results.yaml"))) == 1
