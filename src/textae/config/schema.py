@@ -73,10 +73,10 @@ class CorpusConfig(Settings):
     def __post_init__(self) -> None:
         taken = 0.0
         for split in ("validation", "test"):
-            share = getattr(self, f"{split}require_share")
-            require_share(f"corpus.{split}require_share", share)
+            share = getattr(self, f"{split}_share")
+            require_share(f"corpus.{split}_share", share)
             if not self._names(split):
-                require(share > 0, f"corpus.{split}require_share above 0", share)
+                require(share > 0, f"corpus.{split}_share above 0", share)
                 taken += share
         require(taken < 1, "corpus.validation_share + corpus.test_share below 1", taken)
         require_at_least("corpus.max_characters", getattr(self, "max_characters", None), 1)
