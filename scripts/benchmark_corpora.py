@@ -19,13 +19,14 @@ import psutil
 MEASURE = """
 import json, sys, time
 from pathlib import Path
+from textae.config.schema import CORPORA
 from textae.data.corpora import open_corpus
 
-kind, folder, settings = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+folder, settings = Path(sys.argv[2]), CORPORA[sys.argv[1]](**json.loads(sys.argv[3]))
 times = [time.perf_counter()]
-corpus = open_corpus(kind, folder, **settings)
+corpus = open_corpus(settings, folder)
 times.append(time.perf_counter())
-corpus = open_corpus(kind, folder, **settings)
+corpus = open_corpus(settings, folder)
 times.append(time.perf_counter())
 size = sum(len(text.encode()) for split in corpus.sizes for text in corpus.texts(split))
 times.append(time.perf_counter())

@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-TOKENIZER = {"kind": "unigram", "vocabulary_size": None, "sample_megabytes": 5.0}
+KIND, SAMPLE_MEGABYTES = "unigram", 5.0  # as TokenizerConfig has them
 PORTION = 4 << 20  # characters that SentencePiece encodes at once
 
 
@@ -31,6 +31,7 @@ def run_sentencepiece(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
     """Seconds of training and of encoding the train split; `folder` holds the prepared corpus."""
     import sentencepiece
 
+    from textae.config.schema import TextConfig
     from textae.data.corpora import documents, open_corpus
     from textae.data.preparation import DEFAULT_VOCABULARY, in_portions
     from textae.data.tokenizers import train_tokenizer
@@ -39,13 +40,13 @@ def run_sentencepiece(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
     start = time.perf_counter()
     read = sum(len(text) for text in documents(corpus["files"]))
     reading = time.perf_counter() - start
-    texts = list(open_corpus(data_dir=folder, **corpus).texts("train"))
+    texts = list(open_corpus(TextConfig(**corpus), folder).texts("train"))
     size = sum(len(text.encode()) for text in texts)
-    sample = training_sample(texts, int(TOKENIZER["sample_megabytes"] * 1e6))
+    sample = training_sample(texts, int(SAMPLE_MEGABYTES * 1e6))
     portions = list(in_portions(texts, PORTION))
 
     start, cpu = time.perf_counter(), time.process_time()
-    model = train_tokenizer(TOKENIZER["kind"], sample, DEFAULT_VOCABULARY[TOKENIZER["kind"]], nearest=True).model
+    model = train_tokenizer(KIND, sample, DEFAULT_VOCABULARY[KIND], nearest=True).model
     trained = time.perf_counter()
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     tokens = 0
@@ -80,6 +81,7 @@ def run_textae(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
         return call
 
     start, cpu = time.perf_counter(), time.process_time()
+    from textae.config.schema import TextConfig, TokenizerConfig
     from textae.data import preparation as prepared
     from textae.data.tokenizers import training
 
@@ -88,7 +90,7 @@ def run_textae(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
     training.training_sample = timed(training.training_sample, "sample_s")
     prepared.train_tokenizer = timed(prepared.train_tokenizer, "sample_and_train_s")
     prepared.write_store = timed(prepared.write_store, "encode_and_write_s")
-    made = prepared.prepare(folder, corpus, TOKENIZER)
+    made = prepared.prepare(folder, TextConfig(**corpus), TokenizerConfig(kind=KIND, sample_megabytes=SAMPLE_MEGABYTES))
     end = time.perf_counter()
     spent["train_s"] = spent.pop("sample_and_train_s") - spent["sample_s"]
     spent["rest_s"] = end - start - sum(spent.values())
@@ -138,7 +140,7 @@ def main() -> None:
         files = [str(Path(file).resolve()) for file in arguments.files]
         if arguments.copies > 1:
             files = [str(repeated(files, temporary / "repeated.txt", copies=arguments.copies))]
-        corpus: dict[str, Any] = {"kind": "text", "files": files}
+        corpus: dict[str, Any] = {"files": files}
         if arguments.test:
             corpus["test_files"] = [str(Path(file).resolve()) for file in arguments.test]
         runs: dict[str, list[dict[str, float]]] = {"textae": [], "sentencepiece": []}

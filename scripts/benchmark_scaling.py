@@ -87,7 +87,7 @@ def preparing(options: argparse.Namespace) -> list[dict[str, Any]]:
         files = [str(Path(file).resolve()) for file in options.files] or [str(documentation(options, Path(name)))]
         for megabytes in options.megabytes:
             text = repeated(files, Path(name, "repeated.txt"), megabytes=megabytes)
-            corpus = {"kind": "text", "files": [str(text)]}
+            corpus = {"files": [str(text)]}
             runs: dict[str, list[dict[str, float]]] = {"textae": [], "sentencepiece": []}
             for _ in range(options.repeats if megabytes <= options.once_above else 1):
                 with tempfile.TemporaryDirectory(dir=name) as folder:
@@ -124,7 +124,7 @@ def preparing(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def documentation(options: argparse.Namespace, folder: Path) -> Path:
     """Write Python's documentation, a document a line."""
-    corpus = open_corpus(data_dir=options.data / "corpora", kind="pydocs", **PydocsConfig().settings())
+    corpus = open_corpus(PydocsConfig(), options.data / "corpora")
     path = folder / "documentation.txt"
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(" ".join(text.split()) + "\n" for text in corpus.texts("train"))

@@ -56,7 +56,7 @@ from measuring import (  # noqa: E402
 )
 from rivals import KerasTrainer  # noqa: E402
 from textae import schedule, training  # noqa: E402
-from textae.config.schema import Config, ModelConfig, PydocsConfig, TrainingConfig  # noqa: E402
+from textae.config.schema import Config, ModelConfig, PydocsConfig, TextConfig, TokenizerConfig, TrainingConfig  # noqa: E402
 from textae.data.batching import Batches  # noqa: E402
 from textae.data.preparation import Prepared, prepare  # noqa: E402
 from textae.hardware import on_accelerator, processor  # noqa: E402
@@ -356,9 +356,7 @@ def until(options: argparse.Namespace) -> dict[str, Any]:
     """Compare the time until an accuracy on held-out text; of Keras's learning rates the best counts."""
     settings = TrainingConfig()
     results = [textae_until(options)]
-    prepared = prepare(
-        options.data, {"kind": "pydocs"} | PydocsConfig().settings(), options.tokenizer, settings.validation_documents
-    )
+    prepared = prepare(options.data, PydocsConfig(), options.tokenizer, settings.validation_documents)
     ours, theirs = (batches_of(prepared, options.model, bucketed=kind) for kind in (True, False))
     longer = round(options.max_steps * (ours.tokens / len(ours)) / (theirs.tokens / len(theirs)))
 
@@ -422,11 +420,11 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--child", choices=("textae", "plain Keras"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     options.model = ModelConfig(channels=options.channels, latent_size=options.latent_size)
-    options.tokenizer = {"kind": "unigram", "vocabulary_size": None, "sample_megabytes": 5.0}
-    options.corpus = {"kind": "pydocs"} | PydocsConfig().settings()
+    options.tokenizer = TokenizerConfig()
+    options.corpus = PydocsConfig()
     if options.files:
         files = [str(Path(file).resolve()) for file in options.files]
-        options.corpus = {"kind": "text", "files": files, "validation_share": 0.02, "test_share": 0.02}
+        options.corpus = TextConfig(files=files)
     return options
 
 

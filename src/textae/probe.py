@@ -19,7 +19,7 @@ def main(composed: Any) -> None:
             f"expected labels of at most {corpus.sizes['train']}, the documents of train, found {options.labels}"
         )
     start_keras()
-    from textae.data.corpora import SPLITS
+    from textae.config.choices import SPLITS
     from textae.data.preparation import in_portions
     from textae.evaluation.probe import pooled, probe, sample
     from textae.inference.text_autoencoder import load

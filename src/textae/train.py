@@ -21,7 +21,7 @@ def main(composed: Any) -> float | None:
     RunDir(folder).check_place(Path(config.data_dir))
     check_folder("data_dir", config.data_dir)
     # What is wrong with a corpus is said before Keras takes seconds to load; `fit` finds it prepared.
-    open_corpus(config.corpus.kind, Path(config.data_dir) / "corpora", **config.corpus.settings())
+    open_corpus(config.corpus, Path(config.data_dir) / "corpora")
     start_keras()
     from textae.training.fit import fit
 

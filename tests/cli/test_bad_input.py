@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import textae
+from helpers.corpora import open_corpus
 from textae.config import schema as schemas
 from textae.config.command_schemas import COMMANDS
 from textae.config.mapping import from_mapping
 from textae.config.schema import CORPORA, Config
-from textae.data.corpora import documents, open_corpus
+from textae.data.corpora import documents
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import read_arrays, read_json, write_arrays, write_json
 

@@ -16,7 +16,7 @@ from textae.config.choices import Initialization
 from textae.config.command_schemas import COMMANDS
 from textae.config.mapping import flat, from_mapping, resolve, to_mapping
 from textae.config.registration import config_dir, register
-from textae.config.schema import CORPORA, Config, ModelConfig, TextConfig, TrainingConfig
+from textae.config.schema import CORPORA, Config, ModelConfig, TextConfig, TfdsConfig, TrainingConfig
 
 GROUPS = {"corpus": ("pydocs", "text", "tfds"), "tokenizer": None, "model": None, "model/upsampler": None}
 NEEDED = {"corpus=text": ["corpus.files=[a.txt]"], "corpus=tfds": ["corpus.name=ag_news_subset"]}
@@ -297,9 +297,10 @@ def test_mappings_are_inverse(kind):
     assert mapping["corpus"]["kind"] == kind
 
 
-def test_settings_of_a_corpus_are_arguments():
-    assert "kind" not in TextConfig(files=["a"]).settings()
-    assert TextConfig(files=["a"]).settings()["files"] == ["a"]
+def test_fractions_are_taken_for_splits_that_no_other_setting_names():
+    assert TextConfig(files=["a"]).split_fractions() == {"validation": 0.02, "test": 0.02}
+    assert TextConfig(files=["a"], test_files=["b"]).split_fractions() == {"validation": 0.02}
+    assert TfdsConfig(name="n", splits={"validation": "v", "test": "t"}).split_fractions() == {}
     for schema in CORPORA.values():
         assert {f.name for f in fields(schema)} >= {"kind", "validation_share", "test_share"}
 

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from textae.data.corpora import SPLITS, open_corpus
-from textae.data.corpora.preparing import Splitting
+from helpers.corpora import open_corpus
+from textae.config.command_schemas import RunCorpusConfig
+from textae.data import corpora
+from textae.data.corpora import SPLITS
+from textae.data.corpora.splitting import Splitting
 from textae.progress import Progress
 
 pytestmark = pytest.mark.backend_free
@@ -66,9 +69,10 @@ def test_nothing_heavy_is_imported(tmp_path, numbers):
     code = """
 import sys
 from pathlib import Path
+from textae.config.schema import TextConfig
 from textae.data import corpora
 light = "tensorflow_datasets" in sys.modules
-corpus = corpora.open_corpus("text", Path(sys.argv[2]), files=sys.argv[1])
+corpus = corpora.open_corpus(TextConfig(files=[sys.argv[1]]), Path(sys.argv[2]))
 sys.exit(light or len(list(corpus.texts("train"))) < 900 or "tensorflow" in sys.modules)
 """
     process = run(code, numbers, tmp_path / "data")
@@ -141,13 +145,13 @@ def test_an_empty_corpus(tmp_path, numbers):
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
 def test_shares_out_of_range(tmp_path, numbers, share):
-    with pytest.raises(ValueError, match=f"test_share: expected a number between 0 and 1, .* found {share}"):
+    with pytest.raises(ValueError, match=f"expected corpus.test_share .*, received {share}"):
         open_corpus("text", tmp_path / "data", files=numbers, test_share=share)
 
 
 def test_unknown_kind_and_split(tmp_path, numbers):
-    with pytest.raises(ValueError, match="expected one of pydocs, text, tfds, found txt"):
-        open_corpus("txt", tmp_path)
+    with pytest.raises(ValueError, match=r"expected corpus\.kind as one of pydocs, text, tfds, received 'run'"):
+        corpora.open_corpus(RunCorpusConfig(), tmp_path)
     corpus = open_corpus("text", tmp_path / "data", files=numbers)
     with pytest.raises(ValueError, match="expected one of train, validation, test, found dev"):
         list(corpus.texts("dev"))
@@ -229,8 +233,9 @@ def test_a_damaged_corpus_is_named(tmp_path, numbers, name, how):
 OPEN = """
 import sys
 from pathlib import Path
+from textae.config.schema import TextConfig
 from textae.data import corpora
-corpus = corpora.open_corpus("text", Path(sys.argv[2]), files=sys.argv[1])
+corpus = corpora.open_corpus(TextConfig(files=[sys.argv[1]]), Path(sys.argv[2]))
 print(corpus.fingerprint, corpus.sizes, sum(map(len, corpus.texts("train"))))
 """
 
@@ -272,7 +277,7 @@ def test_memory_is_bounded(tmp_path, kind):
         for n in range(300_000):
             text = f"{n} " + "some words that repeat themselves " * 30
             file.write(text + "\n" if kind == "txt" else json.dumps({"t": text}) + "\n")
-    code = OPEN.replace("files=sys.argv[1]", "files=sys.argv[1], field='t'" if kind == "jsonl" else "files=sys.argv[1]")
+    code = OPEN.replace("files=[sys.argv[1]]", "files=[sys.argv[1]], field='t'") if kind == "jsonl" else OPEN
     process = run(code, path, tmp_path / "data", stdout=subprocess.PIPE)
     peak, watched = 0, psutil.Process(process.pid)
     while process.poll() is None:

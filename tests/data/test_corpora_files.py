@@ -12,7 +12,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from textae.data.corpora import documents, open_corpus
+from helpers.corpora import open_corpus
+from textae.data.corpora import documents
 from textae.data.corpora.checking import BadRecords
 from textae.data.corpora.readers import Input, Reading, find, records
 

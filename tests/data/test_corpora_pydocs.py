@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from textae.data.corpora import open_corpus, pydocs
+from helpers.corpora import open_corpus
+from textae.config.schema import PydocsConfig
+from textae.data.corpora import fingerprint_of, pydocs
 
 pytestmark = pytest.mark.backend_free
 
@@ -89,10 +91,14 @@ def test_sources_are_those_of_the_standard_library_and_of_packages():
 
 
 def test_the_fingerprint_is_the_same_in_another_process():
-    code = "from textae.data.corpora import pydocs; print(pydocs.recipe().fingerprint)"
+    code = """
+from textae.config.schema import PydocsConfig
+from textae.data.corpora import fingerprint_of
+print(fingerprint_of(PydocsConfig()))
+"""
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == pydocs.recipe().fingerprint
-    assert pydocs.recipe(test_share=0.1).fingerprint != pydocs.recipe().fingerprint
+    assert printed.strip() == fingerprint_of(PydocsConfig())
+    assert fingerprint_of(PydocsConfig(test_share=0.1)) != fingerprint_of(PydocsConfig())
 
 
 @pytest.mark.slow

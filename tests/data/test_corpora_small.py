@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from textae.data.corpora import SPLITS, open_corpus
-from textae.data.corpora.preparing import Splitting
+from helpers.corpora import open_corpus
+from textae.data.corpora import SPLITS
+from textae.data.corpora.splitting import Splitting
 
 pytestmark = pytest.mark.backend_free
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from textae.data.corpora import open_corpus
+from helpers.corpora import open_corpus
 from textae.data.corpora import tfds as tfds_corpus
 
 pytestmark = pytest.mark.backend_free
@@ -96,8 +96,9 @@ class Finder:
         return None if name.split(".")[0] == "tensorflow" else PathFinder.find_spec(name, path, target)
 
 sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
+from textae.config.schema import TfdsConfig
 from textae.data import corpora
-corpus = corpora.open_corpus("tfds", Path(sys.argv[1]), name="reviews", tfds_dir=sys.argv[2], label="stars")
+corpus = corpora.open_corpus(TfdsConfig(name="reviews", tfds_dir=sys.argv[2], label="stars"), Path(sys.argv[1]))
 sys.stdout.write(next(corpus.texts("test")) + str(next(corpus.labels("test"))))
 """
 

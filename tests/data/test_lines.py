@@ -12,8 +12,9 @@ import zstandard
 from test_latent_commands import command  # noqa: F401, a fixture
 
 import textae.data.lines as line_module
+from helpers.corpora import open_corpus
 from textae.cli.commands import read_lines
-from textae.data.corpora import documents, open_corpus
+from textae.data.corpora import documents
 from textae.data.lines import blocks, lines
 
 COMPRESS = {

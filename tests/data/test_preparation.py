@@ -3,23 +3,26 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from textae.config.schema import TextConfig, TokenizerConfig
 from textae.data import preparation as prepared
 from textae.data import token_store as tokenstore
-from textae.data.preparation import fingerprint, first_documents, in_portions, prepare
+from textae.data.fingerprints import fingerprint
+from textae.data.preparation import first_documents, in_portions, prepare
 
 pytestmark = pytest.mark.backend_free
 
-BYTES = {"kind": "bytes", "vocabulary_size": None, "sample_megabytes": 1.0}
-UNIGRAM = {"kind": "unigram", "vocabulary_size": 300, "sample_megabytes": 1.0}
+BYTES = TokenizerConfig(kind="bytes")
+UNIGRAM = TokenizerConfig(vocabulary_size=300)
 
 
 @pytest.fixture(scope="module")
 def corpus(corpus_file):
-    return {"kind": "text", "files": [str(corpus_file)], "validation_share": 0.1, "test_share": 0.1}
+    return TextConfig(files=[corpus_file], validation_share=0.1, test_share=0.1)
 
 
 def folders(data_dir):
@@ -57,12 +60,12 @@ def test_it_is_made_once(tmp_path, corpus, monkeypatch):
 def test_other_settings_are_another_folder(tmp_path, corpus, corpus_file):
     prepare(tmp_path, corpus, BYTES)
     assert len(folders(tmp_path)) == 1
-    prepare(tmp_path, corpus, {**BYTES, "kind": "characters"})
-    prepare(tmp_path, corpus | {"test_share": 0.2}, BYTES)
+    prepare(tmp_path, corpus, TokenizerConfig(kind="characters"))
+    prepare(tmp_path, replace(corpus, test_share=0.2), BYTES)
     assert len(folders(tmp_path)) == 3
     other = tmp_path / "more.txt"
     other.write_text(corpus_file.read_text(encoding="utf-8") + "one line more\n", encoding="utf-8")
-    prepare(tmp_path, corpus | {"files": [str(other)]}, BYTES)
+    prepare(tmp_path, replace(corpus, files=[other]), BYTES)
     assert len(folders(tmp_path)) == 4
 
 
@@ -105,7 +108,7 @@ def test_what_was_killed_in_the_middle_is_not_taken_for_whole(tmp_path, corpus, 
 def test_a_corpus_that_was_deleted_is_prepared_again(tmp_path, corpus_file):
     path = tmp_path / "a.txt"
     path.write_bytes(corpus_file.read_bytes())
-    made = prepare(tmp_path / "data", {"kind": "text", "files": [str(path)]}, BYTES)
+    made = prepare(tmp_path / "data", TextConfig(files=[path]), BYTES)
     texts = list(made.test_texts())
     shutil.rmtree(tmp_path / "data")
     assert list(made.test_texts()) == texts
@@ -129,11 +132,12 @@ def test_a_damaged_store_is_noticed(tmp_path, corpus):
 TWO = """
 import sys
 from pathlib import Path
+from textae.config.schema import TextConfig, TokenizerConfig
 from textae.data.preparation import prepare
 made = prepare(
     Path(sys.argv[1]),
-    {"kind": "text", "files": [sys.argv[2]], "validation_share": 0.1, "test_share": 0.1},
-    {"kind": "unigram", "vocabulary_size": 300, "sample_megabytes": 1.0},
+    TextConfig(files=[sys.argv[2]], validation_share=0.1, test_share=0.1),
+    TokenizerConfig(vocabulary_size=300),
 )
 print(len(made.train), made.train.tokens, made.tokenizer.vocabulary_size)
 """

@@ -11,6 +11,7 @@ from textae.data.tokenizers import (
     CharactersTokenizer,
     WordsTokenizer,
     load_tokenizer,
+    loading,
     sampling,
     train_tokenizer,
 )
@@ -254,7 +255,7 @@ def test_damaged_files(trained, tmp_path, monkeypatch):
     (tmp_path / "tokenizer.json").write_text("[1")
     with pytest.raises(ValueError, match=r"tokenizer\.json is not a usable"):
         load_tokenizer(tmp_path)
-    monkeypatch.setattr(sampling, "LARGEST_FILE_BYTES", 1)
+    monkeypatch.setattr(loading, "LARGEST_FILE_BYTES", 1)
     with pytest.raises(ValueError, match="at most 1 bytes, found 2"):
         load_tokenizer(tmp_path)
 

@@ -30,8 +30,7 @@ def vocabulary(tmp_path):
         register()
         with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
             config = resolve(compose("config", ["corpus=text", f"corpus.files=[{path}]", *overrides]))
-        corpus = {"kind": config.corpus.kind} | config.corpus.settings()
-        return prepare(tmp_path / "data", corpus, config.tokenizer.settings()).tokenizer.vocabulary_size
+        return prepare(tmp_path / "data", config.corpus, config.tokenizer).tokenizer.vocabulary_size
 
     return made
 

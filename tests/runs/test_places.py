@@ -49,10 +49,10 @@ def test_paths_become_those_of_every_folder(here, monkeypatch):
 def test_a_folder_whose_name_looks_like_a_glob(here, monkeypatch, folder):
     monkeypatch.chdir(here.rename(here.with_name(folder)))
     given = TextConfig(files=["lines.txt", "texts/*.txt"])
-    found = fingerprint_of("text", **given.settings())
+    found = fingerprint_of(given)
     located = given.located()
     monkeypatch.chdir("/")
-    assert fingerprint_of("text", **located.settings()) == found
+    assert fingerprint_of(located) == found
 
 
 @pytest.mark.backend_free
@@ -76,7 +76,7 @@ def test_a_run_stores_them_so(here, tiny_config, monkeypatch):
 def test_a_run_goes_on_wherever_the_same_documents_lie(here, tiny_config, monkeypatch):
     relative = tiny_config(**{"corpus.files": ["lines.txt"]})
     run = RunDir(here / "run")
-    fingerprint = fingerprint_of("text", **relative.corpus.settings())
+    fingerprint = fingerprint_of(relative.corpus)
     run.create(to_mapping(relative.located()), {"corpus": {"fingerprint": fingerprint}})
     assert training.continues(relative, run)
     monkeypatch.chdir(here.parent / "B")

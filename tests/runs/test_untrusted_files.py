@@ -18,8 +18,8 @@ import pytest
 from test_bad_input import one_line, refuses
 
 import textae
+from helpers.corpora import open_corpus
 from textae.config.mapping import to_mapping
-from textae.data.corpora import open_corpus
 from textae.inference import latent_files as latentfiles
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir, read_arrays, read_json, write_arrays

@@ -81,7 +81,7 @@ def test_the_kept_weights_give_the_metrics(trained, tiny_config, data_dir):
 
     folder, metrics = trained
     config = tiny_config()
-    corpus = open_corpus(config.corpus.kind, data_dir / "corpora", **config.corpus.settings())
+    corpus = open_corpus(config.corpus, data_dir / "corpora")
     found = evaluate(textae.load(folder), corpus.texts("test")).metrics
     for name, value in found.items():
         assert value == pytest.approx(metrics[name], rel=1e-6), name

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from test_killed import SETTINGS
 
+from helpers.corpora import open_corpus
 from helpers.runs import same_run
+from textae.config.schema import TextConfig, TokenizerConfig
 from textae.data import token_store as tokenstore
-from textae.data.corpora import open_corpus
 from textae.data.preparation import prepare
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir, read_arrays
 
-TOKENS = {"kind": "bytes", "vocabulary_size": None, "sample_megabytes": 1.0}
+TOKENS = TokenizerConfig(kind="bytes")
 
 
 @pytest.fixture
@@ -93,22 +94,22 @@ def test_preparing_on_a_full_disk(disk, corpus_file, tmp_path):
     filler = large / "filler"
     filler.write_bytes(bytes(shutil.disk_usage(large).free - 64 * 1024))
     with pytest.raises(OSError, match=r"expected to write .*found: No space left on device"):
-        prepare(large, {"kind": "text", "files": [str(long)]}, TOKENS)
+        prepare(large, TextConfig(files=[long]), TOKENS)
     assert not list((large / "tokens").rglob("ids.bin"))
     filler.unlink()
-    assert len(prepare(large, {"kind": "text", "files": [str(long)]}, TOKENS).train) > 8000
+    assert len(prepare(large, TextConfig(files=[long]), TOKENS).train) > 8000
 
 
 def test_a_cache_that_is_only_read(disk, corpus_file, tmp_path):
     cache = disk("4m")
-    corpus = {"kind": "text", "files": [str(corpus_file)]}
+    corpus = TextConfig(files=[corpus_file])
     made = prepare(cache, corpus, TOKENS)
     subprocess.run(["mount", "-o", "remount,ro", cache], check=True)
     again = prepare(cache, corpus, TOKENS)
     assert len(again.train) == len(made.train)
     assert again.validation == made.validation
     with pytest.raises(OSError, match="Read-only file system"):
-        prepare(cache, corpus, TOKENS | {"kind": "characters"})
+        prepare(cache, corpus, TokenizerConfig(kind="characters"))
 
 
 @pytest.mark.slow

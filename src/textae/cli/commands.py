@@ -215,10 +215,10 @@ def corpus_of(options: Any, trained_with: Any) -> Any:
 
     folder = Path(options.data_dir) / "corpora"
     if options.corpus.kind != "run":
-        return open_corpus(options.corpus.kind, folder, **options.corpus.settings())
+        return open_corpus(options.corpus, folder)
     corpus = trained_with.corpus.located()
     try:
-        return open_corpus(corpus.kind, folder, **corpus.settings())
+        return open_corpus(corpus, folder)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"the corpus of {options.run}: {error}; corpus={corpus.kind} says where it is"

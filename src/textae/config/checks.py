@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
-from textae.config.choices import VOCABULARY_BOUNDS
+from textae.config.choices import SPLITS, VOCABULARY_BOUNDS
 from textae.config.metric_table import DIRECTIONS
 
 # Sizes beyond these would be computed for minutes, or fill the memory, before anything could be said about them.
@@ -115,7 +115,7 @@ def require_vocabulary_size(kind: str, size: int) -> None:
 
 def require_split(name: str) -> None:
     """Require the name of a split."""
-    require(name in ("train", "validation", "test"), "split as train, validation or test", name)
+    require(name in SPLITS, "split as train, validation or test", name)
 
 
 def require_folder(name: str, value: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+SPLITS = ("train", "validation", "test")  # of every corpus
+
 
 class TokenizerKind(Enum):
     """How text becomes ids."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
@@ -63,13 +62,12 @@ class CorpusConfig(Settings):
     test_share: float = 0.02  # share of the documents that go to the test split, chosen by content
 
     def __post_init__(self) -> None:
-        taken = 0.0
         for split in ("validation", "test"):
-            share = getattr(self, f"{split}_share")
-            require_share(f"corpus.{split}_share", share)
-            if not self._names(split):
-                require(share > 0, f"corpus.{split}_share above 0", share)
-                taken += share
+            require_share(f"corpus.{split}_share", getattr(self, f"{split}_share"))
+        fractions = self.split_fractions()
+        for split, share in fractions.items():
+            require(share > 0, f"corpus.{split}_share above 0", share)
+        taken = sum(fractions.values())
         require(taken < 1, "corpus.validation_share + corpus.test_share below 1", taken)
         require_at_least("corpus.max_characters", getattr(self, "max_characters", None), 1)
         for name in ("files", "test_files", "validation_files"):
@@ -96,10 +94,10 @@ class CorpusConfig(Settings):
                 paths[name] = absolute_path(value) if one else [absolute_path(path) for path in value]
         return replace(self, **paths)
 
-    def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments of `textae.data.corpora.open_corpus`."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}
-        return {name: value.name if isinstance(value, Enum) else value for name, value in values.items()}
+    def split_fractions(self) -> dict[str, float]:
+        """Return the fraction of the documents of each split that no other setting names."""
+        shares = {"validation": self.validation_share, "test": self.test_share}
+        return {split: share for split, share in shares.items() if not self._names(split)}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -170,10 +168,6 @@ class TokenizerConfig(Settings):
         if self.vocabulary_size is not None:
             require_vocabulary_size(self.kind.name, self.vocabulary_size)
         require_at_least("tokenizer.sample_megabytes", self.sample_megabytes, SMALLEST_SAMPLE)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the plain values that `textae.data.preparation.prepare` takes."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"kind": self.kind.name}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from textae.config.schema import CorpusConfig, TokenizerConfig
 from textae.data.batching import prefetch
 from textae.data.corpora import Corpus, open_corpus
+from textae.data.fingerprints import fingerprint
 from textae.data.inputs import each_text
 from textae.data.token_store import TokenStore, open_store, write_store
 from textae.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
@@ -59,31 +60,29 @@ class Prepared:
 
 def prepare(
     data_dir: Path,
-    corpus: dict[str, Any],
-    tokenizer: dict[str, Any],
+    corpus: CorpusConfig,
+    tokenizer: TokenizerConfig,
     validation_documents: int | None = None,
 ) -> Prepared:
     """Return the prepared corpus, making under `data_dir` what is not there yet.
 
     Args:
         data_dir: the folder of everything prepared; all of it can be deleted between runs.
-        corpus: arguments of `open_corpus`.
-        tokenizer: `kind`, `vocabulary_size` (None: what suits the corpus), `sample_megabytes`, and perhaps
-            `target_vocabulary_size`, the size that is aimed at where `vocabulary_size` is None.
-        validation_documents: how many documents of the validation split are wanted (None: all).
+        corpus: the settings of the corpus.
+        tokenizer: those of the tokenizer.
+        validation_documents: how many documents of the validation split are kept (None: all).
 
     Raises:
         ValueError, FileNotFoundError: one line, for what cannot be prepared.
     """
 
     def again() -> Corpus:
-        return open_corpus(data_dir=data_dir / "corpora", **corpus)
+        return open_corpus(corpus, data_dir / "corpora")
 
     opened = again()
     if opened.sizes["train"] == 0:
         raise ValueError(f"corpus {opened.name}: expected documents in the train split, found none")
-    made = fingerprint(opened.fingerprint, sorted(tokenizer.items()))
-    folder = data_dir / "tokens" / made
+    folder = data_dir / "tokens" / _tokens_fingerprint(opened, tokenizer)
     if not _whole(folder):  # what is whole needs no lock, which a folder that is only read could not have
         with _locked(folder, opened.name):
             for path in [*folder.glob(".*.tmp"), *leftovers(folder / "tokenizer")]:  # of a process that was killed
@@ -113,9 +112,9 @@ def first_documents(prepared: Prepared, count: int) -> Prepared:
     return replace(prepared, train=store, validation=prepared.tokenizer.decode(ids))
 
 
-def fingerprint(*parts: object) -> str:
-    """Return a hex digest of the `repr` of what something is made from."""
-    return hashlib.blake2b(repr((_FORMAT, *parts)).encode(), digest_size=16).hexdigest()
+def _tokens_fingerprint(corpus: Corpus, settings: TokenizerConfig) -> str:
+    values = {f.name: getattr(settings, f.name) for f in fields(settings)} | {"kind": settings.kind.name}
+    return fingerprint(_FORMAT, corpus.fingerprint, sorted(values.items()))
 
 
 def in_portions(texts: Iterable[str], characters: int = _ENCODED_AT_ONCE) -> Iterator[list[str]]:
@@ -146,14 +145,14 @@ def _locked(folder: Path, name: str) -> FileLock:
     return lock
 
 
-def _train(corpus: Corpus, settings: dict[str, Any]) -> Tokenizer:
-    kind, size = settings["kind"], settings["vocabulary_size"]
+def _train(corpus: Corpus, settings: TokenizerConfig) -> Tokenizer:
+    kind, size = settings.kind.name, settings.vocabulary_size
     start = time.monotonic()
     nearest = size is None
     if nearest and kind != "bytes":
-        size = settings.get("target_vocabulary_size") or DEFAULT_VOCABULARY.get(kind)
+        size = settings.target_vocabulary_size or DEFAULT_VOCABULARY.get(kind)
     trained = train_tokenizer(
-        kind, _counted(corpus, "train"), size, sample_megabytes=settings["sample_megabytes"], nearest=nearest
+        kind, _counted(corpus, "train"), size, sample_megabytes=settings.sample_megabytes, nearest=nearest
     )
     found = trained.vocabulary_size
     remark = ""

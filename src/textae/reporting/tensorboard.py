@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike
 from tensorboardX import RecordWriter, summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from textae.config.choices import SPLITS
 from textae.files import write_text, writing
 
-SPLITS = ("train", "validation", "test")
 LINE_COLUMNS = 96  # of a text that is compared
 LABEL_CHARACTERS = 120  # of a label in the projector
 HISTOGRAM_BINS = 64

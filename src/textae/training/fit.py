@@ -134,7 +134,7 @@ def continues(config: Config, run: RunDir) -> bool:
 
 def _same_corpus(config: Config, run: RunDir) -> bool:
     """Return whether the configuration's corpus has what that of the run had, wherever it lies now."""
-    return fingerprint_of(config.corpus.kind, **config.corpus.settings()) == _fingerprint(run)
+    return fingerprint_of(config.corpus) == _fingerprint(run)
 
 
 def _fingerprint(run: RunDir) -> str | None:
@@ -150,8 +150,8 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str
 
     prepared = prepare(
         Path(config.data_dir),
-        {"kind": config.corpus.kind} | config.corpus.settings(),
-        config.tokenizer.settings(),
+        config.corpus,
+        config.tokenizer,
         training.validation_documents,
     )
     if training.overfit_documents is not None:

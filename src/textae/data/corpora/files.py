@@ -2,93 +2,100 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from textae.config.choices import OnBadRecord
+from textae.config.schema import TextConfig
 from textae.data.corpora.checking import BadRecords
-from textae.data.corpora.preparing import Example, Recipe, fingerprint, shares
-from textae.data.corpora.readers import Advance, Input, Reading, check_fields, find, records
+from textae.data.corpora.readers import Input, Reading, check_fields, find, records
+from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example
+from textae.data.fingerprints import fingerprint
 
 logger = logging.getLogger(__name__)
-
-Files = str | Path | Sequence[str | Path]
 
 _RULES = 2  # of reading: a number more where files give other documents than before
 
 
-def recipe(
-    *,
-    files: Files,
-    test_files: Files | None = None,
-    validation_files: Files | None = None,
-    field: str | None = None,
-    label: str | None = None,
-    max_characters: int | None = None,
-    format: str = "auto",
-    encoding: str = "auto",
-    delimiter: str | None = None,
-    document: str = "record",
-    on_bad_record: str = "stop",
-    validation_share: float = 0.02,
-    test_share: float = 0.02,
-) -> Recipe:
-    """How to make a corpus from files.
+def specification(settings: TextConfig) -> CorpusSpecification:
+    """Return how a corpus is made from files.
 
     The test split is taken from `test_files`, or without them from `files` by a hash of the document, as many
     as `test_share` says; validation likewise. A file that another setting names is left out of `files`.
     Documents are kept as often as they occur: equal ones of `files` go to the same split, but one that is in
     `files` and in `test_files` is in both splits. `max_characters` is applied before the split is chosen.
-    `format`, `encoding`, `delimiter` and `document` say how files are read where they do not show it themselves, see
-    `Reading`; a bad record stops, or is left out with `on_bad_record="skip"`.
+
+    Raises:
+        ValueError, FileNotFoundError: a file is missing or cannot be read, or is named by two settings.
     """
-    given = {"validation": validation_files, "test": test_files}
-    carved = shares(validation=None if validation_files else validation_share, test=None if test_files else test_share)
-    paths = _paths(files, given, None if carved else "train")
-    reading = Reading(format=format, encoding=encoding, delimiter=delimiter, document=document)
-    inputs = {split: [Input.of(path, reading, field) for path in group] for split, group in paths.items()}
-    for group in inputs.values():
-        for item in group:
-            check_fields(item, field, label)
+    field, label, fractions = settings.field, settings.label, settings.split_fractions()
+    inputs = _inputs(settings, None if fractions else "train")
     contents = {
         split: [(item.format, item.compression, item.delimiter, item.encloses, _digest(item)) for item in group]
         for split, group in inputs.items()
     }
-    told: set[str] = set()
-
-    def tell(line: str) -> None:
-        """Say each line once, though files may be read twice."""
-        if line not in told:
-            told.add(line)
-            logger.warning(line)
+    log = _once(logger.warning)
 
     def examples(advance: Advance) -> Iterator[Example]:
-        bad = BadRecords(on_bad_record == "skip")
+        bad = BadRecords(settings.on_bad_record is OnBadRecord.skip)
         for split, group in inputs.items():
-            for text, value in records(group, field, label, max_characters, advance, bad, tell):
+            for text, value in records(group, field, label, settings.max_characters, advance, bad, log):
                 yield split, text, value
-        bad.tell(tell)
+        bad.tell(log)
 
-    return Recipe(
+    return CorpusSpecification(
         kind="text",
         name="text",
         fingerprint=fingerprint(
+            VERSION,
             "text",
             _RULES,
             sorted(contents.items(), key=str),
             field,
             label,
-            max_characters,
-            carved,
-            encoding,
-            on_bad_record,
+            settings.max_characters,
+            fractions,
+            settings.encoding,
+            settings.on_bad_record.name,
         ),
         examples=examples,
         total=sum(item.size for group in inputs.values() for item in group),
-        shares=carved,
+        split_fractions=fractions,
     )
 
 
-def _paths(files: Files, given: dict[str, Files | None], source: str | None) -> dict[str | None, list[Path]]:
+def _inputs(settings: TextConfig, source: str | None) -> dict[str | None, list[Input]]:
+    """Return the files of each split that has its own and those of `source`, with how each one is read."""
+    given = {"validation": settings.validation_files, "test": settings.test_files}
+    reading = Reading(
+        format=settings.format.name,
+        encoding=settings.encoding,
+        delimiter=settings.delimiter,
+        document=settings.document.name,
+    )
+    inputs = {
+        split: [Input.of(path, reading, settings.field) for path in group]
+        for split, group in _paths(settings.files, given, source).items()
+    }
+    for group in inputs.values():
+        for item in group:
+            check_fields(item, settings.field, settings.label)
+    return inputs
+
+
+def _once(write: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that writes each line once, though files may be read twice."""
+    written: set[str] = set()
+
+    def write_new(line: str) -> None:
+        if line not in written:
+            written.add(line)
+            write(line)
+
+    return write_new
+
+
+def _paths(files: Sequence[str], given: dict[str, list[str]], source: str | None) -> dict[str | None, list[Path]]:
     """The files of each split that has its own, and the others for `source`."""
     paths: dict[str | None, list[Path]] = {}
     taken: dict[Path, str] = {}

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
-from textae.data.corpora.preparing import Example, Recipe, fingerprint, key, shares
-from textae.data.corpora.readers import Advance
+from textae.config.schema import PydocsConfig
+from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example
+from textae.data.corpora.splitting import key
+from textae.data.fingerprints import fingerprint
 
 MAX_BYTES = 15_000_000  # of all documents together
 _SOURCE_BYTES = 40_000_000  # of packages, beside the standard library: about ten seconds of parsing
@@ -40,8 +42,8 @@ _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 Source = tuple[str, Path, int]  # name, place and bytes of a file
 
 
-def recipe(*, validation_share: float = 0.02, test_share: float = 0.02) -> Recipe:
-    """How to make the corpus from the running Python."""
+def specification(settings: PydocsConfig) -> CorpusSpecification:
+    """Return how the corpus is made from the running Python."""
     sources = standard_library() + packages(_SOURCE_BYTES)
     environment = (
         sys.version,
@@ -49,19 +51,19 @@ def recipe(*, validation_share: float = 0.02, test_share: float = 0.02) -> Recip
         platform.machine(),
         [(name, size) for name, _, size in sources],
     )
-    carved = shares(validation=validation_share, test=test_share)
+    fractions = settings.split_fractions()
 
     def examples(advance: Advance) -> Iterator[Example]:
         for text in capped(paragraphs(sources, advance), MAX_BYTES):
             yield None, text, None
 
-    return Recipe(
+    return CorpusSpecification(
         kind="pydocs",
         name="pydocs",
-        fingerprint=fingerprint("pydocs", environment, MAX_BYTES, carved),
+        fingerprint=fingerprint(VERSION, "pydocs", environment, MAX_BYTES, fractions),
         examples=examples,
         total=sum(size for _, _, size in sources),
-        shares=carved,
+        split_fractions=fractions,
     )
 
 

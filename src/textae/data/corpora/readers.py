@@ -8,7 +8,7 @@ of about a megabyte, or one document where that is longer.
 import glob
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from textae.data.corpora.checking import BadRecords, Label, Record, Tell
@@ -16,14 +16,13 @@ from textae.data.corpora.encodings import guess_encoding
 from textae.data.corpora.objects import json_lines, json_values
 from textae.data.corpora.parquet_files import parquet
 from textae.data.corpora.sniffing import Input, Reading, notes
+from textae.data.corpora.specification import Advance
 from textae.data.corpora.tables import table
 from textae.data.lines import Undecodable, lines, texts
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Advance", "Input", "Label", "Reading", "Record", "check_fields", "documents", "find", "records"]
-
-Advance = Callable[[int], None]
+__all__ = ["Input", "Label", "Reading", "Record", "check_fields", "documents", "find", "records"]
 
 _BLOCK = 1 << 20
 

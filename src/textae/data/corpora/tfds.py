@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from textae.config.choices import SPLITS
+from textae.config.schema import TfdsConfig
 from textae.data.corpora.checking import Label
-from textae.data.corpora.preparing import SPLITS, Example, Recipe, fingerprint, shares
-from textae.data.corpora.readers import Advance
+from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example
+from textae.data.fingerprints import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -28,37 +30,25 @@ _RETRIES = 2
 _BATCH = 256
 
 
-def recipe(
-    *,
-    name: str,
-    config: str | None = None,
-    field: str | None = None,
-    label: str | None = None,
-    splits: Mapping[str, str] | None = None,
-    tfds_dir: str | Path | None = None,
-    max_characters: int | None = None,
-    validation_share: float = 0.02,
-    test_share: float = 0.02,
-) -> Recipe:
-    """How to make a corpus from a TFDS data set.
+def specification(settings: TfdsConfig) -> CorpusSpecification:
+    """Return how a corpus is made from a TFDS data set.
 
     `field` may be left out where the data set has one Text feature. `splits` says which of its splits become
     train, validation and test, by default those of the same name; validation and test are taken out of train
     by a hash of the document where no split is named. `tfds_dir` is where TFDS keeps its data sets, by
     default $TFDS_DATA_DIR or ~/tensorflow_datasets. A data set that is not there is downloaded.
+
+    Raises:
+        ValueError: there is no such data set, feature or split, or no network to download it.
     """
-    if max_characters is not None and max_characters < 1:
-        raise ValueError(f"max_characters: expected None or at least 1, found {max_characters}")
-    folder = Path(tfds_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    name, config, label, max_characters = settings.name, settings.config, settings.label, settings.max_characters
+    folder = Path(settings.tfds_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     builder = _prepared_builder(name if config is None else f"{name}/{config}", folder)
     title = f"{builder.name}/{builder.builder_config.name}" if builder.builder_config else builder.name
-    text_field = _text_field(builder, title, field)
+    text_field = _text_field(builder, title, settings.field)
     label_type = None if label is None else _label_type(builder, title, label)
-    mapping = _mapping(builder, title, splits)
-    carved = shares(
-        validation=None if "validation" in mapping else validation_share,
-        test=None if "test" in mapping else test_share,
-    )
+    mapping = _mapping(builder, title, settings.splits)
+    fractions = {split: share for split, share in settings.split_fractions().items() if split not in mapping}
     names = [text_field] if label is None else [text_field, label]
 
     def examples(advance: Advance) -> Iterator[Example]:
@@ -69,17 +59,25 @@ def recipe(
                 advance(1)
                 if text:
                     value = None if label is None else _label(example[label], label_type, label, where)
-                    yield split if split != "train" or not carved else None, text, value
+                    yield split if split != "train" or not fractions else None, text, value
 
-    return Recipe(
+    return CorpusSpecification(
         kind="tfds",
         name=title,
         fingerprint=fingerprint(
-            "tfds", title, _state(builder), text_field, label, sorted(mapping.items()), max_characters, carved
+            VERSION,
+            "tfds",
+            title,
+            _state(builder),
+            text_field,
+            label,
+            sorted(mapping.items()),
+            max_characters,
+            fractions,
         ),
         examples=examples,
         total=sum(builder.info.splits[source].num_examples for source in mapping.values()),
-        shares=carved,
+        split_fractions=fractions,
         unit=" examples",
     )
 
