@@ -1,16 +1,17 @@
 """What several test files share: a small corpus, a small configuration, and one run trained on them."""
 
+import io
 import json
 import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from importlib import import_module
 from pathlib import Path
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -160,19 +161,13 @@ def small_pictures():
         yield
 
 
-@pytest.fixture
-def eagerly():
-    """TensorFlow compiles nothing, which takes most of the time of a short run; on JAX this does nothing."""
-    import keras
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Graphs are compiled for the tests that are marked so, and nowhere else."""
+    if not item.get_closest_marker("backend_free"):
+        from helpers.eager import compute_eagerly
 
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+        compute_eagerly(not item.get_closest_marker("compiled"))
 
 
 @pytest.fixture
@@ -200,33 +195,46 @@ def answer(capsys):
     return run
 
 
+@pytest.fixture
+def command(monkeypatch, capfdbinary):
+    """A function: run an entry point within this process, and return the lines that it printed."""
+    from hydra import compose, initialize_config_dir
+
+    from textae.config.registration import config_dir, register
+
+    def run(name, *overrides, stdin=""):
+        register()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+            composed = compose(name, overrides=[str(override) for override in overrides])
+        capfdbinary.readouterr()
+        import_module(f"textae.{name}").main(composed)
+        out = capfdbinary.readouterr().out.decode()
+        assert out == "" or out.endswith("\n")
+        return out.split("\n")[:-1]
+
+    return run
+
+
 @pytest.fixture(scope="session")
-def small_model():
-    """A function: a built model over 20 ids whose zero-initialised weights are drawn as well."""
-    import keras
+def models():
+    from helpers.models import Models
 
-    from textae.models.autoencoder import Autoencoder
+    return Models()
 
-    def make(random_weights=True, **changes):
-        settings = {
-            "vocabulary_size": 20,
-            "strides": [2, 2],
-            "channels": [6, 8, 10],
-            "residual_blocks": [1, 1, 1],
-            "latent_size": 5,
-            "max_length": 24,
-        } | changes
-        keras.utils.set_random_seed(0)
-        model = Autoencoder(**settings)
-        model(np.zeros((1, model.stride), np.int32), np.full((1,), model.stride, np.int32))
-        if random_weights:
-            draw = np.random.default_rng(1)
-            for weight in model.trainable_variables:
-                values = np.array(weight.value)
-                weight.assign(values + 0.2 * draw.standard_normal(values.shape).astype(np.float32))
-        return model
 
-    return make
+@pytest.fixture
+def small_model(models):
+    """A function: a built model over 20 ids, this test's own until its end; see `helpers.models.new_model`."""
+    taken = []
+
+    def take(**settings):
+        taken.append(models.take(**settings))
+        return taken[-1][1]
+
+    yield take
+    for each in taken:
+        models.give_back(*each)
 
 
 @pytest.fixture(scope="session")

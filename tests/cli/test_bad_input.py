@@ -22,6 +22,7 @@ from pyarrow import parquet
 
 import textae
 from helpers.corpora import open_corpus
+from helpers.refusals import one_line, refuses
 from textae.config import schema as schemas
 from textae.config.command_schemas import COMMANDS
 from textae.config.mapping import from_mapping
@@ -34,13 +35,6 @@ pytestmark = pytest.mark.backend_free  # a run that is refused has no model yet,
 
 HUGE = 10**400
 EXAMPLES = int(os.environ.get("TEXTAE_FUZZ", "60"))  # command lines; TEXTAE_FUZZ=2000 and more for a thorough test
-
-
-def one_line(error):
-    """Check that an error's message is one line that a person can read."""
-    message = str(error.value if hasattr(error, "value") else error)
-    assert message and "\n" not in message and len(message) < 900, message
-    return message
 
 
 # Configurations: every key of every schema, by its type.
@@ -281,14 +275,6 @@ def test_any_bytes_are_documents_or_a_line(tmp_path, content, name, start):
 
 
 # Run folders.
-
-
-def refuses(folder, match="."):
-    with pytest.raises(ValueError, match=match) as caught:
-        textae.load(folder)
-    message = one_line(caught)
-    assert str(folder) in message
-    return message
 
 
 NEEDED_FILES = (rundir.CONFIG, rundir.ENVIRONMENT, rundir.WEIGHTS, f"{rundir.TOKENIZER}/tokenizer.json")

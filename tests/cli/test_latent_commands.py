@@ -1,38 +1,15 @@
 """What one does with a trained run: the commands' answers are those of the Python API, in the form they promise."""
 
-import importlib
-import io
 import os
-import sys
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
 import textae
-from textae.config.registration import config_dir, register
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
 
 LINES = ["the red house", "", "a river runs often", "naïve 日本", "tab\tin it", "qzjw vkQ%&"]
-
-
-@pytest.fixture
-def command(monkeypatch, capfdbinary):
-    """A function: run an entry point within this process, and return the lines that it printed."""
-
-    def run(name, *overrides, stdin=""):
-        register()
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-            composed = compose(name, overrides=[str(override) for override in overrides])
-        capfdbinary.readouterr()
-        importlib.import_module(f"textae.{name}").main(composed)
-        out = capfdbinary.readouterr().out.decode()
-        assert out == "" or out.endswith("\n")
-        return out.split("\n")[:-1]
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -93,30 +93,8 @@ def test_files_are_read_in_even_portions_and_pipes_as_they_come(tmp_path):
         assert [is_live(file), is_live(pipe), is_live(io.BytesIO(b"a\n"))] == [False, True, False]
 
 
-def behave(command, arguments, closed):
-    """Be a command whose standard streams were closed before it began."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if number in closed:
-            os.close(number)
-            setattr(sys, name, None)
-            setattr(sys, f"__{name}__", None)
-    import importlib
-
-    from textae.cli.commands import hydra_main
-
-    sys.argv = [f"textae.{command}", *arguments]
-    try:
-        hydra_main("config" if command == "train" else command, importlib.import_module(f"textae.{command}").main)
-    except SystemExit as stop:
-        return stop.code
-
-
 def ended(forks, command, *arguments, closed):
-    keywords = {"command": command, "arguments": [str(a) for a in arguments], "closed": closed}
-    return forks.call("test_streams:behave", **keywords)
+    return forks.run(arguments, command=command, closed=closed)
 
 
 @pytest.mark.parametrize("closed", [[2], [0, 2], [0, 1, 2]], ids=str)

@@ -140,6 +140,7 @@ def test_no_corruption_is_none():
     assert (ops.convert_to_numpy(made(*batch())[0]) == 0).sum() > (batch()[0] == 0).sum()
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("xla", [False, True])
 def test_compiled_it_gives_the_same(xla):
     settings = SETTINGS[-1]

@@ -9,7 +9,6 @@ import threading
 
 import pytest
 import zstandard
-from test_latent_commands import command  # noqa: F401, a fixture
 
 import textae.data.lines as line_module
 from helpers.corpora import open_corpus
@@ -104,7 +103,7 @@ def test_what_is_compressed_and_broken_is_a_line(suffix):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_scores_do_not_depend_on_how_lines_are_stored(command, trained, tmp_path, data_dir):  # noqa: F811
+def test_scores_do_not_depend_on_how_lines_are_stored(command, trained, tmp_path, data_dir):
     """As the corpus saw them; and as many lines come out of `reconstruct` as went in."""
     found = {}
     for name in ("unix.log", "windows.log", "packed.log.gz"):
@@ -120,7 +119,7 @@ def test_scores_do_not_depend_on_how_lines_are_stored(command, trained, tmp_path
     assert len(command("reconstruct", f"run={trained[0]}", f"input={path}")) == 4
 
 
-def test_neighbours_find_a_text_s_own_copy(command, trained, tmp_path):  # noqa: F811
+def test_neighbours_find_a_text_s_own_copy(command, trained, tmp_path):
     (tmp_path / "documents.txt.gz").write_bytes(FORMS["packed.log.gz"])
     (tmp_path / "texts.txt").write_bytes("\n".join(LOG[:3]).encode())
     overrides = (f"documents={tmp_path}/documents.txt.gz", f"input={tmp_path}/texts.txt", "count=1")

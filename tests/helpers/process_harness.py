@@ -40,6 +40,7 @@ PLACES = {
     "saving": ("textae.training.fit", "_save"),
     "ending": ("textae.reporting.reporter:Reporter", "ends"),
 }
+TESTS = Path(__file__).parents[1]
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
@@ -61,6 +62,7 @@ class Forks:
 
     def __init__(self):
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
         environment |= dict.fromkeys(THREADS, "1")  # a library that starts threads when it loads cannot be forked
         self.server = subprocess.Popen(
             [sys.executable, __file__],
@@ -84,8 +86,9 @@ class Forks:
         Args:
             input: bytes on its standard input.
             at: what befalls it, the arguments of `meet`.
-            more: `env` with more of an environment; `terminal`, the path of one for standard error; `eager`,
-                `resolve` and `break_one_in`, see `behave`.
+            more: `env` with more of an environment; `terminal`, the path of one for standard error; `closed`, the
+                numbers of standard streams that are closed before it begins; `eager`, `resolve` and `break_one_in`,
+                see `behave`.
         """
         folder = Path(tempfile.mkdtemp(prefix="textae_fork_"))
         (folder / "input").write_bytes(input)
@@ -168,13 +171,18 @@ def break_batches(one_in):
     training.reconstruction_sums = broken
 
 
-def streams(folder, terminal):
-    """Have the standard streams be files of a folder, or standard error be a terminal."""
+def streams(folder, terminal, closed):
+    """Have the standard streams be files of a folder, or standard error be a terminal; those `closed` are not there."""
     names = [(folder / "input", "rb"), (folder / "output", "wb"), (terminal or folder / "errors", "wb")]
     for number, (name, mode) in enumerate(names):
         with Path(name).open(mode, buffering=0) as file:
             os.dup2(file.fileno(), number)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if number in closed:
+            os.close(number)
+            setattr(sys, name, None)
+            setattr(sys, f"__{name}__", None)
 
 
 def small_figure(figsize, **settings):
@@ -188,15 +196,15 @@ def behave(request):
     """Be the command; return its exit code."""
     os.chdir(request["cwd"])
     os.environ.update(request.get("env", {}))
-    streams(Path(request["folder"]), request.get("terminal"))
+    streams(Path(request["folder"]), request.get("terminal"), request.get("closed", ()))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request.get("call"):
         module, name = request["call"].split(":")
         return getattr(importlib.import_module(module), name)(**request["keywords"])
     if request.get("eager", True) and not request.get("resolve"):
-        import tensorflow as tf
+        from helpers.eager import compute_eagerly
 
-        tf.config.run_functions_eagerly(True)
+        compute_eagerly()
     if request.get("break_one_in"):
         break_batches(request["break_one_in"])
     if request["at"]:

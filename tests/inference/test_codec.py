@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from helpers.models import new_model
 from textae.inference import codec
 from textae.inference.codec import Codec, compiled
 
@@ -21,13 +22,13 @@ def around(stride, max_length):
 
 
 @pytest.fixture(scope="module")
-def chunk(small_model):
-    return small_model(output_bias=True)
+def chunk():
+    return new_model(output_bias=True)
 
 
 @pytest.fixture(scope="module")
-def vector(small_model):
-    return small_model(**VECTOR)
+def vector():
+    return new_model(**VECTOR)
 
 
 def lean(model, amount):
@@ -162,6 +163,7 @@ def test_vectors_of_another_shape(vector):
         Codec(vector).decode([np.zeros((1, 11), np.float32)])
 
 
+@pytest.mark.compiled
 def test_compiled_reads_the_weights_of_the_moment(chunk):
     function = compiled(chunk, lambda x: x + chunk.bias.value[1], [((None,), "float32")])
     lean(chunk, 2)

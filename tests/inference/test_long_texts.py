@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import textae
+from helpers.models import new_model
 from textae.evaluation.evaluator import evaluate
 from textae.evaluation.metrics import TextMetrics
 from textae.inference.codec import Codec
@@ -24,9 +25,9 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def codecs(small_model):
+def codecs():
     """Codecs of models whose answers end at many places, and within their last block; compiled once for all modes."""
-    made = {kind: Codec(small_model(output_bias=True, **changes)) for kind, changes in MODELS.items()}
+    made = {kind: Codec(new_model(output_bias=True, **changes)) for kind, changes in MODELS.items()}
     for codec in made.values():
         bias = np.zeros(20, np.float32)
         bias[1] = 2

@@ -16,6 +16,7 @@ from textae.layers import Conv1DTranspose
 from textae.layers.choice import choose
 from textae.layers.implementations import IMPLEMENTATIONS
 
+pytestmark = pytest.mark.compiled
 BACKEND = keras.backend.backend()
 needs_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="dynamic shapes are TensorFlow's")
 
@@ -503,8 +504,10 @@ def test_jit_compile_with_dynamic_data(implementation):
         np.testing.assert_allclose(call(codes), layer(codes), atol=1e-5)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float32"])
+@pytest.mark.parametrize(
+    ("policy", "jit_compile"),
+    [("mixed_bfloat16", False), ("mixed_float16", True), ("bfloat16", False), ("float32", True)],
+)
 def test_mixed_precision_trains(policy, jit_compile):
     inputs = keras.Input((None, 3))
     outputs = Conv1DTranspose(2, 5, 2, "same", dtype=policy)(inputs)

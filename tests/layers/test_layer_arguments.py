@@ -25,6 +25,7 @@ LAYERS = {
     "SameConv1D": lambda **more: SameConv1D(4, 3, **more),
     **{kind: lambda kind=kind, **more: Upsample(4, 3, 2, kind=kind, **more) for kind in KINDS},
 }
+pytestmark = pytest.mark.compiled
 needs_graphs = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="lengths of JAX are static")
 
 

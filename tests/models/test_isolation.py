@@ -88,7 +88,7 @@ def hostile():
         "numpy printing": {"precision": 2},
         "matplotlib": (None, {"font.size": 30.0}),
         "TF32": False,
-        "eager": True,
+        "eager": not before.get("eager"),
         "XLA": "autoclustering",
         "jax_enable_x64": True,
         "jax_default_matmul_precision": "bfloat16",

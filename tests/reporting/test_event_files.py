@@ -3,8 +3,8 @@
 import time
 
 import pytest
-from test_tensorboard import points, served
 
+from helpers.event_files import points, served
 from textae.reporting.tensorboard import TensorBoardWriter
 
 pytestmark = pytest.mark.backend_free

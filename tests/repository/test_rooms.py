@@ -102,3 +102,16 @@ def test_tensorflow_is_imported_where_it_is_used():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 found = {a.name for a in node.names} | {getattr(node, "module", None) or ""}
                 assert not any(m.split(".")[0] in ("tensorflow", "jax", "torch") for m in found), name
+
+
+def test_no_test_module_imports_another():
+    """What several of them share lies in tests/helpers and in conftest.py."""
+    tests = Path(__file__).parents[1]
+    modules = {path.stem: path for path in tests.rglob("test_*.py")}
+    found = {
+        f"{path.stem}: {name}"
+        for path in [*modules.values(), tests / "conftest.py", *(tests / "helpers").glob("*.py")]
+        for name in imported(path)
+        if name.split(".")[0] in modules or name.split(".")[0] == "tests"
+    }
+    assert found == set()

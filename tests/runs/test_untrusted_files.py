@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_bad_input import one_line, refuses
 
 import textae
 from helpers.corpora import open_corpus
+from helpers.refusals import one_line, refuses
 from textae.config.mapping import to_mapping
 from textae.inference import latent_files as latentfiles
 from textae.runs import run_folder as rundir

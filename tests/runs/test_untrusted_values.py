@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from test_bad_input import one_line, refuses
 
 import textae
 from helpers import attacks
+from helpers.refusals import one_line, refuses
 from textae import report
 from textae.cli.commands import failure, line_writer
 from textae.cli.streams import write_line

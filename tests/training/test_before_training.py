@@ -11,7 +11,9 @@ def test_a_split_of_which_nothing_is_left(tiny_config, tmp_path, monkeypatch, sp
     monkeypatch.setattr(training, "build", None)  # it should not come so far
     (tmp_path / "long.txt").write_text("x" * 32 + "\n" + "y" * 50 + "\n")
     changes = {"model.overflow": "drop", f"corpus.{split}_files": [str(tmp_path / "long.txt")]}
-    match = rf"expected a document of at most model.max_length=32 tokens in the {split} split, found none; model.overflow"
+    match = (
+        rf"expected a document of at most model.max_length=32 tokens in the {split} split, found none; model.overflow"
+    )
     with pytest.raises(ValueError, match=match):
         fit(tiny_config(**changes), tmp_path / "run")
     assert not (tmp_path / "run" / "config.yaml").exists()

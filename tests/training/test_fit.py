@@ -91,7 +91,6 @@ LATTICE = {"model.initialization": "lattice", "model.tie_embeddings": False}
 
 
 @pytest.mark.parametrize("kind", ["orthogonal", "random"])
-@pytest.mark.usefixtures("eagerly")
 def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_path, kind):
     still = {"training.max_steps": 1, "training.learning_rate": 1e-9}
     fit(tiny_config(**still, **{"model.initialization": kind}), tmp_path)
@@ -101,7 +100,6 @@ def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_pa
     assert np.allclose(down, up, atol=1e-6) == (kind == "orthogonal")
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_a_frozen_encoder_stays_as_it_began(tiny_config, tmp_path):
     changes = {"training.freeze_encoder": True, "model.tie_embeddings": False, "training.weight_decay": 0.5}
     weights = []
@@ -114,7 +112,6 @@ def test_a_frozen_encoder_stays_as_it_began(tiny_config, tmp_path):
         assert same == name.startswith("encoder"), name
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_frequencies_that_are_not_trained_stay(tiny_config, tmp_path):
     changes = LATTICE | {"training.train_frequencies": False, "training.freeze_encoder": False}
     weights = []
@@ -129,7 +126,6 @@ def test_frequencies_that_are_not_trained_stay(tiny_config, tmp_path):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the device decides")
 @pytest.mark.parametrize(("kind", "expected"), [("random", "bfloat16"), ("lattice", "float32")])
-@pytest.mark.usefixtures("eagerly")
 def test_the_lattice_is_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_path, monkeypatch, kind, expected):
     monkeypatch.setattr("textae.hardware.processor_flags", lambda: {"avx512_bf16"})
     changes = LATTICE | {"model.initialization": kind, "training.max_steps": 1, "training.precision": "auto"}
@@ -137,7 +133,6 @@ def test_the_lattice_is_computed_in_float32_where_the_rest_is_not(tiny_config, t
     assert read_json(tmp_path / rundir.ENVIRONMENT)["precision"] == expected
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
     fit(tiny_config(**{"training.random_token_rate": 0.5}), tmp_path)
     before, after = (read_json(folder / rundir.METRICS) for folder in (trained[0], tmp_path))
@@ -145,7 +140,6 @@ def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes that depend on the data")
-@pytest.mark.usefixtures("eagerly")
 def test_the_filter_is_that_of_the_configuration(tiny_config, tmp_path):
     weights = {}
     for share in (0.0, 0.99):  # rows below the mean, about half of them, get no gradient
@@ -180,7 +174,6 @@ def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, trained, m
     goes_on(tiny_config(), trained[0], tmp_path / "parts", monkeypatch)
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_an_interrupted_run_with_noise_goes_on_to_the_bit(tiny_config, tmp_path, monkeypatch):
     metrics = fit(tiny_config(**NOISY), tmp_path / "whole")
     # of 20 % substituted and 10 % masked bytes next to none is what it was; moving some changes the rest
@@ -310,7 +303,6 @@ def test_other_text_or_tokens_are_refused(halted, tiny_config):
         fit(tiny_config(), halted)
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_a_loss_that_is_not_finite(tiny_config, tmp_path):
     changes = {"training.learning_rate": 1e30, "training.warmup_steps": 0, "training.max_gradient_norm": None}
     with pytest.raises(FloatingPointError, match=r"expected a finite loss, found .* at step \d+, .*on_nonfinite=skip"):

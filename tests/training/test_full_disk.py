@@ -7,10 +7,9 @@ import subprocess
 
 import numpy as np
 import pytest
-from test_killed import SETTINGS
 
 from helpers.corpora import open_corpus
-from helpers.runs import same_run
+from helpers.runs import NOISY, same_run
 from textae.config.schema import TextConfig, TokenizerConfig
 from textae.data import token_store as tokenstore
 from textae.data.preparation import prepare
@@ -115,7 +114,7 @@ def test_a_cache_that_is_only_read(disk, corpus_file, tmp_path):
 @pytest.mark.slow
 def test_a_training_on_a_full_disk_goes_on_when_there_is_room(forks, disk, corpus_file, tmp_path):
     place = disk("8m")
-    arguments = [*SETTINGS, f"corpus.files=[{corpus_file}]", f"data_dir={tmp_path / 'data'}"]
+    arguments = [*NOISY, f"corpus.files=[{corpus_file}]", f"data_dir={tmp_path / 'data'}"]
     assert forks.run([*arguments, f"hydra.run.dir={tmp_path / 'whole'}"]).code == 0
     arguments.append(f"hydra.run.dir={place / 'run'}")
     ended = forks.run(arguments, at={"place": "saving", "call": 5, "fill": str(place / "filler")})
@@ -134,7 +133,7 @@ def test_a_training_on_a_full_disk_goes_on_when_there_is_room(forks, disk, corpu
 @pytest.mark.slow
 def test_folders_that_are_deleted_or_cannot_be_written(forks, disk, corpus_file, tmp_path):
     """The run's folder: a line. What was prepared: the run needs it no more, or makes it again."""
-    arguments = [*SETTINGS, f"corpus.files=[{corpus_file}]", "training.max_steps=4"]
+    arguments = [*NOISY, f"corpus.files=[{corpus_file}]", "training.max_steps=4"]
     gone = tmp_path / "gone"
     settings = [*arguments, f"data_dir={tmp_path / 'data'}", f"hydra.run.dir={gone}"]
     ended = forks.run(settings, at={"place": "saving", "call": 2, "remove": str(gone)})
@@ -163,7 +162,7 @@ def test_folders_that_are_deleted_or_cannot_be_written(forks, disk, corpus_file,
 @pytest.mark.slow
 def test_four_runs_at_once_over_one_cache(forks, corpus_file, tmp_path):
     """And two of them in one folder: one does it, the other refuses."""
-    arguments = [*SETTINGS, f"corpus.files=[{corpus_file}]", "training.max_steps=2", f"data_dir={tmp_path / 'data'}"]
+    arguments = [*NOISY, f"corpus.files=[{corpus_file}]", "training.max_steps=2", f"data_dir={tmp_path / 'data'}"]
     started = [
         forks.start([*arguments, f"training.seed={seed}", f"hydra.run.dir={tmp_path / folder}"])
         for seed, folder in ((0, "a"), (1, "b"), (2, "c"), (3, "d"), (0, "a"))

@@ -6,24 +6,12 @@ import signal
 
 import pytest
 
-from helpers.runs import history, same_run
+from helpers.runs import NOISY, history, same_run
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir
 
 KILLS = int(os.environ.get("TEXTAE_KILLS", "8"))  # TEXTAE_KILLS=20 and more for a thorough test
 SEED = int(os.environ.get("TEXTAE_KILLS_SEED", random.SystemRandom().randrange(10**6)))
-SETTINGS = [
-    "corpus=text", "corpus.validation_share=0.1", "corpus.test_share=0.1", "tokenizer.vocabulary_size=300",
-    "model.channels=[8,16]", "model.latent_size=8", "model.max_length=32", "model.latent_noise=0.2",
-    "training.corruption.mask=0.1", "model.residual_dropout=0.1", "training.max_steps=8",
-    "training.tokens_per_batch=512",
-    "training.num_length_buckets=2", "training.warmup_steps=3", "training.learning_rate=0.03",
-    "training.log_every_steps=2",
-    "training.eval_every_steps=3", "training.validation_documents=20", "training.precision=float32",
-    "training.num_logged_samples=2", "training.ema_decay=0.8", "training.gradient_accumulation_steps=2",
-    "training.patience=2",
-    "training.checkpoint_every_minutes=0",
-]  # fmt: skip
 # One of each phase, in the order in which a run comes to them; the rest is drawn.
 PHASES = [
     {"place": "preparing", "after": 0.02},
@@ -44,7 +32,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def settings(corpus_file):
-    return [*SETTINGS, f"corpus.files=[{corpus_file}]"]
+    return [*NOISY, f"corpus.files=[{corpus_file}]"]
 
 
 @pytest.fixture(scope="module")

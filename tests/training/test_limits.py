@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_killed import SETTINGS
 
-from helpers.runs import same_run
+from helpers.runs import NOISY, same_run
 from textae.data.batching import Batches
 from textae.evaluation.evaluator import evaluate
 from textae.runs import run_folder as rundir
@@ -69,7 +68,7 @@ def test_memory_and_files_stay_as_they_are_over_many_steps(tmp_path):
 
 @pytest.fixture
 def arguments(corpus_file, tmp_path):
-    return [*SETTINGS, f"corpus.files=[{corpus_file}]", f"data_dir={tmp_path / 'data'}"]
+    return [*NOISY, f"corpus.files=[{corpus_file}]", f"data_dir={tmp_path / 'data'}"]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.models import new_model
 from textae.data.corruption import corruption_from
 from textae.losses.objectives import reconstruction_sums
 from textae.training.optimizers import optimizer
@@ -195,6 +196,7 @@ def test_a_state_that_does_not_fit(small_model):
         step.load_state(state | {"model/0": np.zeros(1, np.float32)})
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("gradient_accumulation_steps", [1, 2])
 def test_batches_of_other_shapes_are_traced_once_or_once_for_each_shape(small_model, gradient_accumulation_steps):
     model, traced = small_model(), []
@@ -212,7 +214,7 @@ def test_batches_of_other_shapes_are_traced_once_or_once_for_each_shape(small_mo
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow updates variables where they lie")
 @pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 2, "ema_decay": 0.9}], ids=str)
-def test_weights_and_moments_are_held_once(small_model, settings):
+def test_weights_and_moments_are_held_once(settings):
     import jax
 
     def buffers():  # an array that NumPy has looked at is listed twice
@@ -220,7 +222,7 @@ def test_weights_and_moments_are_held_once(small_model, settings):
         return {array.unsafe_buffer_pointer(): array.nbytes for array in jax.live_arrays()}
 
     others = buffers()
-    step = make(small_model(), **settings)
+    step = make(new_model(), **settings)
     for number in range(2):
         step([batch(number)] * settings.get("gradient_accumulation_steps", 1), 0.01)
         step.state()  # as for a checkpoint
