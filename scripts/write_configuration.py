@@ -2,25 +2,19 @@
 
     python scripts/write_configuration.py [--check]
 
-A key's meaning is the comment on its line in the schema; an option's is the first comment of its YAML file.
+`textae.config.meanings` reads what they mean from the comments there.
 """
 
 import argparse
-import dataclasses
-import inspect
-import re
 import sys
 import typing
-from enum import Enum
 from pathlib import Path
 
-import yaml
 from omegaconf import MISSING
 
 from textae.config import schema as schemas
 from textae.config.command_schemas import COMMANDS
-from textae.config.mapping import flat
-from textae.config.registration import config_dir
+from textae.config.meanings import GROUPS, Key, keys_of, options_of, written
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 HEAD = """\
@@ -33,25 +27,6 @@ names; `python -m textae.train --cfg job [key=value ...]` shows what a command l
 `python scripts/write_configuration.py` writes this page from `src/textae/config/` and `configs/`.
 """
 WORDS = {int: "whole number", float: "number", str: "text", bool: "true, false"}
-GROUPS = {
-    "corpus": schemas.CORPORA,
-    "tokenizer": {"": schemas.TokenizerConfig},
-    "model": {"": schemas.ModelConfig},
-    "model/upsampler": {"": schemas.UpsamplerConfig},
-    "training": {"": schemas.TrainingConfig},
-}
-
-SECTIONS = {schema for parts in GROUPS.values() for schema in parts.values()}  # groups that a group holds
-
-
-def meanings(schema: type) -> dict[str, str]:
-    """Return each key's comment; a key that a schema inherits has that of the schema it comes from."""
-    found: dict[str, str] = {}
-    for owner in reversed(schema.__mro__[:-1]):
-        for line in inspect.getsource(owner).splitlines():
-            if match := re.match(r"    (\w+): .*?  # (.+)$", line):
-                found[match[1]] = match[2]
-    return found
 
 
 def values(kind: object) -> str:
@@ -63,75 +38,34 @@ def values(kind: object) -> str:
         return f"list of {values(arguments[0])}s"
     if typing.get_origin(kind) is dict:
         return "names and texts"
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return ", ".join(f"`{member.name}`" for member in kind)
     return WORDS[kind]
 
 
-def default(field: dataclasses.Field) -> str:
-    """Return a key's default as one would write it on the command line."""
-    value = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-    if value is MISSING or value == MISSING:
-        return "must be given"
-    return f"`{written(value)}`"
-
-
-def written(value: object) -> str:
-    """Return a value as it stands on the command line."""
-    if isinstance(value, list):
-        return "[" + ",".join(map(written, value)) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None:
-        return "null"
-    return value.name if isinstance(value, Enum) else str(value)
+def row(key: Key) -> str:
+    """Return a key's row of the table."""
+    if key.kind is schemas.CorpusConfig:
+        what = ["an option of `corpus`, with its keys", "`run`"]
+    else:
+        given = key.default is not MISSING and key.default != MISSING
+        choices = ", ".join(f"`{name}`" for name in key.choices)
+        what = [choices or values(key.kind), f"`{written(key.default)}`" if given else "must be given"]
+    cells = [f"`{key.name}`", *what, key.meaning]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def keys(schema: type, prefix: str = "", without: tuple[str, ...] = ()) -> list[str]:
     """Return the table of a schema's keys."""
-    rows = rows_of(schema, prefix, without)
+    rows = [row(key) for key in keys_of(schema, prefix) if key.name.removeprefix(prefix) not in without]
     return ["| key | values | default | meaning |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
-
-
-def rows_of(schema: type, prefix: str, without: tuple[str, ...] = ()) -> list[str]:
-    """Return a row for each key of a schema, and of the schemas within it that are no groups.
-
-    Raises:
-        ValueError: a key has no comment.
-    """
-    kinds, comments = typing.get_type_hints(schema), meanings(schema)
-    rows: list[str] = []
-    for field in dataclasses.fields(schema):
-        kind = kinds[field.name]
-        if field.name in without or kind in SECTIONS:
-            continue
-        if field.name not in comments:
-            raise ValueError(
-                f"expected a comment on the line of {schema.__name__}.{field.name} that says what it means"
-            )
-        if kind is schemas.CorpusConfig:
-            what = ["an option of `corpus`, with its keys", "`run`"]
-        elif dataclasses.is_dataclass(kind):
-            rows += rows_of(kind, f"{prefix}{field.name}.")
-            continue
-        else:
-            what = [values(kind), default(field)]
-        cells = [f"`{prefix}{field.name}`", *what, comments[field.name]]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return rows
 
 
 def options(group: str, without: tuple[str, ...] = ()) -> list[str]:
     """Return the table of a group's options and what they set."""
     rows = []
-    for path in sorted((config_dir() / group).glob("*.yaml")):
-        text = path.read_text(encoding="utf-8")
-        comments = [line[2:] for line in text.splitlines() if line.startswith("# ") and not line.startswith("# @")]
-        content = yaml.safe_load(text) or {}
-        own = {key: value for key, value in content.items() if key not in ("defaults", "hydra", "name", "???")}
-        sets = [f"`{key}={written(value)}`" for key, value in flat(own).items() if value != MISSING]
-        if path.stem not in without:
-            rows.append(f"| `{path.stem}` | {comments[0] if comments else ''} | {', '.join(sets)} |")
+    for option in options_of(group):
+        sets = ", ".join(f"`{key}={written(value)}`" for key, value in option.sets.items())
+        if option.name not in without:
+            rows.append(f"| `{option.name}` | {option.meaning} | {sets} |")
     return ["| option | what it is | what it sets |", "| --- | --- | --- |", *rows, ""]
 
 

@@ -18,7 +18,7 @@ def main(composed: Any) -> None:
 
     autoencoder = load(options.run)
     with line_writer(options.output) as write:
-        write(autoencoder.sample(options.count, options.seed, options.blocks))
+        write(autoencoder.sample(options.count, options.seed, options.positions))
 
 
 if __name__ == "__main__":

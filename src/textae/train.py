@@ -1,10 +1,13 @@
 """`python -m textae.train [+experiment=NAME] [key=value ...]`: train a model and evaluate it on the test split."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
 
 from textae.cli.commands import announce, hydra_main, start_keras
+
+logger = logging.getLogger("textae.train")
 
 
 def main(composed: Any) -> float | None:
@@ -12,6 +15,7 @@ def main(composed: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
 
     from textae.cli.folders import check_folder
+    from textae.config.ineffective import without_effect
     from textae.config.mapping import resolve
     from textae.data.corpora import open_corpus
     from textae.runs.run_folder import RunDir
@@ -22,6 +26,8 @@ def main(composed: Any) -> float | None:
     check_folder("data_dir", config.data_dir)
     # What is wrong with a corpus is said before Keras takes seconds to load; `fit` finds it prepared.
     open_corpus(config.corpus, Path(config.data_dir) / "corpora")
+    if unread := without_effect(config):
+        logger.warning("no effect: " + "; ".join(f"{key} ({reason})" for key, reason in unread.items()))
     start_keras()
     from textae.training.fit import fit
 

@@ -21,13 +21,11 @@ def test_the_page_is_up_to_date():
 
 def test_what_a_row_says():
     lines = script.page().splitlines()
-    assert (
-        "| `model.strides` | list of whole numbers | `[4]` | by what each level is shorter than the one below |"
-        in lines
-    )
+    meaning = "downsampling factor from each level to the next, in the encoder; the decoder mirrors it"
+    assert f"| `model.strides` | list of whole numbers | `[4]` | {meaning} |" in lines
     assert "| `training.patience` | whole number, null | `null` |" in "\n".join(lines)
     assert "| `corpus.files` | list of texts | must be given |" in "\n".join(lines)
-    assert "| `corpus` | an option of `corpus`, with its keys | `run` | that of the run, or another |" in lines
+    assert "| `corpus` | an option of `corpus`, with its keys | `run` | the run's corpus, or another one |" in lines
     for option in ("`upsamplers`", "`resize_linear`", "`words`"):
         assert any(line.startswith(f"| {option} | ") for line in lines)
 
@@ -40,5 +38,5 @@ class Silent:
 
 
 def test_a_key_without_a_meaning_is_refused():
-    with pytest.raises(ValueError, match=r"expected a comment on the line of Silent\.key that says what it means"):
+    with pytest.raises(ValueError, match=r"expected a comment with the meaning of Silent\.key, found none"):
         script.keys(Silent)

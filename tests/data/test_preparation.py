@@ -130,10 +130,11 @@ def test_a_damaged_store_is_noticed(tmp_path, corpus):
 
 
 TWO = """
-import sys
+import logging, sys
 from pathlib import Path
 from textae.config.schema import TextConfig, TokenizerConfig
 from textae.data.preparation import prepare
+logging.basicConfig(level=logging.INFO)
 made = prepare(
     Path(sys.argv[1]),
     TextConfig(files=[sys.argv[2]], validation_share=0.1, test_share=0.1),

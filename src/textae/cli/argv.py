@@ -20,10 +20,10 @@ complete -o nospace -o default -F _textae python python3
 _NO_COMPLETION = "complete -r python python3; unset -f _textae"
 
 
-def arranged(arguments: list[str]) -> list[str]:
+def arranged(arguments: list[str], config_name: str = "config") -> list[str]:
     """Return a command line's arguments, options first: then they may stand anywhere.
 
-    What is asked of the program and not of a command is answered here: its version, and shell completion.
+    What needs no configuration is answered here: the help of the command, the version, and shell completion.
 
     Raises:
         ValueError: an option that there is not, or one without its value.
@@ -37,6 +37,11 @@ def arranged(arguments: list[str]) -> list[str]:
         if isinstance(action, argparse._VersionAction):
             action.version = _version()
     found = parser.parse_intermixed_args(arguments)
+    if found.help:
+        from textae.cli.help import help_of
+
+        print(help_of(config_name), end="")
+        raise SystemExit(0)
     settings = list(found.overrides)
     if found.shell_completion and settings in (["install=bash"], ["uninstall=bash"]):
         print(_COMPLETION if settings == ["install=bash"] else _NO_COMPLETION)

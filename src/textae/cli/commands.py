@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from textae.cli.argv import arranged
-from textae.cli.errors import cause, check_settings, concerns_a_path, explain, options_of
+from textae.cli.errors import cause, check_settings, concerns_a_path, explain
 from textae.cli.folders import Folders, Refused
 from textae.cli.search import number_of
 from textae.cli.streams import as_they_come, is_live, open_standard_streams, show_log, standard_input, write_line
@@ -67,7 +67,7 @@ def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     codes: list[Any] = []
     try:
-        sys.argv[1:] = arranged(sys.argv[1:])
+        sys.argv[1:] = arranged(sys.argv[1:], config_name)
         with Folders() as folders, Jobs(sys.argv[1:], lambda: folders.sweep) as jobs:
             codes.append(_run_hydra(config_name, task, jobs))
     except SystemExit as stop:
@@ -100,7 +100,6 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     from textae.training.interrupts import Interrupted
 
     register()
-    OmegaConf.register_new_resolver("textae.cli.argv", options_of, replace=True)
 
     def run(config: Any) -> Any:
         """Run one job; Hydra prints lines of its own about errors that reach it."""

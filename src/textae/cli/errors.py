@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import errno
 import re
 import sys
-from collections.abc import Iterable
 from typing import Any
+
+from textae.config.key_names import unknown_key, unknown_option, unknown_value
 
 _TYPES = {  # OmegaConf's words for what a value should have been, and ours
     r"is not a ListConfig": "a list, as in {key}=[{value}]",
@@ -69,12 +69,16 @@ def check_settings(config: Any) -> None:
     """
     from omegaconf import DictConfig, ListConfig, OmegaConf
 
+    from textae.config.mapping import flat
+
     for key in sorted(OmegaConf.missing_keys(config)):
         *parents, name = key.split(".")
         parent = OmegaConf.select(config, ".".join(parents)) if parents else config
         node = parent._get_node(name, throw_on_missing_value=False)
         example = "[...]" if isinstance(node, ListConfig) else "..."
         raise ValueError(f"expected {key}={example}, found none")
+
+    every = list(flat(OmegaConf.to_container(config)))
 
     def unknown(node: DictConfig, prefix: str) -> None:
         schema = OmegaConf.get_type(node)
@@ -83,10 +87,7 @@ def check_settings(config: Any) -> None:
         names = [field.name for field in dataclasses.fields(schema)]
         for name in node:
             if name not in names:
-                known = [prefix + known for known in names]
-                raise ValueError(
-                    f"expected a setting that there is ({_like(prefix + name, known)}), found {prefix}{name}"
-                )
+                raise ValueError(unknown_key(prefix + name, [*(prefix + known for known in names), *every]))
             child = node._get_node(name)
             if isinstance(child, DictConfig) and not child._is_none():
                 unknown(child, f"{prefix}{name}.")
@@ -108,14 +109,14 @@ def explain(error: BaseException, config_name: str) -> str:
         listed = re.search(r"Available options in '[^']*':\n((?:\t.*\n?)*)", message)
         options = [name for name in (listed[1].split() if listed else []) if not name.endswith("_schema")]
         options = [name for name in options if (group, name, config_name) != ("corpus", "run", "config")]
-        return f"{group}: expected one of {', '.join(options)}, found {option}"
+        return unknown_option(group, option, options)
     if found := re.search(r"Could not load '([^']+)'", message):
-        return f"expected a configuration file that there is, found {found[1]}"
+        return f"expected a configuration file {found[1]}, found none"
     if found := re.search(r"Error merging override \+*([^=]+)=(.*)", message):
         key, value = found[1], found[2].strip()
         why = str(error.__cause__ or error)
         if found := re.search(r"expected one of \[(.*?)\]", why):
-            return f"{key}: expected one of {found[1]}, found {value}"
+            return unknown_value(key, value, found[1])
         for pattern, expected in _TYPES.items():
             if re.search(pattern, why):
                 return f"{key}: expected {expected.format(key=key, value=value)}, found {value}"
@@ -129,7 +130,7 @@ def _explain_reference(error: Any) -> str:
     """Return what is wrong with a value that refers to another one."""
     message, key = str(error).splitlines()[0], error.full_key or "a setting"
     if found := re.search(r"Interpolation key '(.*?)' not found", message):
-        return f"{key}: expected a setting that there is in ${{...}}, found {found[1]}"
+        return f"{key}: unknown key {found[1]} in ${{...}}"
     if found := re.search(r"Environment variable '(.*?)' not found", message):
         return f"{key}: expected the environment variable {found[1]}, found none"
     if "Recursive interpolation" in message:
@@ -153,8 +154,7 @@ def _explain_key(key: str, config_name: str) -> str:
     owners = [kind for kind, schema in CORPORA.items() if key.removeprefix("corpus.") in schema.__dataclass_fields__]
     if key.startswith("corpus.") and owners:
         return f"expected corpus={' or '.join(owners)} in front of {key}, found neither"
-    known = [*flat(plain), *plain]
-    return f"expected a setting that there is ({_like(key, known)}), found {key}"
+    return unknown_key(key, [*flat(plain), *plain])
 
 
 def _unparsable(argument: str) -> bool:
@@ -168,14 +168,6 @@ def _unparsable(argument: str) -> bool:
     except HydraException:
         return True
     return False
-
-
-def _like(name: str, known: Iterable[str]) -> str:
-    """Return what of the known names is most like the one given: the whole name, or its last part."""
-    known = list(dict.fromkeys(known))
-    last = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = [*last, *difflib.get_close_matches(name, known, n=3, cutoff=0.6)] or known
-    return ("such as " if len(close) > 3 else "") + ", ".join(dict.fromkeys(close[:3]))
 
 
 def options_of(group: str) -> str:

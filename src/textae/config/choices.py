@@ -8,7 +8,7 @@ SPLITS = ("train", "validation", "test")  # of every corpus
 
 
 class TokenizerKind(Enum):
-    """How text becomes ids."""
+    """The algorithms that split text into tokens."""
 
     unigram = "unigram"
     bpe = "bpe"
@@ -28,14 +28,14 @@ VOCABULARY_BOUNDS = {
 
 
 class LatentKind(Enum):
-    """One latent per prod(strides) tokens, or one per text."""
+    """A sequence of latents, one per prod(strides) tokens, or one vector per text."""
 
     sequence = "sequence"
     vector = "vector"
 
 
 class Overflow(Enum):
-    """What happens to a document of more than `max_length` tokens."""
+    """What happens to a document of more than `max_length` tokens: it is split into segments, truncated or dropped."""
 
     split = "split"
     truncate = "truncate"
@@ -43,7 +43,7 @@ class Overflow(Enum):
 
 
 class Normalization(Enum):
-    """What stands in front of each residual block."""
+    """Pre-normalisation of residual blocks: root mean square, layer normalisation or none."""
 
     rms = "rms"
     layer = "layer"
@@ -51,7 +51,7 @@ class Normalization(Enum):
 
 
 class LatentNormalization(Enum):
-    """How the encoder's last values are bounded."""
+    """How the latent is bounded: not at all, to a root mean square of 1, or by tanh."""
 
     none = "none"
     rms = "rms"
@@ -59,14 +59,14 @@ class LatentNormalization(Enum):
 
 
 class OutputKind(Enum):
-    """Logits as a dot product, or as a cosine times `logit_scale`."""
+    """Logits are dot products of states and embeddings, or cosines times `logit_scale`."""
 
     dot = "dot"
     cosine = "cosine"
 
 
 class Initialization(Enum):
-    """The weights that training begins with.
+    """Initial weights.
 
     random: drawn independently. orthogonal: orthonormal kernels in the encoder, their transposes in the decoder.
     lattice: the encoder writes each token's codeword, a point of a lattice; the decoder reads Fourier features of it.
@@ -78,7 +78,7 @@ class Initialization(Enum):
 
 
 class UpsamplerKind(Enum):
-    """How the decoder makes a sequence longer."""
+    """The decoder's upsampling methods."""
 
     transpose = "transpose"
     resize_nearest = "resize_nearest"
@@ -87,14 +87,14 @@ class UpsamplerKind(Enum):
 
 
 class OptimizerKind(Enum):
-    """The optimizers that training offers."""
+    """The optimizers."""
 
     adamw = "adamw"
     muon = "muon"
 
 
 class Schedule(Enum):
-    """How the learning rate falls after the warm-up."""
+    """The decay of the learning rate after the warm-up."""
 
     cosine = "cosine"
     linear = "linear"
@@ -102,7 +102,7 @@ class Schedule(Enum):
 
 
 class Precision(Enum):
-    """The type of the matrix products."""
+    """The type of matrix products; auto: bfloat16 where the hardware is faster with it."""
 
     auto = "auto"
     float32 = "float32"
@@ -110,7 +110,7 @@ class Precision(Enum):
 
 
 class Compile(Enum):
-    """How a step is compiled."""
+    """The compilation of a step; auto: the faster one on this hardware."""
 
     auto = "auto"
     graph = "graph"
@@ -118,7 +118,7 @@ class Compile(Enum):
 
 
 class FileFormat(Enum):
-    """How the files of a corpus are read."""
+    """File formats of a corpus; auto: detected from each file's name and content."""
 
     auto = "auto"
     lines = "lines"
@@ -130,35 +130,35 @@ class FileFormat(Enum):
 
 
 class DocumentUnit(Enum):
-    """What of a file is a document."""
+    """What one document is: a record (line, row or object) or a whole file."""
 
     record = "record"
     file = "file"
 
 
 class OnBadRecord(Enum):
-    """What is done with a record that cannot be read."""
+    """What an unreadable record does: stop the run, or be skipped."""
 
     stop = "stop"
     skip = "skip"
 
 
 class Resume(Enum):
-    """What happens when the run folder already holds a run."""
+    """Whether a run folder that holds a run is continued (auto) or refused (never)."""
 
     auto = "auto"
     never = "never"
 
 
 class OnNonfinite(Enum):
-    """What a loss or gradient that is not finite does."""
+    """What a loss or gradient that is not finite does: stop the run, or skip the update."""
 
     stop = "stop"
     skip = "skip"
 
 
 class ExportFormat(Enum):
-    """The formats that a run can be exported to."""
+    """The formats of an exported run."""
 
     saved_model = "saved_model"
     onnx = "onnx"

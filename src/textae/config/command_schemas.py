@@ -13,22 +13,22 @@ from textae.config.schema import CorpusConfig, CorruptionConfig
 
 @dataclass(slots=True, kw_only=True)
 class RunCorpusConfig(CorpusConfig):
-    """The corpus of the run that a command works on."""
+    """The corpus that the run was trained on."""
 
-    kind: str = "run"  # that of the run
+    kind: str = "run"  # the kind of corpus; set by the group's option
 
 
 @dataclass(slots=True, kw_only=True)
 class EvaluateConfig(Settings):
-    """What `textae.evaluate` takes."""
+    """The keys of `textae.evaluate`."""
 
-    run: str = MISSING  # the run's folder
-    corpus: CorpusConfig = MISSING  # that of the run, or another
+    run: str = MISSING  # folder of a trained run
+    corpus: CorpusConfig = MISSING  # the run's corpus, or another one
     split: str = "test"  # train, validation or test
-    latent_noise: float = 0.0  # standard deviation of noise on the latents
-    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded
-    by_length: str | None = None  # a CSV file of figures by document length; null: none
-    data_dir: str = "data"  # prepared corpora
+    latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latents
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # corruption of the encoder's input
+    by_length: str | None = None  # CSV file of metrics by document length; null: not written
+    data_dir: str = "data"  # folder of prepared corpora
 
     def __post_init__(self) -> None:
         require_split(self.split)
@@ -38,49 +38,49 @@ class EvaluateConfig(Settings):
 
 @dataclass(slots=True, kw_only=True)
 class ReconstructConfig(Settings):
-    """What `textae.reconstruct` takes; input and output None: standard input and output."""
+    """The keys of `textae.reconstruct`."""
 
-    run: str = MISSING  # the run's folder
-    input: str | None = None  # a file; null: standard input
-    output: str | None = None  # a file; null: standard output
+    run: str = MISSING  # folder of a trained run
+    input: str | None = None  # input file; null: standard input
+    output: str | None = None  # output file; null: standard output
 
 
 @dataclass(slots=True, kw_only=True)
 class EncodeConfig(Settings):
-    """What `textae.encode` takes."""
+    """The keys of `textae.encode`."""
 
-    run: str = MISSING  # the run's folder
-    input: str | None = None  # a file; null: standard input
-    output: str = MISSING  # a file: .npy, .npz or .parquet
+    run: str = MISSING  # folder of a trained run
+    input: str | None = None  # input file; null: standard input
+    output: str = MISSING  # output file: .npy, .npz or .parquet
 
 
 @dataclass(slots=True, kw_only=True)
 class DecodeConfig(Settings):
-    """What `textae.decode` takes."""
+    """The keys of `textae.decode`."""
 
-    run: str = MISSING  # the run's folder
-    input: str = MISSING  # a file by textae.encode
-    output: str | None = None  # a file; null: standard output
+    run: str = MISSING  # folder of a trained run
+    input: str = MISSING  # file of latents, written by textae.encode
+    output: str | None = None  # output file; null: standard output
 
 
 @dataclass(slots=True, kw_only=True)
 class ScoreConfig(Settings):
-    """What `textae.score` takes."""
+    """The keys of `textae.score`."""
 
-    run: str = MISSING  # the run's folder
-    input: str | None = None  # a file; null: standard input
-    output: str | None = None  # a file; null: standard output
-    sort: bool = False  # the highest scores first
+    run: str = MISSING  # folder of a trained run
+    input: str | None = None  # input file; null: standard input
+    output: str | None = None  # output file; null: standard output
+    sort: bool = False  # whether the highest scores come first
 
 
 @dataclass(slots=True, kw_only=True)
 class InterpolateConfig(Settings):
-    """What `textae.interpolate` takes."""
+    """The keys of `textae.interpolate`."""
 
-    run: str = MISSING  # the run's folder
-    input: str | None = None  # a file of two lines; null: standard input
-    output: str | None = None  # a file; null: standard output
-    steps: int = 7  # how many texts, the two themselves among them
+    run: str = MISSING  # folder of a trained run
+    input: str | None = None  # file of two lines; null: standard input
+    output: str | None = None  # output file; null: standard output
+    steps: int = 7  # number of texts, with both ends
 
     def __post_init__(self) -> None:
         require_at_least("steps", self.steps, 2)
@@ -88,25 +88,25 @@ class InterpolateConfig(Settings):
 
 @dataclass(slots=True, kw_only=True)
 class ArithmeticConfig(Settings):
-    """What `textae.arithmetic` takes."""
+    """The keys of `textae.arithmetic`."""
 
-    run: str = MISSING  # the run's folder
-    input: str | None = None  # a file of three lines; null: standard input
-    output: str | None = None  # a file; null: standard output
+    run: str = MISSING  # folder of a trained run
+    input: str | None = None  # file of three lines; null: standard input
+    output: str | None = None  # output file; null: standard output
 
 
 @dataclass(slots=True, kw_only=True)
 class NeighboursConfig(Settings):
-    """What `textae.neighbours` takes."""
+    """The keys of `textae.neighbours`."""
 
-    run: str = MISSING  # the run's folder
-    input: str | None = None  # a file of texts; null: standard input
-    output: str | None = None  # a file; null: standard output
-    documents: str | None = None  # a file of documents, a line each; null: those of the corpus
-    corpus: CorpusConfig = MISSING  # that of the run, or another
+    run: str = MISSING  # folder of a trained run
+    input: str | None = None  # file of texts; null: standard input
+    output: str | None = None  # output file; null: standard output
+    documents: str | None = None  # file of documents, one per line; null: those of the corpus
+    corpus: CorpusConfig = MISSING  # the run's corpus, or another one
     split: str = "train"  # train, validation or test
-    count: int = 10  # documents for each text
-    data_dir: str = "data"  # prepared corpora
+    count: int = 10  # neighbours of each text
+    data_dir: str = "data"  # folder of prepared corpora
 
     def __post_init__(self) -> None:
         require_split(self.split)
@@ -120,38 +120,38 @@ class NeighboursConfig(Settings):
 
 @dataclass(slots=True, kw_only=True)
 class SampleConfig(Settings):
-    """What `textae.sample` takes."""
+    """The keys of `textae.sample`."""
 
-    run: str = MISSING  # the run's folder
-    output: str | None = None  # a file; null: standard output
-    count: int = 10  # how many texts
-    seed: int = 0  # of the draws
-    blocks: int = 8  # latents of a text, where a model has several for one
+    run: str = MISSING  # folder of a trained run
+    output: str | None = None  # output file; null: standard output
+    count: int = 10  # number of texts
+    seed: int = 0  # seed of the latents
+    positions: int = 8  # latents of a text, for models with a sequence of latents
 
     def __post_init__(self) -> None:
         require_at_least("count", self.count, 0)
         require_at_least("seed", self.seed, 0)
-        require_at_least("blocks", self.blocks, 1)
+        require_at_least("positions", self.positions, 1)
 
 
 @dataclass(slots=True, kw_only=True)
 class ExportConfig(Settings):
-    """What `textae.export` takes."""
+    """The keys of `textae.export`."""
 
-    run: str = MISSING  # the run's folder
-    output: str = MISSING  # the folder to write, a new one
+    run: str = MISSING  # folder of a trained run
+    output: str = MISSING  # folder to write; it must not exist
     format: ExportFormat = ExportFormat.saved_model  # SavedModel or ONNX
 
 
 @dataclass(slots=True, kw_only=True)
 class ProbeConfig(Settings):
-    """What `textae.probe` takes."""
+    """The keys of `textae.probe`."""
 
-    run: str = MISSING  # the run's folder
-    corpus: CorpusConfig = MISSING  # one with labels
-    labels: int | None = None  # labelled train documents that are used; null: all
-    seed: int = 0  # of their choice
-    data_dir: str = "data"  # prepared corpora
+    run: str = MISSING  # folder of a trained run
+    corpus: CorpusConfig = MISSING  # a corpus with labels
+    labels: int | None = None  # number of labelled train documents that are used; null: all
+    seed: int = 0  # seed of their choice
+    data_dir: str = "data"  # folder of prepared corpora
 
     def __post_init__(self) -> None:
         require_folder("data_dir", self.data_dir)
@@ -161,12 +161,12 @@ class ProbeConfig(Settings):
 
 @dataclass(slots=True, kw_only=True)
 class ReportConfig(Settings):
-    """What `textae.report` takes."""
+    """The keys of `textae.report`."""
 
-    runs: str = MISSING  # a folder, or a glob of folders, with runs
-    sort: str = "loss"  # the metric that orders the table
-    csv: str | None = None  # a file that every column is written to; null: none
-    plot: str | None = None  # a file that a plot is written to; null: none
+    runs: str = MISSING  # folder with runs, or a glob of folders
+    sort: str = "loss"  # metric that orders the table
+    csv: str | None = None  # CSV file to write, with every column; null: none
+    plot: str | None = None  # image file to write; null: none
 
     def __post_init__(self) -> None:
         require_objective("sort", self.sort)

@@ -20,14 +20,14 @@ def resolve(config: DictConfig) -> Any:
     try:
         return OmegaConf.to_object(config)  # runs each __post_init__
     except AttributeError as error:  # slots refuse what +group.name=value adds
-        raise ValueError(f"expected settings that exist: {str(error).splitlines()[0]:.300}") from error
+        raise ValueError(f"unknown key: {str(error).splitlines()[0]:.300}") from error
 
 
 def from_mapping(values: dict[str, Any]) -> Config:
     """Build a `Config` from the plain values of a run folder's config file.
 
     Raises:
-        ValueError: an unknown corpus kind, a setting that does not exist, a value of another type; and as `resolve`.
+        ValueError: an unknown corpus kind, an unknown key, a value of another type; and as `resolve`.
     """
     for name, value in flat(values).items():
         most = MOST_FILES if name.startswith("corpus.") else 2 * MOST_LEVELS

@@ -55,11 +55,11 @@ PATHS = ("files", "test_files", "validation_files", "tfds_dir")  # settings of a
 
 @dataclass(slots=True, kw_only=True)
 class CorpusConfig(Settings):
-    """What every corpus has."""
+    """The keys of every corpus."""
 
-    kind: str = MISSING  # which corpus; the group's option sets it
-    validation_share: float = 0.02  # share of the documents that go to the validation split, chosen by content
-    test_share: float = 0.02  # share of the documents that go to the test split, chosen by content
+    kind: str = MISSING  # the kind of corpus; set by the group's option
+    validation_share: float = 0.02  # fraction of the documents in the validation split, chosen by content
+    test_share: float = 0.02  # fraction of the documents in the test split, chosen by content
 
     def __post_init__(self) -> None:
         for split in ("validation", "test"):
@@ -104,25 +104,27 @@ class CorpusConfig(Settings):
 class PydocsConfig(CorpusConfig):
     """Docstrings and help topics of the running Python."""
 
-    kind: str = "pydocs"  # which corpus; the group's option sets it
+    kind: str = "pydocs"  # the kind of corpus; set by the group's option
 
 
 @dataclass(slots=True, kw_only=True)
 class TextConfig(CorpusConfig):
     """The user's own files."""
 
-    kind: str = "text"  # which corpus; the group's option sets it
-    files: list[str] = MISSING  # paths, folders and globs: lines, csv, tsv, jsonl, json, parquet; plain or compressed
-    test_files: list[str] = field(default_factory=list)  # of the test split; without them it is part of `files`
-    validation_files: list[str] = field(default_factory=list)  # of the validation split, likewise
-    field: str | None = None  # the text's column or key, with dots one within objects; lines have none
-    label: str | None = None  # a column or key that is kept as each document's label
-    max_characters: int | None = None  # documents are cut to so many characters
-    format: FileFormat = FileFormat.auto  # how files are read; auto: as each one's name and content say
-    encoding: str = "auto"  # of the files' text, as Python names it; auto: UTF-8, or as each file's bytes say
-    delimiter: str | None = None  # a character between columns, or tab; null: what makes a column `field`
-    document: DocumentUnit = DocumentUnit.record  # a line, row or object is a document, or each file as a whole
-    on_bad_record: OnBadRecord = OnBadRecord.stop  # a record that cannot be read ends the reading, or is left out
+    kind: str = "text"  # the kind of corpus; set by the group's option
+    # paths, folders and globs of txt, csv, tsv, jsonl, json or parquet files, plain or compressed
+    files: list[str] = MISSING
+    test_files: list[str] = field(default_factory=list)  # files of the test split; [] takes test_share of `files`
+    # files of the validation split; [] takes validation_share of `files`
+    validation_files: list[str] = field(default_factory=list)
+    field: str | None = None  # column or key that holds the text; dots lead into nested objects; null for plain lines
+    label: str | None = None  # column or key that is kept as the document's label
+    max_characters: int | None = None  # longer documents are truncated to this many characters; null: no limit
+    format: FileFormat = FileFormat.auto  # file format; auto: detected from each file's name and content
+    encoding: str = "auto"  # text encoding, by Python's name; auto: UTF-8, or detected from each file's bytes
+    delimiter: str | None = None  # character between columns, or tab; null: detected
+    document: DocumentUnit = DocumentUnit.record  # what one document is: a record (line, row or object) or a whole file
+    on_bad_record: OnBadRecord = OnBadRecord.stop  # what an unreadable record does: stop the run, or be skipped
 
     def __post_init__(self) -> None:
         CorpusConfig.__post_init__(self)
@@ -142,26 +144,29 @@ class TextConfig(CorpusConfig):
 
 @dataclass(slots=True, kw_only=True)
 class TfdsConfig(CorpusConfig):
-    """A data set of TensorFlow Datasets, by its name."""
+    """A data set of TensorFlow Datasets, by name."""
 
-    kind: str = "tfds"  # which corpus; the group's option sets it
-    name: str = MISSING  # the data set's name, as in ag_news_subset
-    config: str | None = None  # the data set's own configuration, where it has several
-    field: str | None = None  # the text's feature; needed where there are several of text
-    label: str | None = None  # a feature that is kept as each document's label
-    splits: dict[str, str] | None = None  # the data set's splits to take as train, validation and test
-    tfds_dir: str | None = None  # where data sets are prepared, TFDS's own place by default
-    max_characters: int | None = None  # documents are cut to so many characters
+    kind: str = "tfds"  # the kind of corpus; set by the group's option
+    name: str = MISSING  # name of the data set, as in ag_news_subset
+    config: str | None = None  # configuration of the data set, where it has several
+    field: str | None = None  # feature that holds the text; needed where several features are text
+    label: str | None = None  # feature that is kept as the document's label
+    # which splits of the data set are train, validation and test; null: those of the same name
+    splits: dict[str, str] | None = None
+    tfds_dir: str | None = None  # folder of prepared data sets; null: $TFDS_DATA_DIR, or ~/tensorflow_datasets
+    max_characters: int | None = None  # longer documents are truncated to this many characters; null: no limit
 
 
 @dataclass(slots=True, kw_only=True)
 class TokenizerConfig(Settings):
-    """Text to ids."""
+    """Text to token ids."""
 
-    kind: TokenizerKind = TokenizerKind.unigram  # how text becomes ids
-    vocabulary_size: int | None = None  # ids; null: about target_vocabulary_size, as the texts allow
-    target_vocabulary_size: int | None = None  # ids to aim at; null: 8192, of words 25002, of characters all
-    sample_megabytes: float = 5.0  # how much text unigram and bpe learn from, in millions of characters
+    kind: TokenizerKind = TokenizerKind.unigram  # the tokenizer's algorithm
+    # exact number of ids; null: target_vocabulary_size, or the nearest size that the texts allow
+    vocabulary_size: int | None = None
+    # number of ids to aim at; null: 8192 for unigram and bpe, 25002 for words, all characters
+    target_vocabulary_size: int | None = None
+    sample_megabytes: float = 5.0  # millions of characters that unigram and bpe are trained on, sampled evenly
 
     def __post_init__(self) -> None:
         require_at_least("tokenizer.target_vocabulary_size", self.target_vocabulary_size, 4, 1 << 24)
@@ -172,10 +177,10 @@ class TokenizerConfig(Settings):
 
 @dataclass(slots=True, kw_only=True)
 class UpsamplerConfig(Settings):
-    """How the decoder makes a sequence longer; `kernel_factor` times the stride is the kernel's size, both ways."""
+    """The upsampling of the decoder; `kernel_factor` times the stride is the kernel size in both halves."""
 
-    kind: UpsamplerKind = UpsamplerKind.transpose  # the way up
-    kernel_factor: int = 1  # kernel size of the strided convolutions, in strides
+    kind: UpsamplerKind = UpsamplerKind.transpose  # upsampling method of the decoder
+    kernel_factor: int = 1  # kernel size of the strided convolutions, as a multiple of the stride
 
     def __post_init__(self) -> None:
         require_at_least("model.upsampler.kernel_factor", self.kernel_factor, 1, MOST_KERNEL_FACTOR)
@@ -185,30 +190,36 @@ class UpsamplerConfig(Settings):
 class ModelConfig(Settings):
     """Embedding, encoder, latent, decoder. Level 0 is the tokens; stride i leads from level i to level i + 1."""
 
-    strides: list[int] = field(default_factory=lambda: [4])  # by what each level is shorter than the one below
-    channels: list[int] = field(default_factory=lambda: [256, 512])  # channels of each level
-    residual_blocks: list[int] = field(default_factory=lambda: [0, 1])  # residual blocks of each level, in either half
-    encoder_residual_blocks: list[int] | None = None  # the encoder's, where it has others; null: it has as many
-    kernel_size: int = 3  # of the residual blocks
-    expansion: float = 2.0  # inner channels of a residual block, in times its width
-    normalization: Normalization = Normalization.rms  # what stands in front of each residual block
-    upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)  # how the decoder makes a sequence longer
-    latent: LatentKind = LatentKind.sequence  # one latent per prod(strides) tokens, or one per text
-    latent_size: int = 128  # numbers of a latent
-    initialization: Initialization = Initialization.orthogonal  # the first weights; lattice: a fixed codeword a token
+    # downsampling factor from each level to the next, in the encoder; the decoder mirrors it
+    strides: list[int] = field(default_factory=lambda: [4])
+    # channels of each level: one entry more than strides
+    channels: list[int] = field(default_factory=lambda: [256, 512])
+    # residual blocks of each level, in encoder and decoder: one entry more than strides
+    residual_blocks: list[int] = field(default_factory=lambda: [0, 1])
+    # residual blocks of each level of the encoder; null: as in residual_blocks
+    encoder_residual_blocks: list[int] | None = None
+    kernel_size: int = 3  # kernel size of the convolutions in residual blocks
+    expansion: float = 2.0  # hidden channels of a residual block, as a multiple of its channels
+    normalization: Normalization = Normalization.rms  # pre-normalisation of residual blocks
+    upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)  # the decoder's upsampling
+    # sequence: one latent per prod(strides) tokens; vector: one latent per text
+    latent: LatentKind = LatentKind.sequence
+    latent_size: int = 128  # dimensions of a latent
+    # initial weights; lattice: fixed codes, one lattice point per token
+    initialization: Initialization = Initialization.orthogonal
     latent_normalization: LatentNormalization = LatentNormalization.none  # how the latent is bounded
-    latent_noise: float = 0.0  # standard deviation of noise on the latent, in training
-    latent_dropout: float = 0.0  # share of the latent's numbers left out, in training
-    variational: bool = False  # a variational autoencoder: the latent is drawn, in training
+    latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latent, in training
+    latent_dropout: float = 0.0  # dropout rate of the latent's dimensions, in training
+    variational: bool = False  # whether the model is a variational autoencoder
     kl_weight: float = 0.001  # weight of the KL divergence from N(0, 1), if variational
-    free_bits: float = 0.5  # nats of KL divergence per number that cost nothing
-    residual_dropout: float = 0.0  # dropout within residual blocks, in training
-    tie_embeddings: bool = True  # one table for the ids that go in and those that come out
-    output: OutputKind = OutputKind.dot  # logits as a dot product, or as a cosine times `logit_scale`
-    logit_scale: float = 100.0  # what cosines are multiplied by
-    output_bias: bool = False  # a bias for each id of the output
-    max_length: int = 256  # tokens that are encoded together, a multiple of prod(strides)
-    overflow: Overflow = Overflow.split  # of more tokens: split into segments, cut, or left out
+    free_bits: float = 0.5  # free nats per latent dimension, if variational
+    residual_dropout: float = 0.0  # dropout rate in residual blocks
+    tie_embeddings: bool = True  # whether the output layer shares the weights of the input embedding
+    output: OutputKind = OutputKind.dot  # logits are dot products, or cosines times logit_scale
+    logit_scale: float = 100.0  # scale of the cosines, with output=cosine
+    output_bias: bool = False  # whether the output layer has a bias
+    max_length: int = 256  # tokens that are encoded together; a multiple of prod(strides)
+    overflow: Overflow = Overflow.split  # longer documents are split into segments, truncated or dropped
 
     def __post_init__(self) -> None:
         require(
@@ -343,12 +354,12 @@ class ModelConfig(Settings):
 
 @dataclass(slots=True, kw_only=True)
 class CorruptionConfig(Settings):
-    """What is done to the tokens that are encoded: shares of them, and how many places one moves at most."""
+    """Corruption of the tokens that are encoded."""
 
-    drop: float = 0.0  # share of the tokens that are left out, the rest closing up
-    mask: float = 0.0  # share of the tokens that the encoder does not see
-    substitute: float = 0.0  # share of the tokens that become others, drawn evenly
-    shuffle: int = 0  # the most places that a token moves
+    drop: float = 0.0  # fraction of the tokens that are deleted
+    mask: float = 0.0  # fraction of the tokens that are masked
+    substitute: float = 0.0  # fraction of the tokens that are replaced by random ones
+    shuffle: int = 0  # greatest distance in tokens that a token is moved by
 
     def __post_init__(self) -> None:
         shares = {name: getattr(self, name) for name in ("drop", "mask", "substitute")}
@@ -369,43 +380,49 @@ class CorruptionConfig(Settings):
 
 @dataclass(slots=True, kw_only=True)
 class TrainingConfig(Settings):
-    """How long, how fast, and what is kept."""
+    """How the model is trained."""
 
-    seed: int = 0  # of weights, order and noise
-    max_steps: int | None = 200  # updates after which training ends; null: no limit, here and in the next two
-    max_epochs: float | None = None  # passes over the train split after which it ends
-    max_minutes: float | None = None  # minutes after which it ends
+    seed: int = 0  # seed of the weights, the order of the documents and the noise
+    max_steps: int | None = 200  # training ends after this many updates; null: no limit
+    max_epochs: float | None = None  # training ends after this many passes over the train split; null: no limit
+    max_minutes: float | None = None  # training ends after this many minutes; null: no limit
     tokens_per_batch: int = 4096  # positions of a batch, padding included
-    num_length_buckets: int = 32  # how many padded lengths there are at most
-    optimizer: OptimizerKind = OptimizerKind.adamw  # how weights are updated
-    learning_rate: float = 0.001  # the highest one
-    schedule: Schedule = Schedule.cosine  # how the learning rate falls after the warm-up
-    warmup_steps: int = 20  # updates over which the learning rate rises
-    final_learning_rate: float = 0.02  # share of the learning rate that is left at the end
-    weight_decay: float = 0.0  # what weights lose in an update, in learning rates
-    beta_1: float = 0.9  # memory of the gradients' mean
-    beta_2: float = 0.98  # memory of the gradients' squares
-    max_gradient_norm: float | None = 1.0  # longest gradient; null: any
-    gradient_accumulation_steps: int = 1  # batches of an update
-    ema_decay: float = 0.0  # memory of averaged weights, which are the ones kept; 0: no averaging
-    label_smoothing: float = 0.0  # share of each target that is spread over the vocabulary
-    gradient_filter: float = 0.01  # share of the loss's gradient that may be left out, of what is right already
-    length_curriculum: float = 0.0  # share of the first epoch during which texts grow longer
-    freeze_encoder: bool | None = None  # whether only the decoder learns; null: with model.initialization=lattice
-    train_frequencies: bool = True  # whether the frequencies of the Fourier features learn, with the lattice
-    random_token_rate: float = 0.0  # share of tokens that become others, drawn evenly, in the text and its target
-    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # of what is encoded in training
-    precision: Precision = Precision.auto  # type of the matrix products; auto: bfloat16 where it is faster
-    compile: Compile = Compile.auto  # how a step is compiled; auto: what is faster
-    log_every_steps: int = 20  # updates from one line and point in TensorBoard to the next
-    eval_every_steps: int = 100  # updates from one validation to the next
-    validation_documents: int | None = 500  # of the validation split; null: all
-    overfit_documents: int | None = None  # train on so many documents only, and validate on them; null: no
-    patience: int | None = None  # validations without a better one after which training ends; null: any
-    checkpoint_every_minutes: float = 5.0  # minutes from one checkpoint to the next
-    num_logged_samples: int = 8  # texts that are shown with their reconstructions
-    resume: Resume = Resume.auto  # what happens when the folder holds a run: go on, or refuse
-    on_nonfinite: OnNonfinite = OnNonfinite.stop  # what a loss or gradient that is not finite does
+    num_length_buckets: int = 32  # largest number of padded lengths
+    optimizer: OptimizerKind = OptimizerKind.adamw  # the optimizer
+    learning_rate: float = 0.001  # peak learning rate
+    schedule: Schedule = Schedule.cosine  # decay of the learning rate after the warm-up
+    warmup_steps: int = 20  # updates of linear learning rate warm-up
+    final_learning_rate: float = 0.02  # learning rate at the end, as a fraction of learning_rate
+    weight_decay: float = 0.0  # decoupled weight decay
+    beta_1: float = 0.9  # decay of the optimizer's first moment
+    beta_2: float = 0.98  # decay of the optimizer's second moment
+    max_gradient_norm: float | None = 1.0  # maximum gradient norm; null: no clipping
+    gradient_accumulation_steps: int = 1  # batches per update
+    # decay of the weights' exponential moving average; the averaged weights are the ones kept; 0: no averaging
+    ema_decay: float = 0.0
+    label_smoothing: float = 0.0  # fraction of each target that is spread over the vocabulary
+    # skip gradients of tokens that are already right below this fraction of the mean error; 0: none
+    gradient_filter: float = 0.01
+    length_curriculum: float = 0.0  # fraction of the first epoch during which batches go from short texts to long ones
+    freeze_encoder: bool | None = None  # whether only the decoder is trained; null: with initialization=lattice
+    train_frequencies: bool = True  # whether the Fourier features' frequencies are trained, with initialization=lattice
+    random_token_rate: float = 0.0  # fraction of tokens replaced by random ones, in the input and the target
+    # corruption of the encoder's input, for denoising
+    corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
+    # type of matrix products; auto: bfloat16 where the hardware is faster with it
+    precision: Precision = Precision.auto
+    compile: Compile = Compile.auto  # compilation of a step; auto: the faster one on this hardware
+    log_every_steps: int = 20  # updates between log lines and TensorBoard points
+    eval_every_steps: int = 100  # updates between validations
+    validation_documents: int | None = 500  # validate on the first documents of the validation split; null: all
+    # train and validate on the first N documents of the train split only; null: off
+    overfit_documents: int | None = None
+    patience: int | None = None  # stop after this many validations without a better loss; null: never
+    checkpoint_every_minutes: float = 5.0  # minutes between checkpoints
+    num_logged_samples: int = 8  # texts that are logged with their reconstructions
+    resume: Resume = Resume.auto  # a run folder that holds a run: auto continues it, never refuses it
+    # a loss or gradient that is not finite: stop the run, or skip the update
+    on_nonfinite: OnNonfinite = OnNonfinite.stop
 
     def __post_init__(self) -> None:
         require(
@@ -449,13 +466,13 @@ class TrainingConfig(Settings):
 class Config(Settings):
     """A whole run."""
 
-    corpus: CorpusConfig = MISSING  # what is trained on
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)  # text to ids
+    corpus: CorpusConfig = MISSING  # the texts
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)  # text to token ids
     model: ModelConfig = field(default_factory=ModelConfig)  # the autoencoder
     training: TrainingConfig = field(default_factory=TrainingConfig)  # how it is trained
-    name: str = "default"  # the folder under outputs/
-    data_dir: str = "data"  # prepared corpora, tokenizers and token stores
-    objective: str = "loss"  # the metric that a search makes better
+    name: str = "default"  # the run's folder is outputs/NAME/DATE_TIME
+    data_dir: str = "data"  # folder of prepared corpora, tokenizers and token stores
+    objective: str = "loss"  # metric that sorts a sweep's runs and guides a search
 
     def __post_init__(self) -> None:
         require_objective("objective", self.objective)

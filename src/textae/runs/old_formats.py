@@ -7,30 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# Format 2: the settings of a group, and their names and values today.
-_RENAMED = {
-    "model": {
-        "widths": "channels",
-        "units": "residual_blocks",
-        "encoder_units": "encoder_residual_blocks",
-        "unit_dropout": "residual_dropout",
-        "long_documents": "overflow",
-    },
-    "training": {
-        "batch_tokens": "tokens_per_batch",
-        "buckets": "num_length_buckets",
-        "clip_norm": "max_gradient_norm",
-        "accumulate": "gradient_accumulation_steps",
-        "ema": "ema_decay",
-        "short_first": "length_curriculum",
-        "random_tokens": "random_token_rate",
-        "log_every": "log_every_steps",
-        "validate_every": "eval_every_steps",
-        "checkpoint_minutes": "checkpoint_every_minutes",
-        "samples": "num_logged_samples",
-    },
-}
-_VALUES = {("model", "latent"): {"chunk": "sequence"}, ("model", "overflow"): {"cut": "truncate"}}
+from textae.config.key_names import RENAMED, RENAMED_VALUES
 
 
 def settings_of_format_2(values: dict[str, Any]) -> dict[str, Any]:
@@ -40,11 +17,11 @@ def settings_of_format_2(values: dict[str, Any]) -> dict[str, Any]:
         ValueError: a model that is not made any more.
     """
     new = dict(values)
-    for group, names in _RENAMED.items():
+    for group, names in RENAMED.items():
         if isinstance(found := values.get(group), dict):
             renamed = {names.get(name, name): value for name, value in found.items()}
             for name, value in renamed.items():
-                known = _VALUES.get((group, name), {})
+                known = RENAMED_VALUES.get((group, name), {})
                 renamed[name] = known.get(value, value) if isinstance(value, str) else value
             new[group] = renamed
     if isinstance(new.get("model"), dict) and isinstance(new.get("training"), dict):

@@ -1,0 +1,56 @@
+"""Keys that are set to something other than their default where nothing reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from textae.config.choices import OutputKind, Schedule, TokenizerKind
+from textae.config.schema import Config
+
+
+def without_effect(config: Config) -> dict[str, str]:
+    """Return the keys that were set and have no effect, and for each the setting that is the reason.
+
+    A key whose value is its default does not count: nobody need have set it.
+    """
+    reasons = _reasons(config)
+    return {key: reason for key, reason in reasons.items() if _value(config, key) != _default(config, key)}
+
+
+def _reasons(config: Config) -> dict[str, str]:
+    """Return every key that has no effect in this configuration, with the setting that is the reason."""
+    corpus, tokenizer, model, training = config.corpus, config.tokenizer, config.model, config.training
+    reasons: dict[str, str] = {}
+    for split in {"validation", "test"} - corpus.split_fractions().keys():
+        reasons[f"corpus.{split}_share"] = f"other keys name the {split} split"
+    if tokenizer.kind not in (TokenizerKind.unigram, TokenizerKind.bpe):
+        reasons["tokenizer.sample_megabytes"] = f"tokenizer.kind={tokenizer.kind.name}"
+    if tokenizer.kind is TokenizerKind.bytes:
+        reasons["tokenizer.target_vocabulary_size"] = "tokenizer.kind=bytes"
+    elif tokenizer.vocabulary_size is not None:
+        reasons["tokenizer.target_vocabulary_size"] = f"tokenizer.vocabulary_size={tokenizer.vocabulary_size}"
+    if not model.variational:
+        reasons |= dict.fromkeys(("model.kl_weight", "model.free_bits"), "model.variational=false")
+    if model.output is not OutputKind.cosine:
+        reasons["model.logit_scale"] = f"model.output={model.output.name}"
+    if not any([*model.residual_blocks, *(model.encoder_residual_blocks or [])]):
+        keys = ("kernel_size", "expansion", "normalization", "residual_dropout")
+        reasons |= {f"model.{key}": "the model has no residual blocks" for key in keys}
+    if training.schedule is Schedule.constant:
+        reasons["training.final_learning_rate"] = "training.schedule=constant"
+    if training.label_smoothing:
+        reasons["training.gradient_filter"] = f"training.label_smoothing={training.label_smoothing}"
+    if training.overfit_documents is not None:
+        reasons["training.validation_documents"] = f"training.overfit_documents={training.overfit_documents}"
+    return reasons
+
+
+def _value(config: Config, key: str) -> Any:
+    group, name = key.split(".")
+    return getattr(getattr(config, group), name)
+
+
+def _default(config: Config, key: str) -> Any:
+    group, name = key.split(".")
+    return {field.name: field.default for field in dataclasses.fields(getattr(config, group))}[name]
