@@ -18,10 +18,10 @@ start_keras()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from textae.losses.objectives import reconstruction_sums, vocabulary_loss  # noqa: E402
 
 from measuring import product  # noqa: E402
 from textae.hardware import processor  # noqa: E402
-from textae.losses.objectives import reconstruction_sums, vocabulary_loss  # noqa: E402
 from textae.models.autoencoder import Autoencoder  # noqa: E402
 from textae.training.optimizers import optimizer  # noqa: E402
 from textae.training.steps import training_step  # noqa: E402

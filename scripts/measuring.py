@@ -13,10 +13,10 @@ start_keras()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from textae.losses.objectives import reconstruction_sums  # noqa: E402
 
 from textae.config.schema import ModelConfig, TrainingConfig  # noqa: E402
 from textae.hardware import choose_compile, choose_precision  # noqa: E402
-from textae.losses.objectives import reconstruction_sums  # noqa: E402
 from textae.models.autoencoder import build  # noqa: E402
 from textae.models.initialization import start_transposed  # noqa: E402
 from textae.training.optimizers import optimizer  # noqa: E402

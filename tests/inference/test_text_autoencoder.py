@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
+from textae.losses.objectives import reconstruction_sums
 
 import textae
 from textae.config.schema import Config, ModelConfig, TextConfig, TrainingConfig
 from textae.data.batching import Batches
 from textae.data.tokenizers import train_tokenizer
 from textae.inference.text_autoencoder import TextAutoencoder, load, set_weights
-from textae.losses.objectives import reconstruction_sums
 from textae.models.autoencoder import build
 from textae.runs import run_folder as rundir
 from textae.training.optimizers import optimizer

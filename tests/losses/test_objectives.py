@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from textae.losses.objectives import highest, predict, reconstruction_sums, vocabulary_loss
 
 from textae.losses import objectives
-from textae.losses.objectives import highest, predict, reconstruction_sums, vocabulary_loss
 
 VOCABULARY, CHANNELS = 23, 7
 

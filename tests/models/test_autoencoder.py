@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from textae.layers.blocks import TokenEmbedding
 
 from textae.config.choices import Normalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
-from textae.layers.blocks import TokenEmbedding
 from textae.models.autoencoder import EndFinder, blocks_of, build, real_positions
 
 EDGE = {"strides": [3, 2], "kernel_size": 5}  # strides and kernels whose windows reach over the padding's edge

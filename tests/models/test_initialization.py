@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from textae.layers.blocks import Collapse, Expand, Fourier, Linear
 
 from textae.config.choices import Initialization, LatentKind, LatentNormalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
 from textae.data.special_tokens import END_ID
 from textae.inference.codec import Codec
 from textae.layers import Downsample, Upsample
-from textae.layers.blocks import Collapse, Expand, Fourier, Linear
 from textae.models.autoencoder import build
 from textae.models.initialization import evenly_placed, initialize, initialize_orthogonal
 

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from textae.losses.objectives import reconstruction_sums
 
 from helpers.models import new_model
 from textae.data.corruption import corruption_from
-from textae.losses.objectives import reconstruction_sums
 from textae.training.optimizers import optimizer
 from textae.training.steps import training_step, warmed_up_decay
 

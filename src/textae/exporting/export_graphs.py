@@ -1,8 +1,7 @@
 """The codec as functions of arrays with dynamic shapes, which other programs can run: what export writes.
 
-They give what `textae.inference.codec` gives: long texts in pieces or cut, the end of a text where its last block
-holds one. Ids are without the end; what lies beyond a text's own length may be anything going in, and is zero coming
-out.
+They compute what `textae.inference.codec` does, by the rule of `textae.data.positions`. Ids are without the end; what
+lies beyond a text's own length may be anything in the input, and is zero in the output.
 """
 
 from __future__ import annotations
@@ -14,9 +13,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from textae.data.positions import num_positions, num_segments, position_mask, segment_counts, text_lengths
 from textae.data.special_tokens import END_ID
-from textae.losses.objectives import decide, highest
-from textae.models.autoencoder import Autoencoder, blocks_of
+from textae.losses.prediction import decide, highest
+from textae.models.autoencoder import Autoencoder
+
+PARTS = ("encode", "decode")
 
 
 class Graphs:
@@ -24,125 +26,150 @@ class Graphs:
 
     Args:
         model: built.
-        cuts: whether texts of more than `model.max_length` tokens are cut; otherwise they are split, and a model with
-            one vector per text has one for each segment.
+        truncates: whether texts of more than `model.max_length` tokens are truncated; otherwise they are split, and a
+            model with one vector per text has one for each segment.
 
     `single` says whether each text has exactly one latent.
     """
 
-    def __init__(self, model: Autoencoder, cuts: bool) -> None:
-        self.model, self.vector, self.cuts = model, model.latent == "vector", cuts
-        self.single = self.vector and cuts
-        self.most = model.max_length // model.stride  # blocks that the model takes at once
+    def __init__(self, model: Autoencoder, truncates: bool) -> None:
+        self.model, self.vector, self.truncates = model, model.latent == "vector", truncates
+        self.single = self.vector and truncates
+        self.max_positions = num_positions(model.max_length, model.stride)
 
     def encode(self, ids: Any, lengths: Any) -> dict[str, Any]:
-        """Return `latents` (batch, blocks, size) and `counts` (batch,), each text's own number of blocks.
+        """Return `latents` (batch, latents, size) and `num_latents` (batch,), each text's own number of latents.
 
-        With a vector for each segment they are those of segments, and where each text has exactly one vector `latents`
-        (batch, size) alone. `ids` are int32 (batch, length), `lengths` (batch,) without the end.
+        A latent is that of a latent position or, with a vector for each segment, of a segment. Where each text has
+        exactly one vector, the result is `latents` (batch, size) alone.
+
+        Args:
+            ids: (batch, length) int32.
+            lengths: (batch,) int32, each text's own, without the end.
         """
         stride, longest = self.model.stride, self.model.max_length
-        if self.cuts:
+        if self.truncates:
             ids, lengths = ids[:, : longest - 1], ops.minimum(lengths, longest - 1)
-        batch, length = ops.shape(ids)[0], ops.shape(ids)[1] + 1
-        tokens = ops.concatenate([ids, ops.zeros((batch, 1), "int32")], axis=1)
-        positions = ops.arange(length, dtype="int32")[None, :]
-        tokens = ops.where(positions < lengths[:, None], tokens, 0)
-        tokens = ops.where(positions == lengths[:, None], END_ID, tokens)
-        lengths = lengths + 1
-        blocks = blocks_of(length, stride)
-        pieces, piece = self._pieces(blocks)
-        rows = _in_rows(tokens, pieces, piece * stride)
-        latents = self.model.encoder(rows, _own(lengths, pieces, piece * stride))[0]
+        tokens = _with_end(ids, lengths)
+        batch, lengths = ops.shape(ids)[0], lengths + 1
+        positions = num_positions(ops.shape(ids)[1] + 1, stride)
+        segments, size = self._segments(positions)
+        rows = _in_rows(tokens, segments, size * stride)
+        latents = self.model.encoder(rows, segment_counts(lengths, segments, size * stride, ops))[0]
         if self.single:
             return {"latents": latents}
         if self.vector:
-            blocks, counts = pieces, blocks_of(lengths, longest)
-            latents = ops.reshape(latents, (batch, pieces, self.model.latent_size))
+            count, counts = segments, num_segments(lengths, longest)
+            latents = ops.reshape(latents, (batch, segments, self.model.latent_size))
         else:
-            counts = blocks_of(lengths, stride)
-            latents = ops.reshape(latents, (batch, pieces * piece, self.model.latent_size))[:, :blocks]
-        real = ops.arange(blocks, dtype="int32")[None, :] < counts[:, None]
-        return {"latents": ops.where(real[:, :, None], latents, 0.0), "counts": counts}
+            count, counts = positions, num_positions(lengths, stride)
+            latents = ops.reshape(latents, (batch, segments * size, self.model.latent_size))[:, :positions]
+        mask = position_mask(counts, count, ops)
+        return {"latents": ops.where(mask[:, :, None], latents, 0.0), "num_latents": counts}
 
-    def decode(self, latents: Any, counts: Any = None) -> dict[str, Any]:
-        """Return `ids` (batch, length) and `lengths` (batch,), the texts' own, from what `encode` gave."""
-        if not self.vector:
-            pieces, piece = self._pieces(ops.maximum(ops.shape(latents)[1], 1))
-            states = self.model.decode(_in_rows(latents, pieces, piece), _own(counts, pieces, piece), piece)
-            return self._texts(states, counts, pieces * piece)
+    def decode(self, latents: Any, num_latents: Any = None) -> dict[str, Any]:
+        """Return `ids` (batch, length) and `lengths` (batch,), the texts' own, of what `encode` returned."""
         if self.single:
-            return self._vectors(latents, True, True)
-        segments = ops.shape(latents)[1]
-        place = ops.reshape(ops.arange(segments, dtype="int32")[None, :] - counts[:, None], (-1,))
-        found = self._vectors(ops.reshape(latents, (-1, self.model.latent_size)), place < 0, place == -1)
-        return _joined(found["ids"], found["lengths"], segments)
+            return self._decode_vectors(latents, None, True)
+        if self.vector:
+            segments = ops.shape(latents)[1]
+            rank = ops.arange(segments, dtype="int32")[None, :] - num_latents[:, None]
+            rank = ops.reshape(rank, (-1,))  # of the last segment -1, of what is none 0 and more
+            found = self._decode_vectors(ops.reshape(latents, (-1, self.model.latent_size)), rank < 0, rank == -1)
+            return _joined(found["ids"], found["lengths"], segments)
+        segments, size = self._segments(ops.maximum(ops.shape(latents)[1], 1))
+        counts = segment_counts(num_latents, segments, size, ops)
+        states = self.model.decode(_in_rows(latents, segments, size), counts, size)
+        return self._texts(states, num_latents, segments * size)
 
-    def _vectors(self, latents: Any, real: Any, last: Any) -> dict[str, Any]:
-        """Return what vectors (rows, size) stand for; `real` and `last` (rows,): it is there, and ends its text."""
-        told = ops.where(real, highest(ops.transpose(self.model.block_logits(latents)))[0] + 1, 0)
-        blocks = ops.maximum(ops.max(told), 1)
-        return self._texts(self.model.decode(latents, told, blocks), told, blocks, last)
+    def _decode_vectors(self, latents: Any, mask: Any, holds_end: Any) -> dict[str, Any]:
+        """Return the texts of vectors (rows, size); `mask` (rows,) says which are there, None: all of them."""
+        predicted = highest(ops.transpose(self.model.decoder.length_logits(latents)))[0] + 1
+        if mask is not None:
+            predicted = ops.where(mask, predicted, 0)
+        positions = ops.maximum(ops.max(predicted), 1)
+        return self._texts(self.model.decode(latents, predicted, positions), predicted, positions, holds_end)
 
-    def _texts(self, states: Any, counts: Any, blocks: Any, ends_here: Any = True) -> dict[str, Any]:
-        """Return ids and lengths of rows of `counts` (rows,) blocks, of `blocks` that are computed.
-
-        The end of a text can only stand in its last block; rows that do not end a text, by `ends_here`, have none.
-        """
+    def _texts(self, states: Any, counts: Any, positions: Any, holds_end: Any = True) -> dict[str, Any]:
+        """Return ids and lengths of rows of `counts` (rows,) latent positions, of `positions` that are computed."""
         stride = self.model.stride
         rows, embedding, bias = self.model.output_rows(ops.reshape(states, (-1, states.shape[-1])))
         logits = ops.matmul(embedding, ops.transpose(rows))
-        ids, ends = decide(logits if bias is None else logits + bias[:, None])
-        ids = ops.reshape(ids, (-1, blocks * stride))
-        last = ops.arange(blocks, dtype="int32")[None, :] == counts[:, None] - 1
-        last = ops.sum(ops.reshape(ends, (-1, blocks, stride)) * ops.cast(last, "int32")[:, :, None], axis=1)
-        first = (counts - 1) * stride + ops.cast(ops.argmax(last, axis=1), "int32")
-        lengths = ops.where(ops.logical_and(ops.max(last, axis=1) > 0, ends_here), first, counts * stride)
-        real = ops.arange(blocks * stride, dtype="int32")[None, :] < lengths[:, None]
-        return {"ids": ops.where(real, ids, 0), "lengths": lengths}
+        found = decide(logits if bias is None else logits + bias[:, None])
+        ids, ends = (ops.reshape(values, (-1, positions * stride)) for values in found)
+        lengths = text_lengths(ends > 0, counts, stride, holds_end, ops)
+        mask = position_mask(lengths, positions * stride, ops)
+        return {"ids": ops.where(mask, ids, 0), "lengths": lengths}
 
-    def _pieces(self, blocks: Any) -> tuple[Any, Any]:
-        """Return how many pieces a text of so many blocks goes in, and the blocks of each."""
-        return (blocks + (self.most - 1)) // self.most, ops.minimum(blocks, self.most)
+    def _segments(self, positions: Any) -> tuple[Any, Any]:
+        """Return the segments of a text of so many latent positions, and the positions of each."""
+        return num_segments(positions, self.max_positions), ops.minimum(positions, self.max_positions)
 
 
-def _in_rows(values: Any, pieces: Any, piece: Any) -> Any:
-    """Return (batch, length, ...) as (batch * pieces, piece, ...), filled up with zeros."""
+def _with_end(ids: Any, lengths: Any) -> Any:
+    """Return tokens (batch, length + 1): ids (batch, length) up to each text's length, the end, and padding."""
+    batch, length = ops.shape(ids)[0], ops.shape(ids)[1] + 1
+    tokens = ops.concatenate([ids, ops.zeros((batch, 1), "int32")], axis=1)
+    tokens = ops.where(position_mask(lengths, length, ops), tokens, 0)
+    return ops.where(ops.arange(length, dtype="int32")[None, :] == lengths[:, None], END_ID, tokens)
+
+
+def _in_rows(values: Any, segments: Any, size: Any) -> Any:
+    """Return (batch, length, ...) as (batch * segments, size, ...), filled up with zeros."""
     shape = ops.shape(values)
-    filler = ops.zeros((shape[0], pieces * piece - shape[1], *shape[2:]), values.dtype)
-    return ops.reshape(ops.concatenate([values, filler], axis=1), (shape[0] * pieces, piece, *values.shape[2:]))
-
-
-def _own(lengths: Any, pieces: Any, piece: Any) -> Any:
-    """Return each piece's share (batch * pieces,) of lengths (batch,)."""
-    before = ops.arange(pieces, dtype="int32")[None, :] * piece
-    return ops.reshape(ops.clip(lengths[:, None] - before, 0, piece), (-1,))
+    filler = ops.zeros((shape[0], segments * size - shape[1], *shape[2:]), values.dtype)
+    return ops.reshape(ops.concatenate([values, filler], axis=1), (shape[0] * segments, size, *values.shape[2:]))
 
 
 def _joined(ids: Any, lengths: Any, segments: Any) -> dict[str, Any]:
     """Return the ids (texts * segments, length) of each text's segments, of `lengths`, as one row (texts, ...)."""
     width = ops.shape(ids)[1]
-    real = ops.arange(width, dtype="int32")[None, :] < lengths[:, None]
-    real, ids = (ops.reshape(values, (-1, segments * width)) for values in (real, ids))
-    places = ops.arange(segments * width, dtype="int32")[None, :]
-    order = ops.argsort(ops.where(real, places, places + segments * width), axis=1)
+    mask = position_mask(lengths, width, ops)
+    mask, ids = (ops.reshape(values, (-1, segments * width)) for values in (mask, ids))
+    index = ops.arange(segments * width, dtype="int32")[None, :]
+    order = ops.argsort(ops.where(mask, index, index + segments * width), axis=1)
     return {
         "ids": ops.take_along_axis(ids, order, axis=1),
         "lengths": ops.sum(ops.reshape(lengths, (-1, segments)), axis=1),
     }
 
 
-class Part(keras.Model):
-    """One function of `Graphs` as a Keras model, which can be exported."""
+@keras.saving.register_keras_serializable(package="textae")
+class GraphModel(keras.Model):
+    """One function of `Graphs` as a Keras model, which can be exported.
 
-    def __init__(self, model: Autoencoder, function: Callable[..., dict[str, Any]]) -> None:
-        super().__init__(dtype=model.dtype_policy)
-        self.model, self.function = model, function
+    Args:
+        model: a built `Autoencoder`.
+        part: "encode" or "decode".
+        truncates: as for `Graphs`.
+
+    Raises:
+        ValueError: another part.
+    """
+
+    def __init__(self, model: Autoencoder, part: str, truncates: bool, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": model.dtype_policy} | kwargs)
+        if part not in PARTS:
+            raise ValueError(f"part must be one of {', '.join(PARTS)}; received {part!r}")
+        self.model, self.part, self.truncates = model, part, truncates
+        self._function = getattr(Graphs(model, truncates), part)
         self.built = True  # as the model is; Keras exports nothing else
 
     def call(self, first: Any, second: Any = None) -> dict[str, Any]:
-        """Return what the function does."""
-        return self.function(first) if second is None else self.function(first, second)
+        """Return what the function does of its one or two arguments."""
+        return self._function(first) if second is None else self._function(first, second)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return every argument of the constructor."""
+        own = {"model": keras.saving.serialize_keras_object(self.model), "part": self.part, "truncates": self.truncates}
+        return {"name": self.name, "dtype": keras.dtype_policies.serialize(self.dtype_policy)} | own
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GraphModel:
+        """Return the model of what `get_config` returned."""
+        return cls(
+            keras.saving.deserialize_keras_object(config["model"]), **{k: v for k, v in config.items() if k != "model"}
+        )
 
 
 def encode_bytes(graphs: Graphs, first_byte_id: int) -> Callable[[Any], dict[str, Any]]:
@@ -163,9 +190,9 @@ def decode_bytes(graphs: Graphs, first_byte_id: int) -> Callable[..., dict[str, 
     """Return a function of latents, on TensorFlow: `texts` (batch,), the bytes that they stand for."""
     import tensorflow as tf
 
-    pieces = np.array([b""] * first_byte_id + [bytes([byte]) for byte in range(256)], object)
+    table = np.array([b""] * first_byte_id + [bytes([byte]) for byte in range(256)], object)
 
     def decode(*latents: Any) -> dict[str, Any]:
-        return {"texts": tf.strings.reduce_join(tf.gather(tf.constant(pieces), graphs.decode(*latents)["ids"]), axis=1)}
+        return {"texts": tf.strings.reduce_join(tf.gather(tf.constant(table), graphs.decode(*latents)["ids"]), axis=1)}
 
     return decode

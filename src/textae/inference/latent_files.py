@@ -1,9 +1,9 @@
-"""Files of latents: written as they come, read back in portions; no pickle.
+"""Files of latents: written in portions as texts are encoded, read in portions; no pickle.
 
 `.npy` holds one row per text, float32 (texts, size), from models with one vector per text. `.npz` holds `latents`
-(chunks, size) and `offsets` (texts + 1), `.parquet` a row per text with `latents` (a flat list of numbers) and
-`chunks`; both are for texts of several latents: one per chunk, or one vector per segment. Where each text has one
-segment, `.npy` holds them too.
+(latents, size) and `offsets` (texts + 1). `.parquet` holds a row per text with `latents` (a flat list of floats) and
+`num_latents`. Both are for texts of several latents: one per latent position, or one vector per segment. Where each
+text has one segment, `.npy` holds them too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def check(path: Path | str, latent: str) -> Path:
 
 
 class LatentWriter:
-    """Writes latents of texts in the order in which they come; the file appears when all are written."""
+    """Writes latents of texts, one portion after another; the file appears when all are written."""
 
     def __init__(self, path: Path | str, latent: str, size: int) -> None:
         self.path, self.latent, self.size = check(path, latent), latent, size
@@ -70,7 +70,7 @@ class LatentWriter:
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            schema = pa.schema({"latents": pa.list_(pa.float32()), "chunks": pa.int32()})
+            schema = pa.schema({"latents": pa.list_(pa.float32()), "num_latents": pa.int32()})
             self._parquet = pq.ParquetWriter(self._file, schema)
         else:
             _write_header(self._file, (0, self.size))
@@ -98,7 +98,7 @@ class LatentWriter:
 
             offsets = np.concatenate([[0], np.cumsum(counts * self.size)]).astype(np.int32)
             lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.reshape(-1)))
-            table = pa.table({"latents": lists, "chunks": pa.array(counts.astype(np.int32))})
+            table = pa.table({"latents": lists, "num_latents": pa.array(counts.astype(np.int32))})
             self._parquet.write_table(table)
         else:
             self._file.write(flat.tobytes())
@@ -237,15 +237,15 @@ def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarra
         for group in range(file.num_row_groups):  # each of them may be read as a whole
             columns = [file.metadata.row_group(group).column(i) for i in range(file.metadata.num_columns)]
             _check_inflation(path, max((column.num_values for column in columns), default=0))
-        for batch in file.iter_batches(_ROWS, columns=["latents", "chunks"]):
+        for batch in file.iter_batches(_ROWS, columns=["latents", "num_latents"]):
             rows = []
-            for numbers, chunks in zip(batch["latents"], batch["chunks"].to_pylist(), strict=True):
+            for numbers, count in zip(batch["latents"], batch["num_latents"].to_pylist(), strict=True):
                 array = _float32(numbers.values.to_numpy(zero_copy_only=False))
-                if array.size != chunks * size or not chunks or numbers.values.null_count:
-                    raise ValueError(f"expected {chunks} chunks of {size} numbers, found {array.size} numbers")
-                if latent == "vector" and chunks != 1:
-                    raise ValueError(f"expected one chunk a text, found {chunks}")
-                rows.append(array if latent == "vector" else array.reshape(chunks, size))
+                if array.size != count * size or not count or numbers.values.null_count:
+                    raise ValueError(f"expected {count} latents of {size} numbers, found {array.size} numbers")
+                if latent == "vector" and count != 1:
+                    raise ValueError(f"expected one latent a text, found {count}")
+                rows.append(array if latent == "vector" else array.reshape(count, size))
             yield rows
     except (pa.ArrowException, AttributeError, TypeError) as error:
         raise ValueError(str(error)) from error

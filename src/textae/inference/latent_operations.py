@@ -1,7 +1,7 @@
-"""Arithmetic in latent space, on plain arrays: (size,) for a vector, (blocks, size) for a text of several blocks.
+"""Arithmetic in latent space, on plain arrays: (size,) for a vector, (positions, size) for a text of several latents.
 
-Texts of several blocks may differ in their number. Where two are combined, each is stretched along the text to the
-number that the result has: by straight lines between its blocks, first on first and last on last.
+Texts may differ in their number of latent positions. Where two are combined, each is stretched along the text to the
+number that the result has: by linear interpolation between its latents, from the first to the last.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ class Neighbour(NamedTuple):
     text: str
 
 
-def stretched(latents: np.ndarray, blocks: int) -> np.ndarray:
-    """Return (blocks, size) latents of a text as if it had so many blocks."""
-    if len(latents) == blocks:
+def stretched(latents: np.ndarray, positions: int) -> np.ndarray:
+    """Return (positions, size) latents of a text as if it had so many latent positions."""
+    if len(latents) == positions:
         return latents
-    places = np.linspace(0, len(latents) - 1, blocks)
-    before = np.floor(places).astype(int)
+    points = np.linspace(0, len(latents) - 1, positions)
+    before = np.floor(points).astype(int)
     after = np.minimum(before + 1, len(latents) - 1)
-    share = (places - before)[:, None].astype(latents.dtype)
+    share = (points - before)[:, None].astype(latents.dtype)
     return (1 - share) * latents[before] + share * latents[after]
 
 
 def interpolated(first: np.ndarray, last: np.ndarray, steps: int) -> list[np.ndarray]:
     """Return latents at equal distances on the line from `first` to `last`, both of them included.
 
-    Their number of blocks goes from that of the one to that of the other in the same way.
+    Their number of latent positions changes in equal steps too.
 
     Raises:
         ValueError: fewer than two steps.
@@ -51,30 +51,30 @@ def interpolated(first: np.ndarray, last: np.ndarray, steps: int) -> list[np.nda
     for share in np.linspace(0, 1, steps, dtype=np.float32):
         one, other = first, last
         if first.ndim == 2:
-            blocks = round((1 - share) * len(first) + share * len(last))
-            one, other = stretched(first, blocks), stretched(last, blocks)
+            positions = round((1 - share) * len(first) + share * len(last))
+            one, other = stretched(first, positions), stretched(last, positions)
         made.append((1 - share) * one + share * other)
     return made
 
 
 def combined(first: np.ndarray, less: np.ndarray, plus: np.ndarray) -> np.ndarray:
-    """Return `first - less + plus`; the number of blocks is reckoned in the same way, and is at least one."""
+    """Return `first - less + plus`; the number of latent positions is added alike, and is at least one."""
     if first.ndim == 2:
-        blocks = max(len(first) - len(less) + len(plus), 1)
-        first, less, plus = (stretched(latents, blocks) for latents in (first, less, plus))
+        positions = max(len(first) - len(less) + len(plus), 1)
+        first, less, plus = (stretched(latents, positions) for latents in (first, less, plus))
     return first - less + plus
 
 
 def pooled(latents: np.ndarray | Sequence[np.ndarray], size: int) -> np.ndarray:
-    """Return float32 (texts, size): one vector for each text, the mean of its blocks where it has several."""
+    """Return float32 (texts, size): one vector for each text, the mean of its latents where it has several."""
     rows = [array.mean(axis=0, dtype=np.float64) if array.ndim == 2 else array for array in latents]
     return np.array(rows, np.float32).reshape(-1, size)
 
 
-def drawn(count: int, seed: int, size: int, blocks: int | None) -> list[np.ndarray]:
-    """Return `count` latents from N(0, 1), each (size,) or with `blocks` (blocks, size); the same for a seed."""
+def drawn(count: int, seed: int, size: int, positions: int | None) -> list[np.ndarray]:
+    """Return `count` latents from N(0, 1), each (size,) or (positions, size); the same for a seed."""
     random = np.random.default_rng(seed)
-    shape = (size,) if blocks is None else (blocks, size)
+    shape = (size,) if positions is None else (positions, size)
     return [random.standard_normal(shape, np.float32) for _ in range(count)]
 
 

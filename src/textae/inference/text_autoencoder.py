@@ -1,4 +1,4 @@
-"""A trained run in Python: `textae.load(run)` gives an `Autoencoder` of texts."""
+"""A trained run in Python: `textae.load(run)` returns a `TextAutoencoder`."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from textae.runs.run_folder import RunDir
 
 
 class TextAutoencoder:
-    """Texts to latents and back. The process's settings, such as Keras's, play no part and stay as they are.
+    """Texts to latents, and latents to texts. The process's settings, such as Keras's, have no effect and stay.
 
-    Wherever texts are taken, one string in place of a list, or anything in the list that is no string, is a TypeError.
-    `pickle` and `copy.deepcopy` give an equal one.
+    Methods that take texts raise a TypeError for one string in place of a list, and for anything in the list that is no
+    string. `pickle` and `copy.deepcopy` return an equal one.
 
     Attributes:
         model: the Keras model, with `.encoder` and `.decoder`.
         tokenizer: text to ids.
         config: the run's configuration.
-        codec: ids to latents and back, in bulk.
+        codec: ids to latents and latents to ids, in bulk.
         texts, truncated: how many texts were encoded, and how many of them not to their ends.
     """
 
     def __init__(self, model: Autoencoder, tokenizer: Tokenizer, config: Config, latent_noise: float = 0.0) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        positions = config.model.positions_at_once()
-        self.codec = Codec(model, config.model.overflow.name, latent_noise, config.training.seed, positions)
+        tokens_per_batch = config.model.positions_at_once()
+        self.codec = Codec(model, config.model.overflow.name, latent_noise, config.training.seed, tokens_per_batch)
         self.texts = self.truncated = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class TextAutoencoder:
         """Return the texts that latents stand for.
 
         Raises:
-            ValueError: latents of another shape than `encode` gives, or that are not finite in float32.
+            ValueError: latents of another shape than `encode` returns, or that are not finite in float32.
         """
         dimensions = 1 if self.codec.single else 2
         with np.errstate(over="ignore"):  # the codec refuses what becomes infinite
@@ -100,8 +100,8 @@ class TextAutoencoder:
 
     @isolated()
     def reconstruct(self, texts: Sequence[str]) -> list[str]:
-        """Return each text as it comes back: what `decode` gives of `encode`."""
-        found = self.codec.reconstruct(self._ids(texts), every=True)
+        """Return each text's reconstruction: what `decode` makes of `encode`."""
+        found = self.codec.reconstruct_all(self._ids(texts))
         return self.tokenizer.decode([document.ids for document in found])
 
     @isolated()
@@ -110,8 +110,8 @@ class TextAutoencoder:
 
         Of a text that is truncated (see `encode`), of the tokens that were encoded.
         """
-        found = self.codec.reconstruct(self._ids(texts), every=True)
-        return np.array([document.nats.mean(dtype=np.float64) for document in found])
+        found = self.codec.reconstruct_all(self._ids(texts))
+        return np.array([document.token_losses.mean(dtype=np.float64) for document in found])
 
     @isolated()
     def embed(self, texts: Sequence[str]) -> np.ndarray:
@@ -122,7 +122,7 @@ class TextAutoencoder:
     def interpolate(self, first: str, last: str, steps: int = 7) -> list[str]:
         """Return what `steps` points on the line between two texts' latents decode to, both ends among them.
 
-        Texts of another number of blocks are stretched to that of the point, which goes from one to the other.
+        Of texts with different numbers of latent positions, both are stretched to a number between them.
 
         Raises:
             ValueError: fewer than two steps.
@@ -132,13 +132,13 @@ class TextAutoencoder:
 
     @isolated()
     def arithmetic(self, first: str, less: str, plus: str) -> str:
-        """Return what z(first) - z(less) + z(plus) decodes to; the number of blocks is reckoned alike."""
+        """Return what z(first) - z(less) + z(plus) decodes to; their numbers of positions are added alike."""
         given = [one_text(text, name) for name, text in (("first", first), ("less", less), ("plus", plus))]
         return self.decode([combined(*self.encode(given))])[0]
 
     @isolated()
     def neighbours(self, texts: Sequence[str], documents: Iterable[str], count: int = 10) -> list[list[Neighbour]]:
-        """Return the documents nearest to each text, by the cosine of what `embed` gives, the nearest first.
+        """Return the documents nearest to each text, by the cosine of what `embed` returns, the nearest first.
 
         Documents are read and encoded a portion at a time; only the nearest are held.
 
@@ -152,19 +152,21 @@ class TextAutoencoder:
         return nearest.found()
 
     @isolated()
-    def sample(self, count: int, seed: int = 0, blocks: int = 8) -> list[str]:
+    def sample(self, count: int, seed: int = 0, positions: int = 8) -> list[str]:
         """Return texts decoded from latents drawn from N(0, 1), of a variational model.
 
-        `blocks` is how many latents a text has, where the model has several for one; a vector tells its own length.
+        `positions` is how many latent positions a text has; of a vector the length head predicts it.
 
         Raises:
             ValueError: the model is not variational, or there is nothing to draw.
         """
         check_variational(self.model.variational)
-        if count < 0 or blocks < 1:
-            raise ValueError(f"expected a count of at least 0 and blocks of at least 1, received {count} and {blocks}")
+        if count < 0 or positions < 1:
+            raise ValueError(
+                f"expected a count of at least 0 and positions of at least 1, received {count} and {positions}"
+            )
         vector = self.model.latent == "vector"
-        return self.decode(drawn(count, seed, self.model.latent_size, None if vector else blocks))
+        return self.decode(drawn(count, seed, self.model.latent_size, None if vector else positions))
 
     @isolated()
     def export(self, output: Path | str, format: str = "saved_model") -> Path:
@@ -172,7 +174,7 @@ class TextAutoencoder:
 
         Raises:
             ValueError: the folder exists, a library is missing, or Keras does not run on TensorFlow.
-            textae.exporting.exporter.ExportError: what was written does not give what this gives.
+            textae.exporting.exporter.ExportError: what was written does not do what this does.
         """
         return export(self.codec, self.tokenizer, output, format)
 
@@ -197,7 +199,7 @@ class TextAutoencoder:
 def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:
     """Return the autoencoder of a run folder, with the weights that were kept.
 
-    The folder may be a stranger's: sizes, names and shapes are compared with its configuration before anything large is
+    The folder may be untrusted: sizes, names and shapes are compared with its configuration before anything large is
     read or built, and an error's message holds no control characters.
 
     Args:
@@ -225,7 +227,7 @@ def _load(folder: RunDir, weights: str, latent_noise: float) -> TextAutoencoder:
     tokenizer = load_tokenizer(folder / rundir.TOKENIZER)
     path = folder / weights
     expected = weight_shapes(config.model, tokenizer.vocabulary_size)
-    arrays, _ = rundir.read_arrays(path, lambda found: check_shapes(expected, found, path))
+    arrays = folder.weights(weights, lambda found: check_shapes(expected, found, path))
     model = _built(config, tokenizer, arrays, path)
     return TextAutoencoder(model, tokenizer, config, latent_noise)
 

@@ -8,7 +8,7 @@ LONG_ON_JAX = 32  # steps from which XLA fuses the overlap-add so well that it c
 
 
 def choose(length, kernel_size, stride, dilation_rate=1, compiler="graph") -> str:
-    """Name of the implementation to use for inputs of `length` steps, None where it is not known.
+    """Return the name of the implementation to use for inputs of `length` steps, None where it is not known.
 
     - Nothing overlaps (kernel up to the stride): `matmul`, one product with nothing to add up.
     - TensorFlow's graphs and eager calls: `matmul` where little overlaps (kernel below twice the stride), else

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from textae.layers.implementations import LAYOUT, piece
+from textae.layers.implementations import LAYOUT, part_of
 
 
 def product(values: Any, kernel: Any) -> Any:
@@ -42,13 +42,13 @@ def _windows(inputs: Any, taps: int, stride: int) -> Any:
     missing = max(missing, 0) if isinstance(missing, int) else ops.maximum(missing, 0)
     before = missing // 2
     # In rows of `stride` positions a window is a run of rows, of which the last may be a part.
-    reach = -(-taps // stride)
-    after = (steps - 1 + reach) * stride - length - before
+    rows_per_window = -(-taps // stride)
+    after = (steps - 1 + rows_per_window) * stride - length - before
     if not (isinstance(length, int) and before == after == 0):
         inputs = ops.pad(inputs, ((0, 0), (before, after), (0, 0)))
-    rows = ops.reshape(inputs, (batch, steps - 1 + reach, stride * channels))
+    rows = ops.reshape(inputs, (batch, steps - 1 + rows_per_window, stride * channels))
     runs = []
-    for row in range(reach):
+    for row in range(rows_per_window):
         width = min(stride, taps - row * stride) * channels
-        runs.append(piece(rows, (0, row, 0), (batch, steps, width)))
-    return runs[0] if reach == 1 else ops.concatenate(runs, axis=-1)
+        runs.append(part_of(rows, (0, row, 0), (batch, steps, width)))
+    return runs[0] if rows_per_window == 1 else ops.concatenate(runs, axis=-1)

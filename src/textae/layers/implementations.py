@@ -1,36 +1,37 @@
-"""Ways to compute a one-dimensional transposed convolution, with equal results.
+"""Implementations of a one-dimensional transposed convolution, with equal results.
 
 Each takes inputs `(batch, length, channels)`, a kernel `(kernel_size, filters, channels)` and the window of the
-overlap-add to keep (see `lengths`): `(length - 1)*stride + tail` positions from `start` on. `start` and
-`tail` are ints, or scalar integer tensors where the output length is one. Each returns `(batch, new_length, filters)`.
+overlap-add to keep (see `lengths`): `(length - 1)*stride + remainder` positions from `start` on. `start` and
+`remainder` are ints, or scalar integer tensors where the output length is one. Each returns `(batch, new_length,
+filters)`.
 """
 
 import keras
 from keras import ops
 
-from textae.layers.lengths import reach
+from textae.layers.lengths import effective_kernel_size
 
 LAYOUT = "channels_last"  # of all that is computed here, whatever Keras's global one is
 
 
-def native(inputs, kernel, stride, dilation_rate, start, tail):
+def native(inputs, kernel, stride, dilation_rate, start, remainder):
     """The transposed convolution of the backend."""
-    return _by_backend(inputs, kernel, stride, dilation_rate, start, tail, _conv_transpose_1d)
+    return _by_backend(inputs, kernel, stride, dilation_rate, start, remainder, _conv_transpose_1d)
 
 
-def conv2d(inputs, kernel, stride, dilation_rate, start, tail):
+def conv2d(inputs, kernel, stride, dilation_rate, start, remainder):
     """The detour: a picture of height 1, a two-dimensional transposed convolution, and back."""
-    return _by_backend(inputs, kernel, stride, dilation_rate, start, tail, _conv_transpose_2d)
+    return _by_backend(inputs, kernel, stride, dilation_rate, start, remainder, _conv_transpose_2d)
 
 
-def matmul(inputs, kernel, stride, dilation_rate, start, tail):
+def matmul(inputs, kernel, stride, dilation_rate, start, remainder):
     """One matrix product of every step with every tap, then an overlap-add."""
     batch, length, channels = ops.shape(inputs)
     taps, filters, _ = kernel.shape
-    static = isinstance(length, int) and isinstance(start, int) and isinstance(tail, int)
+    static = isinstance(length, int) and isinstance(start, int) and isinstance(remainder, int)
     # The output is laid out in rows of `stride` positions. Where all is known the first row begins with the
     # window; else the whole overlap-add is made and the window cut out of it.
-    extra = -(-(tail if static else reach(taps, dilation_rate)) // stride)
+    extra = -(-(remainder if static else effective_kernel_size(taps, dilation_rate)) // stride)
     rows = length - 1 + extra
     origin = start if static else 0
 
@@ -42,7 +43,7 @@ def matmul(inputs, kernel, stride, dilation_rate, start, tail):
         before, after = max(-row, 0), max(row + 1 - extra, 0)  # steps whose row falls out of the window
         if isinstance(length, int) and before + after >= length:
             continue
-        part = piece(products, (0, before, tap * filters), (batch, length - before - after, count * filters))
+        part = part_of(products, (0, before, tap * filters), (batch, length - before - after, count * filters))
         across = (phase * filters, (stride - phase - count) * filters)
         part = ops.pad(part, ((0, 0), (max(row, 0), max(extra - 1 - row, 0)), across))
         total = part if total is None else total + part
@@ -50,8 +51,8 @@ def matmul(inputs, kernel, stride, dilation_rate, start, tail):
         total = ops.zeros((batch, rows, stride * filters), dtype=products.dtype)
     full = ops.reshape(total, (batch, rows * stride, filters))
     if not static:
-        return _cut(full, length, stride, start, tail, extra * stride)
-    return piece(full, (0, 0, 0), (batch, (length - 1) * stride + tail, filters))
+        return _cut(full, length, stride, start, remainder, extra * stride)
+    return part_of(full, (0, 0, 0), (batch, (length - 1) * stride + remainder, filters))
 
 
 def _runs(taps, stride, dilation_rate, origin):
@@ -69,7 +70,7 @@ def _runs(taps, stride, dilation_rate, origin):
     return runs
 
 
-def polyphase(inputs, kernel, stride, dilation_rate, start, tail):
+def polyphase(inputs, kernel, stride, dilation_rate, start, remainder):
     """A plain convolution that makes the `stride` phases of the output as channels, then an interleave.
 
     Output position row*stride + phase has the taps that lead there from some step, row - shift for each. Phases
@@ -78,9 +79,9 @@ def polyphase(inputs, kernel, stride, dilation_rate, start, tail):
     """
     batch, length, channels = ops.shape(inputs)
     taps, filters, _ = kernel.shape
-    static = isinstance(start, int) and isinstance(tail, int)
+    static = isinstance(start, int) and isinstance(remainder, int)
     # As in `matmul`: rows begin with the window where it is known, else it is cut out of the whole.
-    extra = -(-(tail if static else max(reach(taps, dilation_rate), stride)) // stride)
+    extra = -(-(remainder if static else max(effective_kernel_size(taps, dilation_rate), stride)) // stride)
     rows = length - 1 + extra
     groups = _phases(taps, stride, dilation_rate, start if static else 0, length, extra)
 
@@ -92,7 +93,7 @@ def polyphase(inputs, kernel, stride, dilation_rate, start, tail):
         if not shifts:  # strides beyond the kernel: nothing leads there
             parts.append(ops.zeros((batch * rows, len(columns) * filters), dtype=inputs.dtype))
             continue
-        steps = [piece(padded, (0, before - shift, 0), (batch, rows, channels)) for shift in shifts]
+        steps = [part_of(padded, (0, before - shift, 0), (batch, rows, channels)) for shift in shifts]
         steps = ops.reshape(_joined(steps, axis=-1), (-1, len(shifts) * channels))
         weights = [
             ops.reshape(_taken(kernel, [column[i] for column in columns]), (len(columns) * filters, channels))
@@ -101,8 +102,8 @@ def polyphase(inputs, kernel, stride, dilation_rate, start, tail):
         parts.append(ops.matmul(steps, ops.transpose(_joined(weights, axis=1))))
     full = ops.reshape(_joined(parts, axis=-1), (batch, rows * stride, filters))
     if not static:
-        return _cut(full, length, stride, start, tail, extra * stride)
-    return piece(full, (0, 0, 0), (batch, (length - 1) * stride + tail, filters))
+        return _cut(full, length, stride, start, remainder, extra * stride)
+    return part_of(full, (0, 0, 0), (batch, (length - 1) * stride + remainder, filters))
 
 
 def _phases(taps, stride, dilation_rate, origin, length, extra):
@@ -129,7 +130,7 @@ def _phases(taps, stride, dilation_rate, origin, length, extra):
 def _taken(kernel, chosen):
     """The chosen taps of a kernel, in their order."""
     if chosen == list(range(chosen[0], chosen[0] + len(chosen))):
-        return piece(kernel, (chosen[0], 0, 0), (len(chosen), *kernel.shape[1:]))
+        return part_of(kernel, (chosen[0], 0, 0), (len(chosen), *kernel.shape[1:]))
     return ops.stack([kernel[tap] for tap in chosen])
 
 
@@ -137,14 +138,14 @@ def _joined(parts, axis):
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
-def _by_backend(inputs, kernel, stride, dilation_rate, start, tail, conv_transpose):
+def _by_backend(inputs, kernel, stride, dilation_rate, start, remainder, conv_transpose):
     # Dilated transposed convolutions are missing or refused on some backends and devices: spread the taps.
     kernel = _spread(kernel, dilation_rate)
     span = kernel.shape[0]
-    if _is(tail, stride) and _is(start, max(span - stride, 0) // 2):
+    if _is(remainder, stride) and _is(start, max(span - stride, 0) // 2):
         return conv_transpose(inputs, kernel, stride, "same")
     full = conv_transpose(inputs, kernel, stride, "valid")
-    return _cut(full, ops.shape(inputs)[1], stride, start, tail, max(span, stride))
+    return _cut(full, ops.shape(inputs)[1], stride, start, remainder, max(span, stride))
 
 
 def _conv_transpose_1d(inputs, kernel, stride, padding):
@@ -169,23 +170,25 @@ def _spread(kernel, dilation_rate):
         return kernel
     taps, filters, channels = kernel.shape
     spread = ops.pad(kernel[:, None], ((0, 0), (0, dilation_rate - 1), (0, 0), (0, 0)))
-    return ops.reshape(spread, (taps * dilation_rate, filters, channels))[: reach(taps, dilation_rate)]
+    return ops.reshape(spread, (taps * dilation_rate, filters, channels))[: effective_kernel_size(taps, dilation_rate)]
 
 
-def _cut(full, length, stride, start, tail, full_tail):
-    """Positions `start` to `start + (length-1)*stride + tail` of an overlap-add that ends `full_tail` on."""
-    if _is(start, 0) and _is(tail, full_tail):
+def _cut(full, length, stride, start, remainder, full_remainder):
+    """Positions `start` to `start + (length-1)*stride + remainder` of an overlap-add that ends `full_remainder` on."""
+    if _is(start, 0) and _is(remainder, full_remainder):
         return full
-    known = isinstance(start, int) and isinstance(tail, int)
-    missing = max(start + tail - full_tail, 0) if known else stride  # a tail is below reach + stride
+    known = isinstance(start, int) and isinstance(remainder, int)
+    missing = (
+        max(start + remainder - full_remainder, 0) if known else stride
+    )  # a remainder is below effective kernel size + stride
     if missing:
         full = ops.pad(full, ((0, 0), (0, missing), (0, 0)))
     batch, _, filters = ops.shape(full)
-    return piece(full, (0, start, 0), (batch, (length - 1) * stride + tail, filters))
+    return part_of(full, (0, start, 0), (batch, (length - 1) * stride + remainder, filters))
 
 
-def piece(whole, begin, size):
-    """The part of a tensor that begins and reaches so far along each axis."""
+def part_of(whole, begin, size):
+    """Return the part of a tensor that begins at `begin` and has `size` entries, along each axis."""
     if all(_is(first, 0) for first in begin) and all(map(_is, size, whole.shape)):
         return whole
     if keras.backend.backend() == "tensorflow":

@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import constraints, initializers, regularizers
+from keras import constraints, initializers, ops, regularizers
 
 
 class KernelLayer(keras.layers.Layer):
-    """A layer that makes its kernel by `add_kernel` and its bias by `add_bias`. The arguments are those of `Conv1D`."""
+    """A layer that makes its kernel by `add_kernel` and its bias by `add_bias`. The arguments are those of `Conv1D`.
+
+    Args:
+        use_bias: whether there is a bias.
+        kernel_initializer, bias_initializer: of the first weights.
+        kernel_regularizer, bias_regularizer, activity_regularizer: terms for the loss, or None.
+        kernel_constraint, bias_constraint: applied after each update, or None.
+        kwargs: as for every Keras layer: `name`, `dtype`, `trainable`.
+    """
+
+    kernel: keras.Variable
+    bias: keras.Variable | None
 
     def __init__(
         self,
@@ -53,6 +64,10 @@ class KernelLayer(keras.layers.Layer):
             regularizer=self.bias_regularizer,
             constraint=self.bias_constraint,
         )
+
+    def with_bias(self, outputs: Any) -> Any:
+        """Return outputs (..., size) plus the bias, where there is one."""
+        return outputs if self.bias is None else outputs + ops.convert_to_tensor(self.bias, dtype=outputs.dtype)
 
     def kernel_arguments(self) -> dict[str, Any]:
         """Return the arguments for kernel and bias, for another layer that makes them in this one's place."""

@@ -4,17 +4,17 @@ import keras
 from keras import ops
 
 from textae.layers.implementations import LAYOUT
-from textae.layers.lengths import tail_range
+from textae.layers.lengths import remainder_range
 from textae.layers.windows import asked_length, known_length, window
 
 
 def masked(inputs, mask):
-    """Inputs `(batch, length, channels)` with zeros at the steps that do not count."""
+    """Return inputs `(batch, length, channels)` with zeros at the steps that do not count."""
     return ops.where(ops.expand_dims(mask, -1), inputs, ops.zeros_like(inputs))
 
 
 def shrink(mask, stride):
-    """Mask `(batch, ceil(length/stride))`: a step counts where any of its positions does."""
+    """Return the mask `(batch, ceil(length/stride))`: a step counts where any of its positions does."""
     counts = ops.cast(ops.expand_dims(mask, -1), "float32")
     return ops.squeeze(ops.max_pool(counts, stride, stride, padding="same", data_format=LAYOUT), -1) > 0
 
@@ -23,7 +23,7 @@ def shrink(mask, stride):
 class Stretch(keras.Operation):
     """Mask `(batch, length)` to `(batch, new_length)`; an operation, so that it also takes symbols.
 
-    With stride s and tail t (see `lengths`), step i counts for positions i*s to i*s + max(s, t) - 1 of the
+    With stride s and output remainder r (see `lengths`), step i counts for positions i*s to i*s + max(s, r) - 1 of the
     output: a mask of the first m steps marks as many positions as m steps alone would make.
     """
 
@@ -34,27 +34,27 @@ class Stretch(keras.Operation):
         self.length_axis = length_axis
 
     def call(self, mask, output_length=None):
-        """Mask `(batch, length)`; `output_length` where it is a tensor, else the constructor's is taken."""
+        """Return the new mask of `(batch, length)`; `output_length` is a tensor, or None for the constructor's."""
         stride = self.geometry[1]
-        mask, _, tail = window(ops.cast(mask, "bool"), self._asked(output_length), *self.geometry)
+        mask, _, remainder = window(ops.cast(mask, "bool"), self._asked(output_length), *self.geometry)
         own = ops.repeat(mask, stride, axis=1)
-        known = isinstance(tail, int)
-        longest = max((tail if known else tail_range(*self.geometry[:4])[1]) - stride, 0)
+        known = isinstance(remainder, int)
+        longest = max((remainder if known else remainder_range(*self.geometry[:4])[1]) - stride, 0)
         spread = ops.pad(own, ((0, 0), (0, longest)))
         for shift in range(1, longest + 1):
             moved = ops.pad(own, ((0, 0), (shift, longest - shift)))
-            if not known:  # a shift beyond the tail does not count
-                moved = ops.logical_and(moved, shift <= tail - stride)
+            if not known:  # a shift beyond the remainder does not count
+                moved = ops.logical_and(moved, shift <= remainder - stride)
             spread = ops.logical_or(spread, moved)
-        return spread[:, : (ops.shape(mask)[1] - 1) * stride + tail]
+        return spread[:, : (ops.shape(mask)[1] - 1) * stride + remainder]
 
     def compute_output_spec(self, mask, output_length=None):
-        """Mask `(batch, new_length)`, new_length None where it is not known."""
+        """Return the mask `(batch, new_length)`, new_length None where it is not known."""
         length = known_length(mask.shape[1], self._asked(output_length), *self.geometry)
         return keras.KerasTensor((mask.shape[0], length), dtype="bool")
 
     def get_config(self):
-        """Every argument of the constructor."""
+        """Return every argument of the constructor."""
         return {
             "geometry": self.geometry,
             "output_length": self.output_length,

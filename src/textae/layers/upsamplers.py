@@ -1,17 +1,21 @@
-"""The pair that changes a length by a stride: down by a convolution, up in one of several ways."""
+"""The pair that changes a length by a stride: a strided convolution, and several upsampling methods."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from textae.layers.blocks import SameConv1D
 from textae.layers.conv1d_transpose import Conv1DTranspose
 from textae.layers.convolution import convolve
-from textae.layers.implementations import piece
+from textae.layers.implementations import part_of
 from textae.layers.kernels import KernelLayer
 from textae.layers.lengths import convolved_length
+from textae.layers.linear import SameConv1D
 from textae.layers.masks import Stretch, masked, shrink
-from textae.layers.windows import LEFT_OUT, asked_length, given_length, known_length, whole, window
+from textae.layers.windows import LEFT_OUT, asked_length, given_length, known_length, one_of, whole, window
 
 KINDS = ("transpose", "resize_nearest", "resize_linear", "subpixel")
 
@@ -20,12 +24,30 @@ KINDS = ("transpose", "resize_nearest", "resize_linear", "subpixel")
 class Downsample(KernelLayer):
     """Strided convolution: `(batch, length, channels)` to `(batch, ceil(length/stride), filters)`.
 
-    The padding is `same`: n*stride positions give n steps. With `kernel_size == stride` it is a reshape and a
-    matrix product. Masked positions count as zeros, and the mask goes on at the new length. Initializers, regularizers
-    and constraints are those of `Conv1D`.
+    The padding is `same`: n*stride positions make n steps. With `kernel_size == stride` it is a reshape and a matrix
+    product. Masked positions count as zeros, and the mask goes on at the new length.
+
+    Args:
+        filters: channels of the output, at least 1.
+        kernel_size: positions that each step sees, at least 1.
+        stride: positions from one step to the next, at least 1.
+        activation: a function of the output, or its name in Keras. None: none.
+        use_bias: whether a bias of each filter is added.
+        kwargs: initializers, regularizers and constraints as for `Conv1D`, and what every Keras layer takes.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
-    def __init__(self, filters, kernel_size, stride, activation=None, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        stride: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(use_bias=use_bias, **kwargs)
         self.filters = whole("filters", filters)
         self.kernel_size = whole("kernel_size", kernel_size)
@@ -39,27 +61,25 @@ class Downsample(KernelLayer):
         self.bias = self.add_bias(self.filters)
 
     def call(self, inputs, mask=None):
-        """Inputs `(batch, length, channels)`."""
+        """Return `(batch, steps, filters)` of inputs `(batch, length, channels)`."""
         if mask is not None:
             inputs = masked(inputs, mask)
         kernel = ops.convert_to_tensor(self.kernel, dtype=self.compute_dtype)
-        outputs = convolve(inputs, kernel, self.stride)
-        if self.bias is not None:
-            outputs = outputs + ops.convert_to_tensor(self.bias, dtype=outputs.dtype)
+        outputs = self.with_bias(convolve(inputs, kernel, self.stride))
         return outputs if self.activation is None else self.activation(outputs)
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Mask `(batch, ceil(length/stride))`: a step counts where any of its positions does."""
+        """Return the mask `(batch, ceil(length/stride))`: a step counts where any of its positions does."""
         return None if previous_mask is None else shrink(previous_mask, self.stride)
 
     def compute_output_shape(self, input_shape):
-        """`(batch, ceil(length/stride), filters)`."""
+        """Return `(batch, ceil(length/stride), filters)`."""
         length = input_shape[1]
         steps = None if length is None else convolved_length(length, self.kernel_size, self.stride, "same")
         return (input_shape[0], steps, self.filters)
 
     def get_config(self):
-        """Every argument of the constructor."""
+        """Return every argument of the constructor."""
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -73,27 +93,42 @@ class Downsample(KernelLayer):
 class Upsample(KernelLayer):
     """Inverse of `Downsample` in shape: `(batch, length, channels)` to `(batch, length*stride, filters)`.
 
-    `kind` is the way, and `kernel_size` counts positions of the output in each:
+    Masked steps count as not there, and the mask goes on at the new length.
 
-    - `transpose`: `Conv1DTranspose` with padding `same`;
-    - `resize_nearest`, `resize_linear`: each step repeated, or joined to the next by a straight line, and then a
-      `Conv1D`;
-    - `subpixel`: a `Conv1D` over `ceil(kernel_size/stride)` steps to `stride*filters` channels, which become
-      positions.
+    Args:
+        filters: channels of the output, at least 1.
+        kernel_size: positions of the output that the kernel spans, whatever `kind` is; at least 1.
+        stride: positions that are made of a step, at least 1.
+        kind: the upsampling method. "transpose": `Conv1DTranspose` with padding `same`. "resize_nearest" and
+            "resize_linear": each step repeated, or joined to the next by a straight line, and then a `Conv1D`.
+            "subpixel": a `Conv1D` over `ceil(kernel_size/stride)` steps to `stride*filters` channels, which become
+            positions.
+        activation: a function of the output, or its name in Keras. None: none.
+        use_bias: whether a bias of each filter is added.
+        kwargs: initializers, regularizers and constraints as for `Conv1D`, and what every Keras layer takes.
 
-    `output_length`, in the call, is any that `Downsample` brings back to the length of the input: more than
-    `(length - 1)*stride` and at most `length*stride`. Masked steps count as not there, and the mask goes on at
-    the new length. Initializers, regularizers and constraints are those of `Conv1D`.
+    A call takes an `output_length`, any of which `Downsample` makes as many steps as the input has: more than
+    `(length - 1)*stride` and at most `length*stride`.
+
+    Raises:
+        ValueError: an argument is out of range, or the length cannot be made.
     """
 
-    def __init__(self, filters, kernel_size, stride, kind="transpose", activation=None, use_bias=True, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        stride: int,
+        kind: str = "transpose",
+        activation: Any = None,
+        use_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(use_bias=use_bias, **kwargs)
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}; received {kind!r}")
         self.filters = whole("filters", filters)
         self.kernel_size = whole("kernel_size", kernel_size)
         self.stride = whole("stride", stride)
-        self.kind = kind
+        self.kind = one_of("kind", kind, KINDS)
         self.activation = keras.activations.get(activation)
         self.supports_masking = True
         self._asked_in_call = None
@@ -113,7 +148,7 @@ class Upsample(KernelLayer):
     def assign_transpose(self, kernel):
         """Make this the transpose of a `Downsample` with that kernel, `(kernel_size, filters, channels)`.
 
-        The ways that are no transposed convolution stay as they are.
+        The upsampling methods that are no transposed convolution stay as they are.
         """
         if self.kind == "transpose":
             self.layer.kernel.assign(kernel)
@@ -122,7 +157,7 @@ class Upsample(KernelLayer):
             self.layer.kernel.assign(ops.transpose(rows)[None])
 
     def call(self, inputs, output_length=LEFT_OUT, mask=None, inputs_mask=None):
-        """Inputs `(batch, length, channels)`."""
+        """Return `(batch, new_length, filters)` of inputs `(batch, length, channels)`."""
         mask = inputs_mask if mask is None else mask
         output_length = given_length(output_length, inputs)
         self._asked_in_call = output_length
@@ -130,11 +165,11 @@ class Upsample(KernelLayer):
             asked = LEFT_OUT if output_length is None else output_length
             outputs = self.layer(inputs, output_length=asked, mask=mask)
         else:
-            inputs, _, tail = window(inputs, asked_length(output_length), *self._geometry)
+            inputs, _, remainder = window(inputs, asked_length(output_length), *self._geometry)
             outputs = self._by_convolution(inputs, mask)
-            if not isinstance(tail, int) or tail < self.stride:
+            if not isinstance(remainder, int) or remainder < self.stride:
                 batch, length, _ = ops.shape(inputs)
-                outputs = piece(outputs, (0, 0, 0), (batch, (length - 1) * self.stride + tail, self.filters))
+                outputs = part_of(outputs, (0, 0, 0), (batch, (length - 1) * self.stride + remainder, self.filters))
         return outputs if self.activation is None else self.activation(outputs)
 
     def _by_convolution(self, inputs, mask):
@@ -151,7 +186,7 @@ class Upsample(KernelLayer):
         return self.layer(resized)
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Mask `(batch, new_length)`: each step's counts for its `stride` positions."""
+        """Return the mask `(batch, new_length)`: each step's counts for its `stride` positions."""
         asked, self._asked_in_call = self._asked_in_call, None
         if previous_mask is None:
             return None
@@ -160,18 +195,18 @@ class Upsample(KernelLayer):
         return Stretch(self._geometry, asked)(previous_mask)
 
     def compute_output_spec(self, inputs, output_length=LEFT_OUT, **kwargs):
-        """Shape and dtype of the output, without computing it."""
+        """Return shape and dtype of the output, without computing it."""
         output_length = given_length(output_length, inputs)
         self._asked_in_call = output_length
         length = known_length(inputs.shape[1], asked_length(output_length), *self._geometry)
         return keras.KerasTensor((inputs.shape[0], length, self.filters), dtype=self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
-        """`(batch, length*stride, filters)`."""
+        """Return `(batch, length*stride, filters)`."""
         return (input_shape[0], known_length(input_shape[1], None, *self._geometry), self.filters)
 
     def get_config(self):
-        """Every argument of the constructor."""
+        """Return every argument of the constructor."""
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -188,7 +223,7 @@ class Upsample(KernelLayer):
 
 
 def _linear(inputs, mask, stride):
-    """Positions on straight lines between the middles of steps; flat before the first and after the last."""
+    """Return positions on straight lines between the middles of steps; flat before the first and after the last."""
     batch, length, channels = ops.shape(inputs)
     before = ops.concatenate([inputs[:, :1], inputs[:, :-1]], axis=1)
     after = ops.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)

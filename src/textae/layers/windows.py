@@ -1,14 +1,33 @@
 """The length asked of a layer that makes sequences longer: an int, a scalar tensor, or a tensor to match."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
-from textae.layers.lengths import output_lengths, reach, start_of, steps_for, tail_of, tail_range
+from textae.layers.lengths import (
+    effective_kernel_size,
+    output_lengths,
+    output_remainder,
+    remainder_range,
+    steps_for,
+    window_start,
+)
 
 
-def whole(name, value, least=1):
-    """An int that was given as an int or as a sequence of one. Raises ValueError for anything else."""
-    number = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+def one_of(name, value, choices, received=None):
+    """Return a value that is one of the choices; raise a ValueError that shows what was received otherwise."""
+    if value not in choices:
+        shown = value if received is None else received
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; received {shown!r}")
+    return value
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """Return an int that was given as an int or as a sequence of one. Raises ValueError for anything else."""
+    number: Any = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
     try:
         found = int(number)
     except (TypeError, ValueError):
@@ -29,7 +48,7 @@ LEFT_OUT = _LeftOut()
 
 
 def given_length(output_length, inputs, length_axis=1):
-    """The output length that a call was given, or None where it was left out, so that the length is the padding's own.
+    """Return the output length that a call was given, or None where it was left out: the length is the padding's own.
 
     A length that is not known yet is None in Keras, as `ops.shape(x)[1]` of a model's input. Raises ValueError for
     it: taken as left out, it would become a multiple of the stride without a word. Where the length of the inputs is
@@ -44,7 +63,7 @@ def given_length(output_length, inputs, length_axis=1):
 
 
 def asked_length(output_length, length_axis=1):
-    """The length asked for: an int, a scalar integer tensor, a KerasTensor, or None for the padding's own.
+    """Return the length asked for: an int, a scalar integer tensor, a KerasTensor, or None for the padding's own.
 
     A tensor of rank 2 or 3 asks for its own length, which is at `length_axis` (rank 3) or 1 (rank 2).
     """
@@ -78,10 +97,10 @@ def asked_length(output_length, length_axis=1):
 
 
 def known_length(steps, asked, kernel_size, stride, padding, dilation_rate=1, output_padding=None):
-    """The output length of `steps` steps, None where not known. Raises ValueError if it cannot be made."""
+    """Return the output length of `steps` steps, None where not known. Raises ValueError if it cannot be made."""
     if asked is None:
-        tail = tail_of(kernel_size, stride, padding, dilation_rate, output_padding)
-        return None if steps is None else (steps - 1) * stride + tail
+        remainder = output_remainder(kernel_size, stride, padding, dilation_rate, output_padding)
+        return None if steps is None else (steps - 1) * stride + remainder
     if not isinstance(asked, int):
         return None
     geometry = (kernel_size, stride, padding, dilation_rate)
@@ -96,38 +115,42 @@ def known_length(steps, asked, kernel_size, stride, padding, dilation_rate=1, ou
 
 
 def window(inputs, asked, kernel_size, stride, padding, dilation_rate=1, output_padding=None):
-    """Inputs `(batch, length, ...)`, with their length where `asked` tells it, and `start` and `tail` to keep."""
+    """Return inputs `(batch, length, ...)`, their length set where `asked` gives it, and `start` and `remainder`."""
     geometry = (kernel_size, stride, padding, dilation_rate)
     if asked is None:
-        tail = tail_of(*geometry, output_padding)
+        remainder = output_remainder(*geometry, output_padding)
     elif isinstance(asked, int):
         steps = steps_for(asked, *geometry)
         known_length(inputs.shape[1], asked, *geometry)
         if inputs.shape[1] is None:
-            inputs = _of_length(inputs, steps)
-        tail = asked - (steps - 1) * stride
+            inputs = _with_length(inputs, steps)
+        remainder = asked - (steps - 1) * stride
     else:
-        tail = _held(asked - (ops.shape(inputs)[1] - 1) * stride, *tail_range(*geometry))
-        start = ops.maximum(reach(kernel_size, dilation_rate) - tail, 0) // 2 if padding == "same" else 0
-        return inputs, start, tail
-    return inputs, start_of(tail, kernel_size, padding, dilation_rate), tail
+        remainder = _checked_remainder(asked - (ops.shape(inputs)[1] - 1) * stride, *remainder_range(*geometry))
+        start = (
+            ops.maximum(effective_kernel_size(kernel_size, dilation_rate) - remainder, 0) // 2
+            if padding == "same"
+            else 0
+        )
+        return inputs, start, remainder
+    return inputs, window_start(remainder, kernel_size, padding, dilation_rate), remainder
 
 
-def _of_length(inputs, steps):
-    """Inputs held to have `steps` steps when they come. Only TensorFlow has lengths that are not known."""
+def _with_length(inputs, steps):
+    """Return inputs, checked at run time to have `steps` steps. Only TensorFlow has lengths that are not known."""
     import tensorflow as tf
 
     return tf.ensure_shape(inputs, (None, steps, *inputs.shape[2:]))
 
 
-def _held(tail, low, high):
-    """A tail held to be one that can be made. Only TensorFlow has lengths that are not known."""
+def _checked_remainder(remainder, low, high):
+    """Return a remainder, checked at run time to be possible. Only TensorFlow has lengths that are not known."""
     import tensorflow as tf
 
     message = f"output_length - (length - 1)*strides must be {low} to {high}"
     checks = [
-        tf.debugging.assert_greater_equal(tail, low, message),
-        tf.debugging.assert_less_equal(tail, high, message),
+        tf.debugging.assert_greater_equal(remainder, low, message),
+        tf.debugging.assert_less_equal(remainder, high, message),
     ]
     with tf.control_dependencies(checks):
-        return tf.identity(tail)
+        return tf.identity(remainder)

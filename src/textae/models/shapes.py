@@ -19,7 +19,7 @@ def weight_shapes(config: Any, vocabulary_size: int) -> Shapes:
 
 
 def parameters(config: Any, vocabulary_size: int) -> int:
-    """Return how many numbers the weights are together."""
+    """Return how many parameters the weights have together."""
     return numbers(weight_shapes(config, vocabulary_size))
 
 
@@ -44,7 +44,7 @@ def _all(config: Any, vocabulary_size: int) -> Iterator[tuple[str, tuple[int, ..
     table = (vocabulary_size, channels[0])
     yield "encoder/embedding/embeddings", table
     if not config.tie_embeddings:
-        yield "embeddings", table
+        yield "output_embedding/embeddings", table
     if config.output_bias:
         yield "output_bias", (vocabulary_size,)
     yield from _levels(
@@ -71,8 +71,8 @@ def _with_bias(name: str, kernel: tuple[int, ...], outputs: int | None = None) -
 def _levels(half: str, config: Any, counts: list[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
     for level, (width, count) in enumerate(zip(config.channels, counts, strict=True)):
         inner = max(int(width * config.expansion), 1)
-        for unit in range(count):
-            name = f"{half}/{half}_{level}/{half}_{level}_unit_{unit}"
+        for block in range(count):
+            name = f"{half}/level_{level}/block_{block}"
             if config.normalization.name != "none":
                 yield f"{name}/normalize/scale", (width,)
             yield from _with_bias(f"{name}/widen", (config.kernel_size, width, inner))
@@ -94,16 +94,16 @@ def _latent(config: Any, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     size, stride = config.latent_size, math.prod(config.strides)
     drawn = 2 * size if config.variational else size
     fourier = config.fourier_features
-    project, channels = ("decoder/project/angles", width // 2) if fourier else ("decoder/project", width)
+    project, channels = ("decoder/project/frequencies", width // 2) if fourier else ("decoder/project", width)
     if config.latent.name == "sequence":
         yield from _with_bias("encoder/bottleneck/project", (width, drawn))
         yield from _with_bias(project, (size, channels))
         return
-    blocks = config.max_length // stride
-    yield "encoder/bottleneck/project/kernel", (blocks, width, drawn)
-    yield f"{project}/kernel", (blocks, channels, size)
+    positions = config.max_length // stride
+    yield "encoder/bottleneck/project/kernel", (positions, width, drawn)
+    yield f"{project}/kernel", (positions, channels, size)
     if fourier:
-        yield from _with_bias("end_finder/linear", (width, stride))
-        yield "end_finder/no_end", ()
+        yield from _with_bias("decoder/length_head/linear", (width, stride))
+        yield "decoder/length_head/no_end", ()
     else:
-        yield from _with_bias("decoder/block_counter", (size, blocks))
+        yield from _with_bias("decoder/length_head", (size, positions))

@@ -1,11 +1,14 @@
-"""Run folders of older formats: their settings in today's names.
+"""Run folders of older formats: their settings and weights in today's names.
 
-A finished run of format 2 is read as before. Its settings are translated; nothing in its folder is changed.
+A finished run of format 2 is read as before. Its settings and the names of its weights are translated; nothing in its
+folder is changed.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from textae.config.key_names import RENAMED, RENAMED_VALUES
 
@@ -41,3 +44,24 @@ def _join_initialization(model: dict[str, Any], training: dict[str, Any]) -> Non
     model["initialization"] = "lattice" if fourier else "orthogonal" if informed else "random"
     training["freeze_encoder"] = not training.pop("train_encoder", True)
     training["train_frequencies"] = training.pop("train_waves", True)
+
+
+# Format 2: how the names of weights began or went on, and how they do today.
+_WEIGHTS = (
+    (r"^(encoder|decoder)/\1_(\d+)/\1_\2_unit_(\d+)/", r"\1/level_\2/block_\3/"),
+    (r"^decoder/block_counter/", "decoder/length_head/"),
+    (r"^decoder/project/angles/", "decoder/project/frequencies/"),
+    (r"^end_finder/", "decoder/length_head/"),
+    (r"^embeddings$", "output_embedding/embeddings"),
+)
+_Value = TypeVar("_Value")
+
+
+def weights_of_format_2(values: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Return what is known of a model's weights of format 2 (arrays, or shapes) by today's names."""
+    renamed = {}
+    for name, value in values.items():
+        for old, new in _WEIGHTS:
+            name = re.sub(old, new, name)
+        renamed[name] = value
+    return renamed

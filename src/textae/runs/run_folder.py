@@ -35,7 +35,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from textae.files import leftovers, temporary_for, write_bytes, write_csv, write_text
-from textae.runs.old_formats import settings_of_format_2
+from textae.runs.old_formats import settings_of_format_2, weights_of_format_2
 from textae.untrusted_files import entries, kind_of, open_file, parse_json, parse_yaml, read_bytes
 
 FORMAT = 3  # 2: other names of settings; 1: embeddings went into the encoder without their scale
@@ -149,6 +149,18 @@ class RunDir:
             raise ValueError(f"run: expected {self / CONFIG} to hold settings, found {type(loaded).__name__}")
         return settings_of_format_2(loaded) if found == 2 else loaded
 
+    def weights(self, name: str, check: Callable[[Shapes], None]) -> dict[str, np.ndarray]:
+        """Return a model's weights from a file of the folder, by today's names; `check` as in `read_arrays`.
+
+        Raises:
+            ValueError: the file is missing or damaged, or `check` raises one.
+        """
+        old = read_json(self / ENVIRONMENT).get("format") == 2
+        if not old:
+            return read_arrays(self / name, check)[0]
+        arrays, _ = read_arrays(self / name, lambda shapes: check(weights_of_format_2(shapes)))
+        return weights_of_format_2(arrays)
+
     def check_files(self) -> None:
         """Raise a ValueError if one of a run's files is a link, a device or the like, or a folder is not its own.
 
@@ -219,8 +231,15 @@ class RunDir:
         Where the last one is damaged it is the one before. `check` as in `read_arrays`.
 
         Raises:
-            ValueError: all there are are damaged.
+            ValueError: all there are are damaged, or the run is of an older format.
         """
+        if any((self / name).is_file() for name in (CHECKPOINT, PREVIOUS)):
+            environment = read_json(self / ENVIRONMENT)
+            if (found := environment.get("format")) != FORMAT:
+                raise ValueError(
+                    f"expected an unfinished run of format {FORMAT}, found one of format {found!r:.100} in "
+                    f"{self.folder}{_remedy(environment)}, or begin anew in another folder"
+                )
         damaged: ValueError | None = None
         for name in (CHECKPOINT, PREVIOUS):
             if not (self / name).is_file():

@@ -29,7 +29,7 @@ from textae.evaluation.evaluator import evaluate, final_evaluation
 from textae.files import write_csv, write_text
 from textae.hardware import choose_compile, choose_precision, processor
 from textae.inference.text_autoencoder import TextAutoencoder, load, set_weights
-from textae.losses.objectives import reconstruction_sums
+from textae.losses.reconstruction import ReconstructionObjective
 from textae.models.autoencoder import build
 from textae.models.initialization import initialize
 from textae.models.isolation import default_style, isolated
@@ -172,7 +172,7 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str
         judge = TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)
     model.encoder.trainable = not config.encoder_frozen
     model.decoder.project.trainable = training.train_frequencies
-    random_tokens, corruption = (
+    substitution, corruption = (
         corruption_from(
             settings,
             first_id=tokenizer.first_text_id,
@@ -183,18 +183,15 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None) -> dict[str
     )
     step = training_step(
         model,
-        lambda tokens, lengths, in_training: reconstruction_sums(
+        ReconstructionObjective(
             model,
-            tokens,
-            lengths,
-            in_training,
             kl_weight=config.model.kl_weight,
             free_bits=config.model.free_bits,
             label_smoothing=training.label_smoothing,
             precision=precision,
             gather=not xla,
             gradient_filter=training.gradient_filter,
-            random_tokens=random_tokens,
+            substitution=substitution,
             corruption=corruption,
         ),
         optimizer(

@@ -1,0 +1,60 @@
+"""Functions of a model, compiled for the running backend: NumPy arrays in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from textae.models.isolation import isolated
+
+Signature = list[tuple[tuple[int | None, ...], str]]
+
+
+class Model(Protocol):
+    """What is read of a model: its variables, and whether its products have to be exact."""
+
+    exact: bool
+
+    @property
+    def variables(self) -> list[Any]:
+        """All Keras variables."""
+        ...
+
+
+def compiled(model: Model, function: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
+    """Return `function` of arrays compiled for the backend; it returns NumPy arrays; it may use the model's weights.
+
+    `signature` is the shape (None: any) and type of each argument. The weights are read at each call. The process's
+    settings have no effect.
+    """
+    return isolated(exact=model.exact)(_compiled(model, function, signature))
+
+
+def _compiled(model: Model, function: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
+        graph = tf.function(function, input_signature=specs)
+
+        def call(*arrays: Any) -> Any:
+            return tf.nest.map_structure(lambda t: t.numpy(), graph(*map(tf.convert_to_tensor, arrays)))
+
+        return call
+
+    import jax
+
+    def stateless(values: list[Any], *arrays: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+            return function(*arrays)
+
+    jitted = jax.jit(stateless)
+
+    def call(*arrays: Any) -> Any:
+        result = jitted([variable.value for variable in model.variables], *arrays)
+        return jax.tree.map(np.asarray, result)
+
+    return call

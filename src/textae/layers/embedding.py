@@ -1,0 +1,34 @@
+"""Token ids to embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="textae")
+class TokenEmbedding(keras.layers.Embedding):
+    """Ids (batch, length) -> (batch, length, output_dim), with a dense gradient. Arguments: as `Embedding`.
+
+    TensorFlow's own gradient of a lookup is a list of rows. Where the table is the output layer's too, the output
+    layer's gradient would be made a list of rows as well, both be joined, and the whole added up row by row.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the ids' rows of the table, in the compute type."""
+        if keras.backend.backend() != "tensorflow":
+            return super().call(inputs)
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def lookup(table: Any) -> Any:
+            def backward(upstream: Any) -> Any:
+                rows = tf.reshape(upstream, (-1, self.output_dim))
+                return tf.math.unsorted_segment_sum(rows, tf.reshape(inputs, (-1,)), self.input_dim)
+
+            return tf.gather(table, inputs), backward
+
+        table: Any = self.embeddings  # a variable; Keras also says None and the tensors of LoRA
+        return ops.cast(lookup(tf.convert_to_tensor(table.value)), self.compute_dtype)

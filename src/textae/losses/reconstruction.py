@@ -1,0 +1,115 @@
+"""The objective of training: reconstruction, and the terms of variational models and of the length head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from textae.data.positions import num_positions, position_mask
+from textae.losses.vocabulary_loss import VocabularyLoss, vocabulary_loss
+from textae.models.autoencoder import Autoencoder, Reconstruction
+
+Replacement = Callable[[Any, Any], tuple[Any, Any]]  # (ids, lengths) -> (ids, lengths), of the same shapes
+
+
+class ReconstructionObjective:
+    """Called with a batch: what a training step minimises (`total`) and reports, as sums over tokens without padding.
+
+    Args:
+        model: whose reconstructions are compared with their texts.
+        kl_weight: weight of the KL divergence of a variational model.
+        free_bits: nats per latent dimension below which the KL divergence costs nothing (Kingma et al., arXiv
+            1606.04934).
+        label_smoothing: share of each target that is spread evenly over the vocabulary.
+        precision: "float32" or "bfloat16", the type of the output layer's products.
+        gather: project only positions that are no padding; needs shapes that may depend on the data.
+        gradient_filter: as in `vocabulary_loss`; needs the same.
+        substitution: makes the (ids, lengths) that training goes by in place of a batch's own, or None.
+        corruption: makes the (ids, lengths) that are encoded in training in place of those, or None.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        *,
+        kl_weight: float = 0.0,
+        free_bits: float = 0.0,
+        label_smoothing: float = 0.0,
+        precision: str = "float32",
+        gather: bool = False,
+        gradient_filter: float = 0.0,
+        substitution: Replacement | None = None,
+        corruption: Replacement | None = None,
+    ) -> None:
+        self.model, self.kl_weight, self.free_bits = model, kl_weight, free_bits
+        self.label_smoothing, self.precision = label_smoothing, precision
+        self.gather, self.gradient_filter = gather, gradient_filter
+        self.substitution, self.corruption = substitution, corruption
+
+    def __call__(self, tokens: Any, lengths: Any, training: bool) -> dict[str, Any]:
+        """Return scalars by name: `total`, `loss` (nats), `correct`, `tokens`, `documents`, and what the model adds.
+
+        Args:
+            tokens: (batch, length) int32 ids, padded; `length` is a multiple of the model's stride.
+            lengths: (batch,) int32, each text's own tokens; 0 for a row that is none.
+            training: whether the model's noise, substitution and corruption apply.
+        """
+        if training and self.substitution is not None:
+            tokens, lengths = self.substitution(tokens, lengths)
+        encoded = (tokens, lengths)
+        if training and self.corruption is not None:
+            encoded = self.corruption(tokens, lengths)
+        out = self.model(*encoded, target_lengths=lengths, training=training)
+        loss = self._vocabulary_loss(out.hidden, tokens, lengths)
+        sums = {"loss": loss.loss, "correct": loss.correct, "tokens": loss.weight, "total": loss.loss}
+        self._add_kl(sums, out, lengths)
+        self._add_length_loss(sums, out, lengths)
+        sums["documents"] = ops.cast(ops.sum(ops.cast(lengths > 0, "int32")), "float32")
+        return sums
+
+    def _vocabulary_loss(self, hidden: Any, tokens: Any, lengths: Any) -> VocabularyLoss:
+        mask = position_mask(lengths, ops.shape(tokens)[1], ops)
+        hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))
+        targets = ops.reshape(tokens, (-1,))
+        weights = ops.cast(ops.reshape(mask, (-1,)), "float32")
+        if self.gather:
+            where = ops.nonzero(weights)[0]
+            hidden, targets = ops.take(hidden, where, axis=0), ops.take(targets, where, axis=0)
+            weights = ops.ones_like(ops.cast(targets, "float32"))
+        rows, embedding, bias = self.model.output_rows(hidden)
+        return vocabulary_loss(
+            rows,
+            embedding,
+            targets,
+            weights,
+            bias=bias,
+            label_smoothing=self.label_smoothing,
+            precision=self.precision,
+            gradient_filter=self.gradient_filter if self.gather else 0.0,
+        )
+
+    def _add_kl(self, sums: dict[str, Any], out: Reconstruction, lengths: Any) -> None:
+        """Add the KL divergence of a variational model's latents, in nats."""
+        if out.kl is None:
+            return
+        counts = num_positions(lengths, self.model.stride)
+        mask = counts[:, None] > 0
+        if len(out.kl.shape) == 3:
+            mask = position_mask(counts, ops.shape(out.kl)[1], ops)[:, :, None]
+        mask = ops.cast(mask, "float32")
+        sums["kl"] = ops.sum(mask * out.kl)
+        sums["total"] += self.kl_weight * ops.sum(mask * ops.maximum(out.kl, self.free_bits))
+
+    def _add_length_loss(self, sums: dict[str, Any], out: Reconstruction, lengths: Any) -> None:
+        """Add the cross-entropy of the length head, in nats."""
+        logits = out.length_logits
+        if logits is None:
+            return
+        counts = num_positions(lengths, self.model.stride)
+        target = ops.one_hot(ops.maximum(counts, 1) - 1, logits.shape[-1])
+        mask = ops.cast(counts > 0, "float32")
+        loss = ops.sum(mask * (ops.logsumexp(logits, axis=1) - ops.sum(target * logits, axis=1)))
+        sums["length_loss"] = loss
+        sums["total"] += loss

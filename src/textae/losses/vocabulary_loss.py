@@ -1,0 +1,228 @@
+"""The fused vocabulary loss: output projection, softmax cross-entropy and accuracy in one pass, rows in blocks.
+
+With a vocabulary of 8k the logits and their softmax are over two thirds of a model's work and nearly all of its
+memory. Here a block of rows is projected, compared with its targets, and turned into its gradients before the next
+block is touched: the logits never exist as a whole, neither forward nor backward, and nothing is computed twice.
+The idea of taking the gradient in the forward pass is Liger Kernel's (arXiv 2410.10989).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from textae.losses.row_blocks import in_blocks, rows_at_a_time, scan, target_indices
+
+STEP_ROWS = 32  # rows that get a gradient are a multiple of
+TABLE_ROWS = 8192  # ids whose part of the embedding's gradient is made at a time
+
+
+class VocabularyLoss(NamedTuple):
+    """Sums over the rows with their weights: cross-entropy in nats, right predictions, and the weights."""
+
+    loss: Any
+    correct: Any
+    weight: Any
+
+
+def vocabulary_loss(
+    hidden: Any,
+    embedding: Any,
+    targets: Any,
+    weights: Any,
+    *,
+    bias: Any = None,
+    label_smoothing: float = 0.0,
+    precision: str = "float32",
+    block_rows: int | None = None,
+    gradient_filter: float = 0.0,
+) -> VocabularyLoss:
+    """Return the summed cross-entropy of `softmax(hidden @ embedding.T + bias)` and what goes with it.
+
+    Differentiable in `hidden`, `embedding` and `bias`; the gradient is that of `loss` alone. A row counts as correct
+    when no logit exceeds its target's, so equal logits count as right: use `predict` where that matters.
+
+    Args:
+        hidden: (rows, channels), the decoder's output, padding left out or of weight 0.
+        embedding: (vocabulary, channels).
+        targets: (rows,) ids.
+        weights: (rows,) floats; 0 leaves a row out.
+        bias: (vocabulary,) or None.
+        label_smoothing: share of the target that is spread evenly over the vocabulary.
+        precision: "float32" or "bfloat16", the type of the three matrix products; sums and the softmax are float32.
+        block_rows: rows of logits that are held at a time; None: as the vocabulary leaves room.
+        gradient_filter: rows whose error, 1 - p(target), is below this share of their block's mean get no gradient, so
+            that at most this share of the errors is left out: once most rows are right, most products of the backward
+            pass have nothing to say. On TensorFlow alone, and not under XLA, as shapes depend on the data; not with
+            `label_smoothing`, which leaves an error in every row. Cut Cross-Entropy (arXiv 2411.09009) filters tiles of
+            logits likewise.
+
+    Raises:
+        ValueError: `precision` is neither.
+    """
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"expected precision 'float32' or 'bfloat16', received {precision!r}")
+    filtered = 0.0 if label_smoothing or keras.backend.backend() != "tensorflow" else gradient_filter
+    rows = rows_at_a_time(embedding.shape[0]) if block_rows is None else block_rows
+    targets, weights = ops.cast(targets, "int32"), ops.cast(weights, "float32")
+    fused = _fused(targets, weights, _Settings(label_smoothing, precision, rows, filtered))
+    own_bias = ops.zeros((1,), "float32") if bias is None else ops.cast(bias, "float32")
+    loss, correct = fused(ops.cast(hidden, "float32"), ops.cast(embedding, "float32"), own_bias)
+    return VocabularyLoss(loss, correct, ops.sum(weights))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """As the arguments of `vocabulary_loss` say."""
+
+    label_smoothing: float
+    precision: str
+    block_rows: int
+    gradient_filter: float
+
+
+def _fused(targets: Any, weights: Any, settings: _Settings) -> Any:
+    """Return (hidden, embedding, bias) -> (loss, correct), whose gradient is that of the loss."""
+
+    @ops.custom_gradient
+    def fused(hidden: Any, embedding: Any, bias: Any) -> Any:
+        loss, correct, *gradients = _blockwise(hidden, embedding, bias, targets, weights, settings)
+
+        def backward(*arguments: Any, upstream: Any = None) -> Any:
+            scale = _first(arguments if upstream is None else upstream)
+            return tuple(scale * gradient for gradient in gradients)
+
+        return (loss, correct), backward
+
+    return fused
+
+
+def _first(upstream: Any) -> Any:
+    """Return the upstream gradient of the loss: backends hand over a tuple, bare or nested."""
+    while isinstance(upstream, (tuple, list)):
+        upstream = upstream[0]
+    return upstream
+
+
+def _blockwise(hidden: Any, embedding: Any, bias: Any, targets: Any, weights: Any, settings: _Settings) -> Any:
+    """Return loss, correct, and the loss's gradients in hidden, embedding and bias.
+
+    `bias` is (vocabulary,), or (1,) where there is none.
+    """
+    vocabulary, count = embedding.shape[0], ops.shape(hidden)[0]
+    has_bias = tuple(bias.shape) == (vocabulary,)
+    blocks, (hidden, targets, weights) = in_blocks((hidden, targets, weights), settings.block_rows)
+    matrix = ops.cast(embedding, settings.precision)
+    parts = [slice(first, min(first + TABLE_ROWS, vocabulary)) for first in range(0, vocabulary, TABLE_ROWS)]
+
+    def one_block(carry: Any, block: Any) -> Any:
+        loss, correct, d_embedding, d_bias = carry
+        rows, ids, weight = block
+        logits = ops.cast(_product(matrix, ops.transpose(ops.cast(rows, settings.precision))), "float32")
+        if has_bias:
+            logits = logits + bias[:, None]
+        token_losses, right, shares, total = _compare(logits, ids, settings.label_smoothing)
+        loss = loss + ops.sum(weight * token_losses)
+        correct = correct + ops.sum(weight * right)
+
+        chosen = None
+        if settings.gradient_filter:
+            chosen = _wrong_rows(weight * -ops.expm1(-token_losses), settings.gradient_filter)
+            shares = _columns(shares, chosen)
+            rows, ids, weight, total = (ops.take(array, chosen, axis=0) for array in (rows, ids, weight, total))
+        d_logits = _logit_gradients(shares, ids, total, settings.label_smoothing)
+        scale = (weight / total)[:, None]
+        if has_bias:
+            d_bias = d_bias + ops.matmul(d_logits, scale)[:, 0]
+        d_logits = ops.cast(d_logits, settings.precision)
+        d_rows = _transpose_product(d_logits, matrix) * scale
+        scaled = ops.cast(rows * scale, settings.precision)
+        d_embedding = tuple(
+            before + ops.cast(_product(d_logits[part], scaled), "float32")
+            for part, before in zip(parts, d_embedding, strict=True)
+        )
+        if chosen is not None:
+            d_rows = ops.scatter(chosen[:, None], d_rows, (ops.shape(block[0])[0], d_rows.shape[-1]))
+        return (loss, correct, d_embedding, d_bias), d_rows
+
+    start = (
+        ops.zeros((), "float32"),
+        ops.zeros((), "float32"),
+        tuple(ops.zeros((part.stop - part.start, embedding.shape[1]), "float32") for part in parts),
+        ops.zeros(bias.shape, "float32"),
+    )
+    (loss, correct, d_embedding, d_bias), d_hidden = scan(one_block, start, (hidden, targets, weights), blocks)
+    d_embedding = d_embedding[0] if len(parts) == 1 else ops.concatenate(d_embedding, axis=0)
+    return loss, correct, d_hidden[:count], d_embedding, d_bias
+
+
+def _compare(logits: Any, ids: Any, label_smoothing: float) -> tuple[Any, Any, Any, Any]:
+    """Return each row's loss, whether it is right, and its softmax as (vocabulary, rows) shares of a total (rows,)."""
+    target = ops.take(ops.reshape(logits, (-1,)), target_indices(ids))
+    top = ops.max(logits, axis=0)
+    shares = ops.exp(logits - top)
+    total = ops.sum(shares, axis=0)
+    log_total = ops.log(total)
+    token_losses = log_total + (top - target)  # in this order: near certainty `top` would swallow the logarithm
+    if label_smoothing:
+        mean = ops.mean(logits, axis=0)
+        token_losses = (1 - label_smoothing) * token_losses + label_smoothing * (log_total + (top - mean))
+    return token_losses, ops.cast(target >= top, "float32"), shares, total
+
+
+def _logit_gradients(shares: Any, ids: Any, total: Any, label_smoothing: float) -> Any:
+    """Return the gradients of rows' losses in their logits, times `total`; in place, where `shares` ends here.
+
+    The difference is taken in float32: of a share near 1 bfloat16 would leave nothing.
+    """
+    rows = ops.arange(ops.shape(ids)[0], dtype="int32")
+    at_targets = ops.stack([ids, rows], axis=1)
+    d_logits = ops.scatter_update(shares, at_targets, (label_smoothing - 1) * total, reduction="add")
+    return d_logits - label_smoothing / shares.shape[0] * total if label_smoothing else d_logits
+
+
+def _wrong_rows(errors: Any, share: float) -> Any:
+    """Return which rows, int32, have an error of more than a share of the mean: a multiple of `STEP_ROWS`, or all.
+
+    Products are prepared for each shape anew, so there should be few.
+    """
+    import tensorflow as tf
+
+    count, all_rows = tf.math.count_nonzero(errors > share * tf.reduce_mean(errors), dtype=tf.int32), tf.size(errors)
+    needed = (count + (STEP_ROWS - 1)) // STEP_ROWS * STEP_ROWS
+    return tf.cond(
+        needed < all_rows, lambda: tf.math.top_k(errors, needed, sorted=False).indices, lambda: tf.range(all_rows)
+    )
+
+
+def _columns(array: Any, columns: Any) -> Any:
+    """Return these columns of an array, or the array itself where they are all of them in order."""
+    import tensorflow as tf
+
+    every = tf.size(columns) == tf.shape(array)[1]
+    return tf.cond(every, lambda: array, lambda: tf.gather(array, columns, axis=1))
+
+
+def _product(left: Any, right: Any) -> Any:
+    """Return the matrix product, summed and (where the backend can) handed over in float32."""
+    if keras.backend.backend() == "jax":
+        import jax.numpy as jnp
+
+        return jnp.matmul(left, right, preferred_element_type="float32")
+    return ops.matmul(left, right)
+
+
+def _transpose_product(left: Any, right: Any) -> Any:
+    """Return `left`'s transpose times `right` in float32, (rows, channels), from two of (vocabulary, ...).
+
+    TensorFlow is fastest where the small result is turned, and not the large `left`; XLA finds a form by itself, and
+    does not have every form of bfloat16.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return ops.transpose(ops.cast(tf.matmul(right, left, transpose_a=True), "float32"))
+    return _product(ops.transpose(left), right)

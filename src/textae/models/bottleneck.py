@@ -1,0 +1,81 @@
+"""Encoder states to latents: projection, bounding, and in training noise and dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from textae.layers.linear import Linear
+from textae.layers.seeds import Seed, seed_generator
+from textae.layers.vectors import SequenceToVector
+from textae.models.specification import LatentSpec
+
+
+@keras.saving.register_keras_serializable(package="textae")
+class Bottleneck(keras.layers.Layer):
+    """States (batch, positions, channels) -> latents (batch, positions, size) or, of kind "vector", (batch, size).
+
+    Variational (Kingma and Welling, arXiv 1312.6114): mean and log-variance, sampled in training; the mean otherwise.
+
+    Args:
+        latent: a `LatentSpec`, or its `to_config`.
+        max_positions: latent positions of the longest text, for one vector per text.
+        seed: of noise, dropout and sampling: an int, a `keras.random.SeedGenerator` that may be shared, or None.
+    """
+
+    def __init__(self, latent: Any, max_positions: int | None = None, seed: Seed = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.latent, self.max_positions = LatentSpec.get(latent), max_positions
+        self.seed = seed_generator(seed) if seed is not None or self._draws else None
+        outputs = 2 * self.latent.size if self.latent.variational else self.latent.size
+        self.project: Linear | SequenceToVector = (
+            Linear(outputs, name="project", dtype=self.dtype_policy)
+            if max_positions is None
+            else SequenceToVector(outputs, max_positions, name="project", dtype=self.dtype_policy)
+        )
+
+    @property
+    def _draws(self) -> bool:
+        return bool(self.latent.variational or self.latent.noise or self.latent.dropout)
+
+    def build(self, input_shape: Any) -> None:
+        """Build the projection."""
+        self.project.build(input_shape)
+
+    def call(self, states: Any, training: bool = False) -> tuple[Any, Any]:
+        """Return the latents in float32, and their KL divergence from N(0, 1) in nats per dimension, or None."""
+        latent, kl, deviation = ops.cast(self.project(states), "float32"), None, None
+        if self.latent.variational:
+            latent, log_variance = ops.split(latent, 2, axis=-1)
+            log_variance = ops.clip(log_variance, -12.0, 6.0)
+            kl = 0.5 * (ops.square(latent) + ops.exp(log_variance) - 1 - log_variance)
+            deviation = ops.exp(0.5 * log_variance) if training else None
+        if self.latent.normalization == "rms":
+            latent = latent * ops.rsqrt(ops.mean(ops.square(latent), axis=-1, keepdims=True) + 1e-6)
+        elif self.latent.normalization == "tanh":
+            latent = ops.tanh(latent)
+        return self._with_noise(latent, deviation) if training else latent, kl
+
+    def _with_noise(self, latent: Any, deviation: Any) -> Any:
+        """Return what is decoded in training; `deviation` is that of a variational model's latents."""
+        if deviation is not None:
+            latent = latent + deviation * self._normal(latent)
+        if self.latent.noise:
+            latent = latent + self.latent.noise * self._normal(latent)
+        if self.latent.dropout:
+            latent = keras.random.dropout(latent, self.latent.dropout, seed=self.seed)
+        return latent
+
+    def _normal(self, like: Any) -> Any:
+        return keras.random.normal(ops.shape(like), dtype="float32", seed=self.seed)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return every argument of the constructor."""
+        return {
+            **super().get_config(),
+            "latent": self.latent.to_config(),
+            "max_positions": self.max_positions,
+            "seed": self.seed and self.seed.get_config()["seed"],
+        }
