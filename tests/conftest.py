@@ -52,6 +52,18 @@ LONGEST = (
 )  # fmt: skip
 
 
+MOST_PROCESSES = 4  # each imports TensorFlow, and takes a gigabyte
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Share the whole suite between the cores; files that are named are done before other processes have begun."""
+    if config.args_source is config.ArgsSource.ARGS:
+        config.option.dist = "no"
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES)
+
+
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
