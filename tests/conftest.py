@@ -158,9 +158,11 @@ def trained(tiny_config, shared_folder):
     with FileLock(shared_folder / "trained.lock"):
         if (folder / rundir.METRICS).exists():
             return folder, rundir.read_json(folder / rundir.METRICS)
+        from helpers.eager import eager
         from textae.training.fit import fit
 
-        return folder, fit(tiny_config(), folder)
+        with eager():
+            return folder, fit(tiny_config(), folder)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +178,7 @@ def small_pictures():
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Graphs are compiled for the tests that are marked so, and nowhere else."""
-    if not item.get_closest_marker("backend_free"):
+    if "keras" in sys.modules or not item.get_closest_marker("backend_free"):
         from helpers.eager import compute_eagerly
 
         compute_eagerly(not item.get_closest_marker("compiled"))

@@ -18,6 +18,8 @@ import pytest
 
 from conftest import make_lines
 
+pytestmark = pytest.mark.backend_free
+
 DOCS = Path(__file__).parents[2] / "docs"
 SMALL = [
     "tokenizer.vocabulary_size=300",

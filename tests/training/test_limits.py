@@ -14,6 +14,8 @@ from textae.evaluation.evaluator import evaluate
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir, read_arrays, read_json
 
+pytestmark = pytest.mark.backend_free
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 
