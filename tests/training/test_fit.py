@@ -331,6 +331,7 @@ def test_other_settings(tiny_config, tmp_path, changes):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # for many steps this is faster
 def test_a_few_documents_are_learnt_by_heart(tiny_config, tmp_path):
     changes = {"overfit_documents": 8, "max_steps": 150, "schedule": "constant", "eval_every_steps": 50}
     metrics = fit(tiny_config(**{f"training.{name}": value for name, value in changes.items()}), tmp_path)

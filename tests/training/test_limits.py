@@ -58,6 +58,7 @@ def test_documents_that_are_too_long_are_counted(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # for many steps this is faster
 def test_memory_and_files_stay_as_they_are_over_many_steps(tmp_path):
     from soak import growth, soak
 
