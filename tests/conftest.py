@@ -52,6 +52,18 @@ LONGEST = (
 )  # fmt: skip
 
 
+MOST_PROCESSES = 4  # each imports TensorFlow, and takes a gigabyte
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Share the whole suite between the cores; files that are named are done before other processes have begun."""
+    if config.args_source is config.ArgsSource.ARGS:
+        config.option.dist = "no"
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_PROCESSES)
+
+
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
@@ -146,9 +158,11 @@ def trained(tiny_config, shared_folder):
     with FileLock(shared_folder / "trained.lock"):
         if (folder / rundir.METRICS).exists():
             return folder, rundir.read_json(folder / rundir.METRICS)
+        from helpers.eager import eager
         from textae.training.fit import fit
 
-        return folder, fit(tiny_config(), folder)
+        with eager():
+            return folder, fit(tiny_config(), folder)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +178,7 @@ def small_pictures():
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Graphs are compiled for the tests that are marked so, and nowhere else."""
-    if not item.get_closest_marker("backend_free"):
+    if "keras" in sys.modules or not item.get_closest_marker("backend_free"):
         from helpers.eager import compute_eagerly
 
         compute_eagerly(not item.get_closest_marker("compiled"))

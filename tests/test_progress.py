@@ -10,6 +10,8 @@ import pytest
 from textae.cli.streams import show_log, write_line
 from textae.progress import Progress, shows_bar
 
+pytestmark = pytest.mark.backend_free
+
 PROGRAM = """
 import json, logging, sys
 from pathlib import Path

@@ -270,10 +270,7 @@ def test_runs_and_sweeps_at_the_same_time_have_folders_of_their_own(forks, tmp_p
     common = ["--config-dir", "configs", "+experiment=year"]
     commands = [[*common, f"training.seed={seed}"] for seed in (1, 2, 3)]
     commands += [["-m", *common, f"training.seed={seed},{seed + 1}", r"name='an \' o'"] for seed in (4, 6)]
-    started = [
-        forks.start([], call="test_folders:note", keywords={"place": str(tmp_path), "arguments": each})
-        for each in commands
-    ]
+    started = [forks.start_call(note, place=str(tmp_path), arguments=each) for each in commands]
     ended = [forks.wait(process) for process in started]
     assert [one.code for one in ended] == [0] * 5, ended
     seeds = {path.parent.relative_to(tmp_path / "outputs"): path.read_text() for path in tmp_path.rglob("seed")}

@@ -44,8 +44,7 @@ def searched(forks, tmp_path):
     """A function: how a search ended, and the rates of its jobs by folder."""
 
     def run(*arguments, killed_at=None):
-        keywords = {"place": str(tmp_path), "arguments": [*SEARCH, *arguments], "killed_at": killed_at}
-        ended = forks.run([], call="test_search:search", keywords=keywords, command=None)
+        ended = forks.call(search, place=str(tmp_path), arguments=[*SEARCH, *arguments], killed_at=killed_at)
         rates = {int(p.parent.name): float(p.read_text()) for p in (tmp_path / "sweep").glob("*/rate")}
         return ended, rates
 

@@ -18,6 +18,8 @@ from textae.config.mapping import flat, from_mapping, resolve, to_mapping
 from textae.config.registration import config_dir, register
 from textae.config.schema import CORPORA, Config, ModelConfig, TextConfig, TfdsConfig, TrainingConfig
 
+pytestmark = pytest.mark.backend_free
+
 GROUPS = {"corpus": ("pydocs", "text", "tfds"), "tokenizer": None, "model": None, "model/upsampler": None}
 NEEDED = {"corpus=text": ["corpus.files=[a.txt]"], "corpus=tfds": ["corpus.name=ag_news_subset"]}
 EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))

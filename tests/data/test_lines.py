@@ -37,10 +37,9 @@ FORMS = {
     "misnamed.log": gzip.compress(b"\xef\xbb\xbf" + UNIX),
 }
 
-backend_free = pytest.mark.backend_free
+pytestmark = pytest.mark.backend_free
 
 
-@backend_free
 @pytest.mark.parametrize("name", FORMS)
 def test_corpora_and_commands_see_the_same_lines(tmp_path, name):
     path = tmp_path / name
@@ -51,7 +50,6 @@ def test_corpora_and_commands_see_the_same_lines(tmp_path, name):
     assert list(read_lines(io.BytesIO(FORMS[name]), "standard input")) == LOG
 
 
-@backend_free
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"\r\n\n", b"\xef\xbb\xbf", b"B", b"BZh", b"a\n\n\nb", b"\x28", b"P*M"]
 )
@@ -61,7 +59,6 @@ def test_short_and_empty_content(content):
     assert list(lines(io.BytesIO(content), "a")) == (expected if expected[-1] else expected[:-1])
 
 
-@backend_free
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])  # bz2 and xz give nothing before their blocks are whole
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_line_is_given_as_soon_as_it_has_come(suffix, end):
@@ -84,7 +81,6 @@ def test_a_line_is_given_as_soon_as_it_has_come(suffix, end):
     reader.close()
 
 
-@backend_free
 def test_what_is_compressed_may_be_many_times_as_long():
     content = b"a" * 30_000_000
     for pack in list(COMPRESS.values())[1:]:
@@ -93,7 +89,6 @@ def test_what_is_compressed_may_be_many_times_as_long():
         assert max(parts) <= 1 << 26
 
 
-@backend_free
 @pytest.mark.parametrize("suffix", list(COMPRESS)[1:])
 def test_what_is_compressed_and_broken_is_a_line(suffix):
     whole = COMPRESS[suffix](UNIX * 50)

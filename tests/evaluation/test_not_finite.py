@@ -14,6 +14,8 @@ from textae.runs.run_folder import RunDir, read_arrays, to_json, write_arrays
 from textae.training import fit as training
 from textae.training.fit import fit
 
+pytestmark = pytest.mark.backend_free
+
 
 def refuse(constant):
     pytest.fail(f"{constant} is no JSON")

@@ -7,6 +7,8 @@ import pytest
 
 from textae.evaluation.probe import STRENGTHS, pooled, probe, sample
 
+pytestmark = pytest.mark.backend_free
+
 WORDS = "a tree by the river and house under".split()
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import textae
+from helpers.eager import eager
 from textae.data.tokenizers import load_tokenizer
 from textae.exporting.exporter import DECODER, ENCODER, check_possible, export
 
-pytestmark = pytest.mark.usefixtures("small_pictures")
+pytestmark = [pytest.mark.usefixtures("small_pictures"), pytest.mark.compiled]
 
 TEXTS = [
     "the red house",
@@ -33,7 +34,8 @@ def vectors(tiny_config, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("runs") / "vectors"
     changes = {"model.latent": "vector", "model.overflow": "truncate", "model.output_bias": True}
-    fit(tiny_config(**changes, **{"tokenizer.kind": "bpe", "training.max_steps": 20}), folder)
+    with eager():
+        fit(tiny_config(**changes, **{"tokenizer.kind": "bpe", "training.max_steps": 5}), folder)
     return folder
 
 
@@ -55,7 +57,8 @@ def waves(tiny_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "waves"
     changes = {"model.latent": "vector", "model.overflow": "truncate", "model.latent_size": 32}
     changes |= {"tokenizer.kind": "bpe", "model.initialization": "lattice", "model.tie_embeddings": False}
-    fit(tiny_config(**changes, **{"training.max_steps": 20}), folder)
+    with eager():
+        fit(tiny_config(**changes, **{"training.max_steps": 5}), folder)
     return folder
 
 

@@ -106,7 +106,7 @@ def apply(folder, file, kind):
     how, _, which = kind.partition(" ")
     if kind in CONTENTS:
         path.write_bytes(CONTENTS[kind])
-    elif how == "truncate":
+    elif how == "cut":
         path.write_bytes(content[: min(int(float(which) * len(content)), len(content) - 1)])
     elif how == "flip":
         draw, changed = random.Random(f"{file} {which}"), bytearray(content or b"x")

@@ -3,6 +3,8 @@
 What a graph may change is tested where the marker `compiled` stands.
 """
 
+import contextlib
+
 import keras
 
 from textae.models import isolation
@@ -34,3 +36,14 @@ def compute_eagerly(eagerly=True):
     _mode.eagerly = eagerly
     isolation._process_settings = _mode.settings
     tf.config.run_functions_eagerly(eagerly)
+
+
+@contextlib.contextmanager
+def eager():
+    """Compute eagerly within, whatever the test that asks for it does."""
+    before = _mode.eagerly
+    compute_eagerly()
+    try:
+        yield
+    finally:
+        compute_eagerly(before)

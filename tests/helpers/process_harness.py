@@ -11,6 +11,7 @@ are not compiled unless a test asks for it (`eager=False`), and pictures are sma
 
 import contextlib
 import importlib
+import inspect
 import json
 import os
 import shutil
@@ -110,9 +111,15 @@ class Forks:
         """Start a command and wait for it."""
         return self.wait(self.start(*arguments, **more))
 
+    def start_call(self, function, **keywords):
+        """Start to call a function of a module in a process of its own; the keywords are plain values."""
+        return self.start(
+            [], call=[inspect.getsourcefile(function), function.__name__], keywords=keywords, command=None
+        )
+
     def call(self, function, **keywords):
-        """Call a function "module:name" in a process of its own, and return how that ended; keywords are plain."""
-        return self.run([], call=function, keywords=keywords, command=None)
+        """Call a function in a process of its own, and return how that ended."""
+        return self.wait(self.start_call(function, **keywords))
 
     def close(self):
         """End the server."""
@@ -199,8 +206,9 @@ def behave(request):
     streams(Path(request["folder"]), request.get("terminal"), request.get("closed", ()))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request.get("call"):
-        module, name = request["call"].split(":")
-        return getattr(importlib.import_module(module), name)(**request["keywords"])
+        path, name = request["call"]
+        sys.path.insert(0, str(Path(path).parent))
+        return getattr(importlib.import_module(Path(path).stem), name)(**request["keywords"])
     if request.get("eager", True) and not request.get("resolve"):
         from helpers.eager import compute_eagerly
 

@@ -205,7 +205,7 @@ def check(cases, implementation, dynamic=()):
 
 
 TABLE = geometries(84, seed=1)
-LONG_TABLE = geometries(300, seed=2)
+LONG_TABLE = geometries(150, seed=2)
 WAYS = [*IMPLEMENTATIONS, "auto"]
 
 

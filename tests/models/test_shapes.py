@@ -13,6 +13,8 @@ from textae.config.schema import ModelConfig
 from textae.models.autoencoder import build
 from textae.models.shapes import check_shapes, parameters, weight_shapes
 
+pytestmark = pytest.mark.backend_free
+
 MODELS = {
     "one latent a chunk": {},
     "one vector, variational, tables of its own": {

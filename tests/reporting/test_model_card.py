@@ -9,6 +9,8 @@ from textae.reporting.model_card import model_card
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir, read_json
 
+pytestmark = pytest.mark.backend_free
+
 CONFIG = {
     "name": "reviews",
     "model": {"strides": [2, 2], "latent": "sequence", "latent_size": 64, "variational": False, "max_length": 128}

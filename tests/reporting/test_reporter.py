@@ -17,6 +17,8 @@ from textae.reporting.reporter import WEIGHTS_COUNTED, Reporter, _compared, _som
 from textae.runs.run_folder import RunDir
 from textae.training.fit import TrainingState
 
+pytestmark = pytest.mark.backend_free
+
 JUDGED = {
     "loss", "token_accuracy", "exact_match", "bleu", "cer", "wer", "rouge1", "rouge2", "sentence_bleu2",
     "sentence_bleu3", "sentence_bleu4",

@@ -8,20 +8,14 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.backend_free
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 SMALL = ["--channels", "16", "32", "--latent-size", "8", "--steps", "1", "--repeats", "1"]
 
 
-@pytest.fixture
-def on_tensorflow():
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the benchmarks of training are of TensorFlow")
-
-
-def test_rivals_have_the_same_parameters_and_a_rate_for_each_batch(on_tensorflow):
+def test_rivals_have_the_same_parameters_and_a_rate_for_each_batch():
     from measuring import TextaeTrainer, random_batch
     from rivals import KerasTrainer
     from textae.config.schema import ModelConfig
@@ -36,7 +30,7 @@ def test_rivals_have_the_same_parameters_and_a_rate_for_each_batch(on_tensorflow
     assert ours.operations(4) == 6 * (inside / 4 + 60 * 16)
 
 
-def test_parameters_of_pytorch(on_tensorflow):
+def test_parameters_of_pytorch():
     pytest.importorskip("torch")
     from rivals import keras_autoencoder
     from rivals_torch import Convolutional, parameters, recurrent
@@ -48,7 +42,7 @@ def test_parameters_of_pytorch(on_tensorflow):
     assert abs(parameters(recurrent(8192, 256, wanted)) / wanted - 1) < 0.02
 
 
-def test_a_model_that_the_rivals_have_not_is_refused(on_tensorflow):
+def test_a_model_that_the_rivals_have_not_is_refused():
     from rivals import sizes
     from textae.config.schema import ModelConfig
 
@@ -68,7 +62,7 @@ def test_text_is_repeated_up_to_a_size(tmp_path):
 
 
 @pytest.mark.slow
-def test_training_beside_others(on_tensorflow, corpus_file, tmp_path, data_dir):
+def test_training_beside_others(corpus_file, tmp_path, data_dir):
     pytest.importorskip("torch")
     command = [str(corpus_file), *SMALL, "--torch", "eager", "--rows", "4", "--length", "8", "--vocabulary", "300"]
     command += ["--data", str(data_dir), "--json", str(tmp_path / "found.json"), "--processes", "1"]
@@ -83,7 +77,7 @@ def test_training_beside_others(on_tensorflow, corpus_file, tmp_path, data_dir):
 
 
 @pytest.mark.slow
-def test_plain_keras_until_an_accuracy(on_tensorflow, corpus_file, data_dir):
+def test_plain_keras_until_an_accuracy(corpus_file, data_dir):
     from benchmark_training import keras_until, parsed
     from textae.data.preparation import prepare
 
@@ -97,7 +91,7 @@ def test_plain_keras_until_an_accuracy(on_tensorflow, corpus_file, data_dir):
 
 
 @pytest.mark.slow
-def test_scaling(on_tensorflow, corpus_file, tmp_path, data_dir):
+def test_scaling(corpus_file, tmp_path, data_dir):
     from benchmark_scaling import main
 
     command = [str(corpus_file), *SMALL, "--positions", "128", "--lengths", "64", "128", "--vocabulary", "300"]

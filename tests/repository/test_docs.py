@@ -18,6 +18,8 @@ import pytest
 
 from conftest import make_lines
 
+pytestmark = pytest.mark.backend_free
+
 DOCS = Path(__file__).parents[2] / "docs"
 SMALL = [
     "tokenizer.vocabulary_size=300",
@@ -150,6 +152,7 @@ def test_log_anomaly(follow):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # for many steps this is faster
 def test_latents(follow, tiny_config):
     """What the classifier of the page finds in the latents of texts: which of two words they begin with."""
     from textae.training.fit import fit

@@ -15,6 +15,8 @@ from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir
 from textae.training import fit as training
 
+pytestmark = pytest.mark.backend_free
+
 LINES = "".join(f"line {n}\n" for n in range(40))
 
 
@@ -29,7 +31,6 @@ def here(tmp_path, monkeypatch):
     return tmp_path / "A"
 
 
-@pytest.mark.backend_free
 def test_paths_become_those_of_every_folder(here, monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     files = ["lines.txt", "texts/*.txt", "./lines.txt", "../A/lines.txt", "../*/lines.txt", "~/a.txt", "/b/../c.txt"]
@@ -44,7 +45,6 @@ def test_paths_become_those_of_every_folder(here, monkeypatch):
     assert TfdsConfig(name="n").located() == TfdsConfig(name="n")
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize("folder", ["A [1]", "A*", "Ä ?"])
 def test_a_folder_whose_name_looks_like_a_glob(here, monkeypatch, folder):
     monkeypatch.chdir(here.rename(here.with_name(folder)))
@@ -55,7 +55,6 @@ def test_a_folder_whose_name_looks_like_a_glob(here, monkeypatch, folder):
     assert fingerprint_of(located) == found
 
 
-@pytest.mark.backend_free
 def test_a_linked_folder(here, monkeypatch, tmp_path):
     (tmp_path / "C" / "deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "C" / "deep")
@@ -125,7 +124,6 @@ def test_commands_find_it_and_say_where_they_looked(answer, broken, corpus_file,
     assert from_mapping(values).corpus.files == ["copied.txt"]
 
 
-@pytest.mark.backend_free
 def test_a_job_in_its_own_folder_finds_what_the_command_line_names(here, monkeypatch):
     """hydra.job.chdir=true is Hydra's way to work in the run folder."""
     from hydra.core.hydra_config import HydraConfig

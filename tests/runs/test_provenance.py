@@ -107,7 +107,7 @@ def test_a_job_s_command_trains_it_alone(forks, tmp_path):
     )
 
     def run(*arguments):
-        ended = forks.run([], call="test_provenance:note", keywords={"place": str(tmp_path), "arguments": arguments})
+        ended = forks.call(note, place=str(tmp_path), arguments=arguments)
         assert ended.code == 0, ended
 
     run("-m", "--config-dir", "configs", "+experiment=mine", "hydra.sweep.dir=sweep", "model.channels=[8, 8]")

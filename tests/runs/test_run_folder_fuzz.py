@@ -38,7 +38,7 @@ def good(tiny_config, tmp_path_factory):
 def tried(good, forks, tmp_path_factory):
     """What became of each case, and the folder that holds those that `report` reads."""
     place = tmp_path_factory.mktemp("tried")
-    ended = forks.call("helpers.attacks:try_all", good=str(good), place=str(place), answers=f"{place}.json")
+    ended = forks.call(attacks.try_all, good=str(good), place=str(place), answers=f"{place}.json")
     assert ended.code == 0, ended.errors
     with open(f"{place}.json", encoding="utf-8") as lines:  # noqa: PTH123
         yield [json.loads(line) for line in lines], place
@@ -74,7 +74,7 @@ def _cannot_be(file, kind):
 def test_a_table_is_made_whatever_other_runs_hold(tried, good, forks, tmp_path):
     found, place = tried
     shutil.copytree(good, place / "good")
-    ended = forks.call("helpers.attacks:report_all", place=str(place), answer=str(tmp_path / "answer.json"))
+    ended = forks.call(attacks.report_all, place=str(place), answer=str(tmp_path / "answer.json"))
     assert ended.code == 0, ended.errors
     assert ended.seconds < 120
     answer = json.loads((tmp_path / "answer.json").read_text())
@@ -120,5 +120,5 @@ def test_the_largest_models_take_their_share_and_no_more(good, forks, tmp_path, 
     run.create(values, rundir.read_json(run / rundir.ENVIRONMENT))
     shapes = weight_shapes(config, 300)
     rundir.write_arrays(run / rundir.WEIGHTS, {n: np.zeros(s, np.float32) for n, s in shapes.items()}, {})
-    ended = forks.call("helpers.attacks:use_the_largest", folder=str(run.folder), line="x" * config.max_length)
+    ended = forks.call(attacks.use_the_largest, folder=str(run.folder), line="x" * config.max_length)
     assert ended.code == 0, ended.errors[-2000:]

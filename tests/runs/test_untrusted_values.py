@@ -300,6 +300,7 @@ def test_errors_about_a_run_hold_nothing_a_terminal_obeys(broken):
     assert "\\x1b[2J" in refuses(broken)
 
 
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied:UserWarning")  # a name fills the picture
 def test_a_table_holds_nothing_a_terminal_or_matplotlib_obeys(trained, broken, tmp_path, capsys):
     values = RunDir(broken).config()
     values["name"] = values["corpus"]["label"] = f"${ESCAPES}\n|_{{"

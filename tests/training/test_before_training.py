@@ -5,6 +5,8 @@ import pytest
 from textae.training import fit as training
 from textae.training.fit import fit
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_split_of_which_nothing_is_left(tiny_config, tmp_path, monkeypatch, split):

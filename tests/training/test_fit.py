@@ -26,6 +26,8 @@ from textae.training.fit import MAY_CHANGE, TrainingState, fit
 from textae.training.interrupts import Interrupted, Interrupts
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
+# What test_killed.py shows on TensorFlow too is of the fast suite on JAX only.
+fast_on_jax = pytest.mark.slow if keras.backend.backend() == "tensorflow" else lambda test: test
 
 METRICS = {
     "loss", "token_accuracy", "exact_match", "bleu", "sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1",
@@ -174,6 +176,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, trained, m
     goes_on(tiny_config(), trained[0], tmp_path / "parts", monkeypatch)
 
 
+@fast_on_jax
 def test_an_interrupted_run_with_noise_goes_on_to_the_bit(tiny_config, tmp_path, monkeypatch):
     metrics = fit(tiny_config(**NOISY), tmp_path / "whole")
     # of 20 % substituted and 10 % masked bytes next to none is what it was; moving some changes the rest
@@ -328,6 +331,7 @@ def test_other_settings(tiny_config, tmp_path, changes):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # for many steps this is faster
 def test_a_few_documents_are_learnt_by_heart(tiny_config, tmp_path):
     changes = {"overfit_documents": 8, "max_steps": 150, "schedule": "constant", "eval_every_steps": 50}
     metrics = fit(tiny_config(**{f"training.{name}": value for name, value in changes.items()}), tmp_path)
@@ -349,43 +353,6 @@ def test_the_checkpoint_s_state_is_plain():
     assert TrainingState(**json.loads(json.dumps(vars(state)))) == state
 
 
-WITHOUT_TENSORFLOW = """
-import sys
-from importlib.machinery import PathFinder
-from pathlib import Path
-
-class Finder(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.split(".")[0] == "tensorflow" else super().find_spec(name, path, target)
-
-sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
-import json
-import textae
-from textae.config.mapping import from_mapping
-from textae.evaluation.evaluator import evaluate
-from textae.training.fit import fit
-folder = Path(sys.argv[2])
-metrics = fit(from_mapping(json.loads(sys.argv[1])), folder)
-found = evaluate(textae.load(folder), ["the small red house", "a tree"]).metrics
-print(json.dumps([metrics["steps"], found["documents"], "tensorflow" in sys.modules]))
-"""
-
-
-@pytest.mark.backend_free
-def test_jax_needs_no_tensorflow(tiny_mapping, tmp_path):
-    pytest.importorskip("jax")
-    mapping = tiny_mapping(**{"training.max_steps": 2})
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TENSORFLOW, json.dumps(mapping), str(tmp_path / "run")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"KERAS_BACKEND": "jax"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [2, 2, False]
-
-
 CONTINUED = """
 import json
 import sys
@@ -396,6 +363,7 @@ print(json.dumps(fit(from_mapping(json.loads(sys.argv[1])), Path(sys.argv[2]))))
 """
 
 
+@fast_on_jax
 def test_a_run_goes_on_with_the_other_backend(trained, tiny_config, tiny_mapping, tmp_path, monkeypatch):
     """Weights and moments are either's: as many steps as without a stop, and figures that only rounding parts."""
     pytest.importorskip("jax")

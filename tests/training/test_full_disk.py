@@ -16,6 +16,8 @@ from textae.data.preparation import prepare
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir, read_arrays
 
+pytestmark = pytest.mark.backend_free
+
 TOKENS = TokenizerConfig(kind="bytes")
 
 

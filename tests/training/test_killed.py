@@ -10,6 +10,8 @@ from helpers.runs import NOISY, history, same_run
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir
 
+pytestmark = pytest.mark.backend_free
+
 KILLS = int(os.environ.get("TEXTAE_KILLS", "8"))  # TEXTAE_KILLS=20 and more for a thorough test
 SEED = int(os.environ.get("TEXTAE_KILLS_SEED", random.SystemRandom().randrange(10**6)))
 # One of each phase, in the order in which a run comes to them; the rest is drawn.

@@ -14,6 +14,8 @@ from textae.evaluation.evaluator import evaluate
 from textae.runs import run_folder as rundir
 from textae.runs.run_folder import RunDir, read_arrays, read_json
 
+pytestmark = pytest.mark.backend_free
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 
@@ -56,6 +58,7 @@ def test_documents_that_are_too_long_are_counted(trained):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # for many steps this is faster
 def test_memory_and_files_stay_as_they_are_over_many_steps(tmp_path):
     from soak import growth, soak
 
