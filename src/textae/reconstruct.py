@@ -1,4 +1,4 @@
-"""`python -m textae.reconstruct run=DIR < lines.txt > lines.out`: each line as it comes back from its latent."""
+"""`python -m textae.reconstruct run=DIR < lines.txt > lines.out`: each line, reconstructed from its latent."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ logger = logging.getLogger("textae.train")
 
 
 def main(composed: Any) -> float | None:
-    """Train in Hydra's run folder; return what a search judges the job by, None where that is no number."""
+    """Train in Hydra's run folder; return the objective of a search, None where it is not finite."""
     from hydra.core.hydra_config import HydraConfig
 
     from textae.cli.folders import check_folder

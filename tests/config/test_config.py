@@ -243,7 +243,7 @@ def test_the_lattice_freezes_the_encoder_unless_it_is_told_otherwise():
 
 
 def test_corruption_that_moves_tokens_between_blocks():
-    alignment = r"with model\.latent=sequence, whose blocks stay where they are, received"
+    alignment = r"with model\.latent=sequence, where each token belongs to one latent, received"
     with pytest.raises(ValueError, match=rf"expected corruption\.drop=0 {alignment} 0\.1"):
         composed("training.corruption.drop=0.1")
     with pytest.raises(ValueError, match=rf"expected corruption\.shuffle of at most 4 {alignment} 5"):

@@ -126,7 +126,7 @@ def test_neighbours_find_a_text_s_own_copy(command, trained, tmp_path):
 def test_a_line_without_end_comes_to_one(monkeypatch, packed):
     monkeypatch.setattr(line_module, "LONGEST_LINE_BYTES", 5)
     monkeypatch.setattr(line_module, "_BLOCK", 4)
-    monkeypatch.setattr(line_module, "_PIECE", 4)
+    monkeypatch.setattr(line_module, "_DECOMPRESSED_BYTES", 4)
     assert list(line_module.lines(io.BytesIO(packed(b"1234\n\nlast")), "f")) == ["1234", "", "last"]
     with pytest.raises(ValueError, match="f: expected lines of at most 5 bytes, found more in line 2"):
         list(line_module.lines(io.BytesIO(packed(b"1\n" + b"123456789" * 9)), "f"))

@@ -55,7 +55,7 @@ def files(place):
     if path.is_file():
         return [path]
     found = (p for p in path.rglob("*") if p.suffix in (".py", ".yaml", ".md"))
-    return sorted(p for p in found if p.name != "old_formats.py")  # which translates the old names
+    return sorted(p for p in found if p.name not in ("old_formats.py", "key_names.py"))  # of old names
 
 
 def found(pattern, places):

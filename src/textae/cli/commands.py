@@ -1,7 +1,7 @@
 """What the entry points share: running a task under Hydra, one line for what went wrong, exit codes, reading lines.
 
-Exit codes: 0 the answer was given, 1 the work failed, 2 the configuration or the input will not do, 130 and 143
-stopped by Ctrl-C and SIGTERM. `TEXTAE_TRACEBACK=1` shows where an error comes from.
+Exit codes: 0 success, 1 failure, 2 invalid configuration or input, 130 and 143 stopped by Ctrl-C and SIGTERM.
+`TEXTAE_TRACEBACK=1` shows where an error comes from.
 """
 
 from __future__ import annotations
@@ -90,52 +90,15 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     """Compose and run, and return the exit code."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
-    from hydra.types import RunMode
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     from textae.config.registration import config_dir, register
-    from textae.training.interrupts import Interrupted
 
     register()
 
     def run(config: Any) -> Any:
-        """Run one job; Hydra prints lines of its own about errors that reach it."""
-        open_standard_streams()  # a launcher may have put this into a process of its own
-        show_log()
-        settings = HydraConfig.get()
-        if settings.job.chdir:  # paths are relative to where the command was given all the same
-            os.chdir(settings.runtime.cwd)
-        swept = settings.mode == RunMode.MULTIRUN
-        number, overrides = number_of(settings) if swept else 0, OmegaConf.to_container(settings.overrides.task)
-        at_once = OmegaConf.select(settings.launcher, "n_jobs", default=1)
-        try:
-            if jobs.stopped:
-                return Stopped(jobs.code())
-            with jobs.running(number, overrides, at_once) if swept else nullcontext():
-                check_settings(config)
-                return task(config)
-        except Exception as error:
-            where = f"job {number} ({jobs.title(overrides)}): " if swept else ""
-            if isinstance(error, Interrupted):
-                key, folder = ("sweep.dir", settings.sweep.dir) if swept else ("run.dir", settings.runtime.output_dir)
-                code = fail(
-                    f"{where}{error}; the same command with hydra.{key}={folder} goes on", error.exit_code, error
-                )
-                jobs.failed(number, code)
-                if not jobs.elsewhere:
-                    raise SystemExit(code) from None
-                return Stopped(code)
-            jobs.failed(number, failure(error, where))
-            return None
-        except KeyboardInterrupt:
-            if not jobs.elsewhere:
-                raise
-            code = fail(f"job {number}: stopped before its first checkpoint", 130)
-            jobs.failed(number, code)
-            return Stopped(code)
+        return _run_job(config, task, jobs)
 
     run.__module__, run.__qualname__ = "__main__", config_name
     try:
@@ -154,6 +117,48 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     finally:
         GlobalHydra.instance().clear()
     return jobs.code()
+
+
+def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
+    """Run one job and return its result; its errors end here, since Hydra prints lines of its own about them."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    from textae.training.interrupts import Interrupted
+
+    open_standard_streams()  # a launcher may have put this into a process of its own
+    show_log()
+    settings = HydraConfig.get()
+    if settings.job.chdir:  # paths are relative to where the command was given all the same
+        os.chdir(settings.runtime.cwd)
+    swept = settings.mode == RunMode.MULTIRUN
+    number, overrides = number_of(settings) if swept else 0, OmegaConf.to_container(settings.overrides.task)
+    at_once = OmegaConf.select(settings.launcher, "n_jobs", default=1)
+    where = f"job {number} ({jobs.title(overrides)}): " if swept else ""
+    try:
+        if jobs.stopped:
+            return Stopped(jobs.code())
+        with jobs.running(number, overrides, at_once) if swept else nullcontext():
+            check_settings(config)
+            return task(config)
+    except Interrupted as error:
+        key, folder = ("sweep.dir", settings.sweep.dir) if swept else ("run.dir", settings.runtime.output_dir)
+        line = f"{where}{error}; the same command with hydra.{key}={folder} goes on"
+        code = fail(line, error.exit_code, error)
+        jobs.failed(number, code)
+        if not jobs.elsewhere:
+            raise SystemExit(code) from None
+        return Stopped(code)
+    except Exception as error:
+        jobs.failed(number, failure(error, where))
+        return None
+    except KeyboardInterrupt:
+        if not jobs.elsewhere:
+            raise
+        code = fail(f"job {number}: stopped before its first checkpoint", 130)
+        jobs.failed(number, code)
+        return Stopped(code)
 
 
 def failure(error: Exception, where: str = "") -> int:
@@ -304,7 +309,7 @@ def line_writer(name: str | None) -> Iterator[Callable[[Iterable[str]], None]]:
     r"""Give a function that writes lines to the named file, or to standard output; whoever reads them has them at once.
 
     A regular file appears when all is written. A "\n" within a text cannot stand in a line and becomes a space. On a
-    terminal control characters stand as escapes: the texts may be a stranger's.
+    terminal control characters stand as escapes: the texts may be untrusted.
     """
     with writing("-" if name is None else name) as file:
         terminal = file.isatty()

@@ -1,6 +1,6 @@
 """A sweep's jobs, in this process or in others: exit codes, shares of the machine, whose line is whose, Ctrl-C.
 
-A launcher may run jobs in processes of its own, and gives back only what they return. What the command and such
+A launcher may run jobs in processes of its own, and returns only their results. What the command and such
 processes have to tell each other goes through a folder within the sweep's: a file NUMBER.code for a job that failed, a
 file PID.busy for a process that works, and a file `stop` once the sweep is to end.
 """

@@ -370,9 +370,9 @@ class CorruptionConfig(Settings):
         require_at_least("corruption.shuffle", self.shuffle, 0, MOST_POSITIONS)
 
     def require_alignment(self, model: ModelConfig) -> None:
-        """Raise a ValueError if a model with a latent per block would have to find tokens in other blocks' latents."""
+        """Raise a ValueError if corruption moves tokens to other latents than their targets'."""
         if model.latent is LatentKind.sequence:
-            where = "with model.latent=sequence, whose blocks stay where they are"
+            where = "with model.latent=sequence, where each token belongs to one latent"
             require(not self.drop, f"corruption.drop=0 {where}", self.drop)
             stride = math.prod(model.strides)
             require(self.shuffle <= stride, f"corruption.shuffle of at most {stride} {where}", self.shuffle)

@@ -1,7 +1,7 @@
 """Batches of similar length, in an order that (seed, epoch) alone decides.
 
-Documents become segments of at most max_length tokens, segments are padded to the few lengths that waste the
-fewest positions, and each batch holds about the same number of positions whatever its length.
+Documents are split into segments of at most max_length tokens. Segments are padded to the few lengths that waste the
+fewest positions. Every batch holds about the same number of positions, whatever its length.
 """
 
 import queue
@@ -142,16 +142,25 @@ def _add_line(hull: list[tuple[int, int, int]], first: int, line: tuple[int, int
 
 
 class Batches:
-    """The batches of a token store (or a sequence of id arrays), epoch by epoch.
+    """The batches of a token store, epoch by epoch.
 
-    A batch has at most tokens_per_batch positions, padding counted, but at least one row. length_buckets is the largest
-    number of padded lengths to choose, or the lengths themselves. With shuffle, `epoch(e)` is a permutation
-    of all segments that (seed, e) decides, otherwise segments come from the shortest to the longest. With
-    fixed_rows all batches of one padded length have the same number of rows, missing ones being empty.
-    length_curriculum is the share of the first epoch during which the padded lengths grow.
+    Args:
+        store: the documents, or a sequence of id arrays.
+        max_length: most tokens of a segment, its end token counted; a multiple of stride.
+        stride: padded lengths are multiples of it.
+        tokens_per_batch: most positions of a batch, padding counted; a batch has at least one row.
+        length_buckets: the largest number of padded lengths to choose, or the lengths themselves.
+        overflow: what happens to longer documents, as in `segments`.
+        seed: with the number of an epoch it decides the order of its segments and batches.
+        shuffle: otherwise segments are ordered from the shortest to the longest.
+        fixed_rows: all batches of one padded length have the same number of rows; missing ones are empty.
+        length_curriculum: fraction of the first epoch during which the padded lengths grow.
 
     Attributes: segments, bucket_lengths (list), tokens (real tokens of an epoch, end tokens counted),
     positions (padded positions of an epoch).
+
+    Raises:
+        ValueError: an argument is out of its bounds, or a segment is longer than the longest of given padded lengths.
     """
 
     def __init__(
@@ -179,27 +188,10 @@ class Batches:
         if isinstance(length_buckets, int):
             self.bucket_lengths = bucket_lengths(self.segments.lengths, stride, max_length, length_buckets)
         else:
-            self.bucket_lengths = sorted(set(length_buckets))
-            longest = self.segments.lengths.max(initial=1)
-            if not self.bucket_lengths or self.bucket_lengths[-1] < longest:
-                raise ValueError(f"bucket lengths should reach {longest}, received {list(length_buckets)}")
-            for length in self.bucket_lengths:
-                _check_lengths(length, stride)
+            self.bucket_lengths = _checked_buckets(length_buckets, self.segments, stride)
         self._bucket = np.searchsorted(self.bucket_lengths, self.segments.lengths).astype(np.int16)
         self._rows = [max(1, tokens_per_batch // length) for length in self.bucket_lengths]
-        # Where each batch begins among the segments sorted by bucket, its rows and its bucket: the same in all
-        # epochs. What a bucket leaves over goes to the next longer one.
-        cuts: list[tuple[int, int, int]] = []
-        first = stop = 0
-        counts = np.bincount(self._bucket, minlength=len(self._rows)).tolist()
-        for bucket, (count, rows) in enumerate(zip(counts, self._rows, strict=True)):
-            stop += count
-            while stop - first >= rows:
-                cuts.append((first, rows, bucket))
-                first += rows
-        if first < stop:
-            cuts.append((first, stop - first, int(self._bucket.max())))
-        self._cuts = np.array(cuts, np.int64).reshape(-1, 3)
+        self._cuts = _cuts(self._bucket, self._rows)
         self.tokens = int(self.segments.lengths.sum())
         rows = np.array(self._rows)[self._cuts[:, 2]] if fixed_rows else self._cuts[:, 1]
         self.positions = int((rows * np.array(self.bucket_lengths)[self._cuts[:, 2]]).sum())
@@ -244,11 +236,42 @@ class Batches:
         ends = np.flatnonzero(here.ends[chosen])
         stored = lengths[: len(chosen)].astype(np.int64)
         stored[ends] -= 1
-        places = self.store.starts[here.documents[chosen]] + here.starts[chosen]
+        first = self.store.starts[here.documents[chosen]] + here.starts[chosen]
         tokens = np.zeros((rows, length), np.int32)
-        tokens[: len(chosen)][np.arange(length) < stored[:, None]] = self.store.gather(places, stored)
+        tokens[: len(chosen)][np.arange(length) < stored[:, None]] = self.store.gather(first, stored)
         tokens[ends, stored[ends]] = END_ID
         return Batch(tokens, lengths, documents, starts)
+
+
+def _checked_buckets(lengths: Sequence[int], segments: Segments, stride: int) -> list[int]:
+    """Return padded lengths in their order; ValueError if a segment does not fit, or one is no multiple of stride."""
+    found = sorted(set(lengths))
+    longest = segments.lengths.max(initial=1)
+    if not found or found[-1] < longest:
+        raise ValueError(f"bucket lengths should reach {longest}, received {list(lengths)}")
+    for length in found:
+        _check_lengths(length, stride)
+    return found
+
+
+def _cuts(bucket: np.ndarray, rows_of: Sequence[int]) -> np.ndarray:
+    """Return the first segment, the rows and the bucket of each batch, (batches, 3), the same in every epoch.
+
+    Args:
+        bucket: that of each segment; the batches are cut from the segments sorted by it.
+        rows_of: the rows of a batch of each bucket. Segments that do not fill a batch go to the next longer bucket.
+    """
+    cuts: list[tuple[int, int, int]] = []
+    first = stop = 0
+    counts = np.bincount(bucket, minlength=len(rows_of)).tolist()
+    for number, (count, rows) in enumerate(zip(counts, rows_of, strict=True)):
+        stop += count
+        while stop - first >= rows:
+            cuts.append((first, rows, number))
+            first += rows
+    if first < stop:
+        cuts.append((first, stop - first, int(bucket.max())))
+    return np.array(cuts, np.int64).reshape(-1, 3)
 
 
 class Epoch:

@@ -1,4 +1,4 @@
-"""Corruption of token ids for denoising: what the encoder sees in place of the text that is to come back.
+"""Corruption of token ids for denoising: the encoder sees corrupted ids, and the original ones are the targets.
 
 Written with keras.ops alone, for graphs and for shapes that are not known beforehand.
 """
@@ -51,8 +51,8 @@ def corrupt(
         drop: share of tokens that are removed; the others close up.
         mask: share that become `MASK_ID`.
         substitute: share that become an id drawn evenly from `first_id` to `vocabulary_size` - 1.
-        shuffle: the most places that a token moves: positions plus noise from [0, shuffle + 1) are sorted
-            (Lample et al., arXiv 1711.00043).
+        shuffle: greatest distance in tokens that a token is moved by: positions plus noise from [0, shuffle + 1) are
+            sorted (Lample et al., arXiv 1711.00043).
         seed: a `keras.random.SeedGenerator`.
     """
     shape = ops.shape(tokens)
@@ -70,11 +70,11 @@ def corrupt(
     if not drop and not shuffle:
         return tokens, lengths
     kept = ops.logical_and(real, fate >= drop)
-    places = ops.cast(ops.cumsum(ops.cast(kept, "int32"), axis=1) - 1, "float32")
+    sort_keys = ops.cast(ops.cumsum(ops.cast(kept, "int32"), axis=1) - 1, "float32")
     if shuffle:
         noise = keras.random.uniform(shape, 0.0, shuffle + 1.0, seed=seed)
-        places = places + ops.where(movable, noise, shuffle + 1.0)  # so that nothing passes the end
-    order = ops.argsort(ops.where(kept, places, _LAST), axis=1)
+        sort_keys = sort_keys + ops.where(movable, noise, shuffle + 1.0)  # nothing is moved behind the end token
+    order = ops.argsort(ops.where(kept, sort_keys, _LAST), axis=1)
     lengths = ops.sum(ops.cast(kept, "int32"), axis=1)
     tokens = ops.take_along_axis(tokens, order, axis=1)
     return ops.where(positions < lengths[:, None], tokens, ops.zeros_like(tokens)), lengths

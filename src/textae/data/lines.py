@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 
 Advance = Callable[[int], None]
 Tell = Callable[[str], None]
+Guess = Callable[[bytes], str | None]
 
 LONGEST_LINE_BYTES = 1 << 27  # a line without end must come to one
 _BLOCK = 1 << 20
-_PIECE = 1 << 15  # what is decompressed at once, where that cannot be bounded otherwise
+_DECOMPRESSED_BYTES = 1 << 15  # what is decompressed at once, where that cannot be bounded otherwise
 _BOMS = {  # the mark of UTF-32 begins with that of UTF-16
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -53,7 +54,7 @@ def lines(
     keep_undecodable: bool = False,
     at_once: int = 1,
     advance: Advance | None = None,
-    guess: Callable[[bytes], str | None] | None = None,
+    guess: Guess | None = None,
     tell: Tell | None = None,
 ) -> Iterator[str]:
     r"""Yield the lines of a stream without their ends; the last one may lack its end.
@@ -78,35 +79,47 @@ def lines(
     found = said or _without_mark(encoding)
     if tell and encoding is None:
         _tell_mark(tell, name, found)
-    shown = found.upper()
+    decoder = _LineDecoder(name, found, keep_ends, guess if encoding is None and said is None else None, tell)
     if not _is_superset_of_ascii(found):
-        content, found = _as_utf8(content, found, name), "utf-8"
+        content, decoder.encoding = _as_utf8(content, found, name), "utf-8"
     done = 0
-    open_to_guesses = guess is not None and encoding is None and said is None
-    for chunk in _whole_lines(content, name):
-        try:
-            text = chunk.decode(found)
-        except UnicodeDecodeError:
-            if open_to_guesses and (guessed := guess(chunk)):
-                found, shown = guessed, guessed.upper()
-                if tell:
-                    tell(_guessed(name, found))
-            open_to_guesses = False
-            given = _line_by_line(chunk, found, shown, keep_ends)
-            bad = None if keep_undecodable else _first_undecodable(given)
-            if bad is not None:
-                yield from given[:bad]
-                raise ValueError(f"{name}, line {done + bad + 1}: {given[bad].reason}") from None
-        else:
-            open_to_guesses = open_to_guesses and text.isascii()
-            if not keep_ends and "\r" in text:
-                text = text.replace("\r\n", "\n")
-                text = text.removesuffix("\r")  # of a last line that was cut between the two
-            given = text.split("\n")
-        if chunk.endswith(b"\n"):
+    for block in _whole_lines(content, name):
+        given, faulty = decoder.decoded(block)
+        bad = _first_undecodable(given) if faulty and not keep_undecodable else None
+        if bad is not None:
+            yield from given[:bad]
+            raise ValueError(f"{name}, line {done + bad + 1}: {given[bad].reason}")
+        if block.endswith(b"\n"):
             given.pop()
         done += len(given)
         yield from given
+
+
+class _LineDecoder:
+    """Decodes blocks of whole lines; where nothing says the encoding, bytes that are not UTF-8 may have it guessed."""
+
+    def __init__(self, name: str, encoding: str, keep_ends: bool, guess: Guess | None, tell: Tell | None) -> None:
+        self.encoding = encoding
+        self._name, self._shown, self._keep_ends = name, encoding.upper(), keep_ends
+        self._guess, self._tell = guess, tell  # the guess is made once, and not after text that can only be UTF-8
+
+    def decoded(self, block: bytes) -> tuple[list[str], bool]:
+        """Return the lines of a block, the empty one behind its last end included, and whether one may be faulty."""
+        try:
+            text = block.decode(self.encoding)
+        except UnicodeDecodeError:
+            if self._guess and (guessed := self._guess(block)):
+                self.encoding, self._shown = guessed, guessed.upper()
+                if self._tell:
+                    self._tell(_guessed(self._name, guessed))
+            self._guess = None
+            return _line_by_line(block, self.encoding, self._shown, self._keep_ends), True
+        if not text.isascii():
+            self._guess = None
+        if not self._keep_ends and "\r" in text:
+            text = text.replace("\r\n", "\n")
+            text = text.removesuffix("\r")  # of a last line that was cut between the two
+        return text.split("\n"), False
 
 
 def texts(
@@ -116,7 +129,7 @@ def texts(
     *,
     keep_undecodable: bool = False,
     advance: Advance | None = None,
-    guess: Callable[[bytes], str | None] | None = None,
+    guess: Guess | None = None,
     tell: Tell | None = None,
 ) -> Iterator[str]:
     """Yield the text of a stream in parts that end anywhere; as `lines` for what a line does not end.
@@ -155,7 +168,7 @@ def blocks(stream: BinaryIO, name: str, advance: Advance | None = None, at_once:
     Raises:
         ValueError: what is compressed is broken or cut short.
     """
-    head, raw = _begun(_read(stream, advance), _SIGNS)
+    head, raw = _peeked(_read(stream, advance), _SIGNS)
     kind = compression(head)
     content = raw if kind is None else _decompressed(raw, kind, name)
     held: list[bytes] = []
@@ -180,7 +193,7 @@ def mark(content: Iterator[bytes], encoding: str | None) -> tuple[str | None, It
 
     With an `encoding`, a mark of another one is content.
     """
-    head, content = _begun(content, _BOMS)
+    head, content = _peeked(content, _BOMS)
     sign = next((sign for sign in _BOMS if head.startswith(sign)), b"")
     said = _BOMS.get(sign)
     if said is None or (encoding and not said.startswith(codecs.lookup(encoding).name.removesuffix("-sig"))):
@@ -220,7 +233,7 @@ def _read(stream: BinaryIO, advance: Advance | None) -> Iterator[bytes]:
         yield data
 
 
-def _begun(content: Iterator[bytes], signs: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+def _peeked(content: Iterator[bytes], signs: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """Return enough of the start to tell which sign it begins with, and the content, which begins with just that."""
     head = b""
     while not head or any(len(head) < len(sign) and sign.startswith(head) for sign in signs):
@@ -234,21 +247,21 @@ def _begun(content: Iterator[bytes], signs: Iterable[bytes]) -> tuple[bytes, Ite
 def _decompressed(raw: Iterator[bytes], kind: str, name: str) -> Iterator[bytes]:
     """Decompress members or frames one after another, with zeros for padding between and behind them."""
     current: Any = None
-    begun = False
+    started = False
     try:
         for data in raw:
-            for start in range(0, len(data), _PIECE):
-                piece = data[start : start + _PIECE]
-                while piece:
+            for start in range(0, len(data), _DECOMPRESSED_BYTES):
+                part = data[start : start + _DECOMPRESSED_BYTES]
+                while part:
                     if current is None:
-                        piece = piece.lstrip(b"\0") if begun else piece
-                        if not piece:
+                        part = part.lstrip(b"\0") if started else part
+                        if not part:
                             break
-                        current, begun = _decompressor(kind), True
-                    yield from _outputs(current, piece)
-                    piece = b""
+                        current, started = _decompressor(kind), True
+                    yield from _outputs(current, part)
+                    part = b""
                     if current.eof:
-                        piece, current = current.unused_data, None
+                        part, current = current.unused_data, None
         if current is not None:
             raise EOFError("it ends within what is compressed")
     except _errors(kind) as error:
@@ -278,7 +291,7 @@ def _errors(kind: str) -> tuple[type[Exception], ...]:
 
 
 def _outputs(decompressor: Any, data: bytes) -> Iterator[bytes]:
-    """Decompress a piece; what bz2 and xz make of one may be a thousand times as long, and so comes in parts."""
+    """Decompress bytes; what bz2 and xz make of them may be a thousand times as long, and is yielded in parts."""
     if not hasattr(decompressor, "needs_input"):
         if out := decompressor.decompress(data):
             yield out
@@ -314,7 +327,7 @@ def _as_utf8(content: Iterator[bytes], encoding: str, name: str) -> Iterator[byt
 
 
 def _whole_lines(content: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Yield the content in chunks that end with a line's end, but for the last."""
+    """Yield the content in blocks that end with a line's end, but for the last."""
     parts: list[bytes] = []  # of a line that is longer than a block
     size, number = 0, 1  # of that line
     for block in content:
@@ -346,8 +359,8 @@ def decoded(content: bytes, encoding: str = "utf-8", shown: str = "UTF-8", of: s
         return bad
 
 
-def _line_by_line(chunk: bytes, encoding: str, shown: str, keep_ends: bool) -> list[str]:
-    parts = chunk.split(b"\n")
+def _line_by_line(block: bytes, encoding: str, shown: str, keep_ends: bool) -> list[str]:
+    parts = block.split(b"\n")
     if not keep_ends:
         parts = [line.removesuffix(b"\r") for line in parts]
     return [decoded(line, encoding, shown) for line in parts]

@@ -106,7 +106,7 @@ def _whole(folder: Path) -> bool:
 
 
 def first_documents(prepared: Prepared, count: int) -> Prepared:
-    """Return the same with the first documents of the train split as both splits: what is to be learnt by heart."""
+    """Return the same with the first documents of the train split as both splits, to overfit on them."""
     ids = [prepared.train[number] for number in range(min(count, len(prepared.train)))]
     store = TokenStore.from_arrays(ids, prepared.tokenizer.vocabulary_size)
     return replace(prepared, train=store, validation=prepared.tokenizer.decode(ids))

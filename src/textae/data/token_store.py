@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from textae.data.special_tokens import SPECIAL_IDS
 from textae.files import writing
 
-FIRST_STORED_ID = 2
+FIRST_STORED_ID = SPECIAL_IDS
 IDS_FILE, LENGTHS_FILE, DESCRIPTION_FILE = "ids.bin", "lengths.bin", "store.json"
 LARGEST_DESCRIPTION_BYTES = 1 << 16
 READ_BYTES = 1 << 22
@@ -67,8 +68,8 @@ class TokenStore(Sequence):
         """Give the tokens of several stretches end to end, int32; starts count from the first of all."""
         ends = np.cumsum(lengths, dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
-        places = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
-        return self._ids[places].astype(np.int32) + FIRST_STORED_ID
+        positions = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+        return self._ids[positions].astype(np.int32) + FIRST_STORED_ID
 
     def verify(self) -> None:
         """Read everything and compare checksums; ValueError names the damaged file."""

@@ -1,4 +1,4 @@
-"""Records that will not do, and what a document's text and label may be."""
+"""What a document's text and label may be, and what is done with bad records."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ _MOST_NAMED = 5
 
 
 class BadRecordError(ValueError):
-    """A record that will not do; the message says why, and not where."""
+    """A bad record; the message says why, and not where."""
 
 
 class BadRecords:

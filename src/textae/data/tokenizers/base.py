@@ -78,7 +78,7 @@ class Tokenizer:
         raise NotImplementedError
 
     def _describe(self, description: dict, folder: Path) -> None:
-        """Add to the description what this kind needs to come back."""
+        """Add to the description what `load_tokenizer` needs for this kind."""
 
 
 def utf8(text: str, encoding: str = "utf-8") -> bytes:
