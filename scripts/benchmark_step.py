@@ -15,14 +15,15 @@ from textae.cli.commands import start_keras
 
 start_keras()
 
-import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
-from textae.losses.objectives import reconstruction_sums, vocabulary_loss  # noqa: E402
 
 from measuring import product  # noqa: E402
+from textae.config.schema import ModelConfig  # noqa: E402
 from textae.hardware import processor  # noqa: E402
-from textae.models.autoencoder import Autoencoder  # noqa: E402
+from textae.losses.reconstruction import ReconstructionObjective  # noqa: E402
+from textae.losses.vocabulary_loss import vocabulary_loss  # noqa: E402
+from textae.models.autoencoder import build  # noqa: E402
 from textae.training.optimizers import optimizer  # noqa: E402
 from textae.training.steps import training_step  # noqa: E402
 
@@ -107,17 +108,10 @@ def main() -> None:
         ("float32", "float32", True),
         ("mixed_bfloat16", "bfloat16", True),
     ):
-        keras.config.set_dtype_policy(layers)
-        model = Autoencoder(
-            vocabulary_size=vocabulary, strides=[4], channels=[channels, 2 * channels], residual_blocks=[0, 1]
-        )
-        model(tokens[:1], lengths[:1])
-        keras.config.set_dtype_policy("float32")
+        config = ModelConfig(strides=[4], channels=[channels, 2 * channels], residual_blocks=[0, 1])
+        model = build(config, vocabulary, dtype=layers)
         parameters = model.count_params()
-
-        def sums(tokens, lengths, training, model=model, loss=loss, xla=xla):
-            return reconstruction_sums(model, tokens, lengths, training, precision=loss, gather=not xla)
-
+        sums = ReconstructionObjective(model, precision=loss, gather=not xla)
         step = training_step(model, sums, optimizer("adamw"), max_gradient_norm=1.0, xla=xla)
         name = f"layers {layers}, loss {loss}, {'XLA' if xla else 'graph'}"
         variants[name] = lambda step=step: float(step([(tokens, lengths)], 1e-4)["loss"])

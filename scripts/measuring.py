@@ -13,12 +13,12 @@ start_keras()
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from textae.losses.objectives import reconstruction_sums  # noqa: E402
 
 from textae.config.schema import ModelConfig, TrainingConfig  # noqa: E402
 from textae.hardware import choose_compile, choose_precision  # noqa: E402
+from textae.losses.reconstruction import ReconstructionObjective  # noqa: E402
 from textae.models.autoencoder import build  # noqa: E402
-from textae.models.initialization import start_transposed  # noqa: E402
+from textae.models.initialization import initialize_orthogonal  # noqa: E402
 from textae.training.optimizers import optimizer  # noqa: E402
 from textae.training.steps import training_step  # noqa: E402
 
@@ -37,21 +37,13 @@ class TextaeTrainer:
             model = build(config, vocabulary, settings.seed)
         finally:
             keras.config.set_dtype_policy("float32")
-        start_transposed(model)
+        initialize_orthogonal(model)
         self.weights = model.named_weights()
         self.parameters = count_trainable(model)
 
-        def sums(tokens: Any, lengths: Any, in_training: bool) -> dict[str, Any]:
-            return reconstruction_sums(
-                model,
-                tokens,
-                lengths,
-                in_training,
-                precision=self.precision,
-                gather=not xla,
-                gradient_filter=settings.gradient_filter,
-            )
-
+        sums = ReconstructionObjective(
+            model, precision=self.precision, gather=not xla, gradient_filter=settings.gradient_filter
+        )
         adam = optimizer(
             settings.optimizer.name,
             weight_decay=settings.weight_decay,

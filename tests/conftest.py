@@ -47,8 +47,8 @@ def make_lines(count, seed=0):
 LONGEST = (
     "test_fit", "test_exporter", "test_docs", "test_killed", "test_commands", "test_limits", "test_full_disk",
     "test_board_in_browser", "test_conv1d_transpose", "test_docs_sweeps", "test_benchmarks", "test_errors",
-    "test_bad_input", "test_sweeps", "test_autoencoder", "test_untrusted_files", "test_layer_export", "test_objectives",
-    "test_config", "test_upsamplers", "test_text_autoencoder",
+    "test_bad_input", "test_sweeps", "test_autoencoder", "test_untrusted_files", "test_layer_export",
+    "test_vocabulary_loss", "test_config", "test_upsamplers", "test_text_autoencoder",
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ class Known:
             nats = np.where(np.append(answer == kept, True), 0.5, 2.0).astype(np.float32)
             latents = np.array([[len(ids), block, 1.0, 0.0] for block in range(-(-len(nats) // 4))], np.float32)
             given = None if corruption is None else corruption(kept, len(kept))[0]
-            found.append(Reconstructed(answer, right, nats, latents, given=given))
+            found.append(Reconstructed(answer, right, nats, latents, corrupted=given))
         return found
 
 

@@ -5,10 +5,10 @@ from collections import defaultdict
 import keras
 import numpy as np
 
-from textae.models.autoencoder import Autoencoder
+from textae.config.schema import ModelConfig, UpsamplerConfig
+from textae.models.autoencoder import build
 
 SETTINGS = {
-    "vocabulary_size": 20,
     "strides": [2, 2],
     "channels": [6, 8, 10],
     "residual_blocks": [1, 1, 1],
@@ -19,9 +19,11 @@ SETTINGS = {
 
 def new_model(random_weights=True, **changes):
     """Return a built model over 20 ids, whose zero-initialised weights are drawn as well."""
+    settings = SETTINGS | changes
+    upsampler = UpsamplerConfig(**settings.pop("upsampler", {}))
+    config = ModelConfig(**settings, upsampler=upsampler)
     keras.utils.set_random_seed(0)
-    model = Autoencoder(**SETTINGS | changes)
-    model(np.zeros((1, model.stride), np.int32), np.full((1,), model.stride, np.int32))
+    model = build(config, 20, dtype=keras.config.dtype_policy().name)
     if random_weights:
         draw = np.random.default_rng(1)
         for weight in model.trainable_variables:

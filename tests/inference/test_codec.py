@@ -5,7 +5,8 @@ import pytest
 
 from helpers.models import new_model
 from textae.inference import codec
-from textae.inference.codec import Codec, compiled
+from textae.inference.codec import Codec
+from textae.inference.compiled import compiled
 
 VECTOR = {"latent": "vector", "latent_size": 12}
 
@@ -22,7 +23,7 @@ def around(stride, max_length):
 
 
 @pytest.fixture(scope="module")
-def chunk():
+def sequence():
     return new_model(output_bias=True)
 
 
@@ -32,17 +33,17 @@ def vector():
 
 
 def lean(model, amount):
-    """Make the end more likely, so that some of the texts end before their block does."""
+    """Make the end more likely, so that some of the texts end before their latent position does."""
     bias = np.zeros(20, np.float32)
     bias[1] = amount
     model.bias.assign(bias)
 
 
 @pytest.mark.parametrize("amount", [-50, 2, 50])
-def test_decoding_what_was_encoded_is_reconstructing(chunk, amount):
-    lean(chunk, amount)
+def test_decoding_what_was_encoded_is_reconstructing(sequence, amount):
+    lean(sequence, amount)
     given = documents(around(4, 24))
-    found = Codec(chunk)
+    found = Codec(sequence)
     latents = found.encode(given)
     assert [len(array) for array in latents] == [-(-(len(ids) + 1) // 4) for ids in given]
     decoded = found.decode(latents)
@@ -51,7 +52,7 @@ def test_decoding_what_was_encoded_is_reconstructing(chunk, amount):
         np.testing.assert_array_equal(own, other.ids)
         assert -(-(len(ids) + 1) // 4) * 4 - 4 <= len(own) <= -(-(len(ids) + 1) // 4) * 4
         assert len(own) == 0 or own.min() >= 2
-        assert len(other.correct) == len(other.nats) == len(ids) + 1
+        assert len(other.correct) == len(other.token_losses) == len(ids) + 1
         np.testing.assert_array_equal(other.latents, encoded)
         assert other.kl is None
         full = np.concatenate([own, [1]])[: len(ids) + 1]
@@ -80,35 +81,35 @@ def test_a_variational_model_s_divergence_goes_with_its_latents(small_model):
     assert (document.kl > 0).all()
 
 
-def test_a_vector_tells_its_own_length(vector):
+def test_the_length_of_a_vector_is_predicted(vector):
     given = documents([3] * 4 + [9] * 4 + [22] * 4, 2)
     found = Codec(vector, "truncate")
     latents = np.stack(found.encode(given))
-    told = found._count(latents)
-    assert len(set(told.tolist())) > 1
-    for ids, count in zip(found.decode(list(latents)), told, strict=True):
+    predicted = found._predict_lengths(latents)
+    assert len(set(predicted.tolist())) > 1
+    for ids, count in zip(found.decode(list(latents)), predicted, strict=True):
         assert (count - 1) * 4 <= len(ids) <= count * 4
 
 
 @pytest.mark.parametrize("kind", ["sequence", "vector"])
-def test_a_document_does_not_depend_on_the_others(chunk, vector, kind):
-    model = {"sequence": chunk, "vector": vector}[kind]
+def test_a_document_does_not_depend_on_the_others(sequence, vector, kind):
+    model = {"sequence": sequence, "vector": vector}[kind]
     given = documents([5, 0, 23, 11, 3], 3)
     found = Codec(model, "split" if kind == "sequence" else "truncate")
     together, alone = found.reconstruct(given), [found.reconstruct([ids])[0] for ids in given]
     for first, second in zip(together, alone, strict=True):
         np.testing.assert_array_equal(first.ids, second.ids)
-        np.testing.assert_allclose(first.nats, second.nats, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(first.token_losses, second.token_losses, rtol=1e-4, atol=1e-4)
     for first, second in zip(found.encode(given), [found.encode([ids])[0] for ids in given], strict=True):
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["sequence", "vector"])
-def test_few_positions_at_a_time_change_nothing(chunk, vector, kind, monkeypatch):
-    model = {"sequence": chunk, "vector": vector}[kind]
+def test_few_positions_at_a_time_change_nothing(sequence, vector, kind, monkeypatch):
+    model = {"sequence": sequence, "vector": vector}[kind]
     given = documents([5, 0, 23, 11, 3, 60, 7], 3)
     before = [r.ids for r in Codec(model, "split" if kind == "sequence" else "truncate").reconstruct(given)]
-    monkeypatch.setattr(codec, "POSITIONS", 48)
+    monkeypatch.setattr(codec, "TOKENS_PER_BATCH", 48)
     found = Codec(model, "split" if kind == "sequence" else "truncate")
     sizes = []
     decode = found._decode
@@ -119,19 +120,19 @@ def test_few_positions_at_a_time_change_nothing(chunk, vector, kind, monkeypatch
     assert max(sizes) <= 48
 
 
-def test_cut_and_dropped(chunk, vector):
+def test_cut_and_dropped(sequence, vector):
     given = documents([30, 10, 24, 23], 4)
-    for model in (chunk, vector):
+    for model in (sequence, vector):
         cut = Codec(model, "truncate").reconstruct(given)
-        assert [len(r.nats) for r in cut] == [24, 11, 24, 24]
+        assert [len(r.token_losses) for r in cut] == [24, 11, 24, 24]
         assert [len(r.correct) for r in cut] == [31, 11, 25, 24]
         assert not cut[0].correct[23:].any()
         dropped = Codec(model, "drop").reconstruct(given)
         assert [r is None for r in dropped] == [True, False, True, False]
 
 
-def test_nothing_in_nothing_out(chunk, vector):
-    for model in (chunk, vector):
+def test_nothing_in_nothing_out(sequence, vector):
+    for model in (sequence, vector):
         found = Codec(model, "truncate")
         assert (found.encode([]), found.decode([]), found.reconstruct([])) == ([], [], [])
         none = [np.zeros(0, np.int32)]
@@ -139,21 +140,21 @@ def test_nothing_in_nothing_out(chunk, vector):
         assert len(found.decode(found.encode(none))) == 1
 
 
-def test_noise_repeats_and_matters(chunk):
-    lean(chunk, 0)
+def test_noise_repeats_and_matters(sequence):
+    lean(sequence, 0)
     given = documents([23, 22], 5)
     settings = [(0, 0), (3, 1), (3, 1), (3, 2)]
-    clean, *noisy = (Codec(chunk, latent_noise=noise, seed=seed).reconstruct(given) for noise, seed in settings)
-    nats = [np.concatenate([r.nats for r in found]) for found in noisy]
-    np.testing.assert_array_equal(nats[0], nats[1])
-    assert np.abs(nats[0] - nats[2]).max() > 1e-3
-    assert np.abs(nats[0] - np.concatenate([r.nats for r in clean])).max() > 1e-3
+    clean, *noisy = (Codec(sequence, latent_noise=noise, seed=seed).reconstruct(given) for noise, seed in settings)
+    losses = [np.concatenate([r.token_losses for r in found]) for found in noisy]
+    np.testing.assert_array_equal(losses[0], losses[1])
+    assert np.abs(losses[0] - losses[2]).max() > 1e-3
+    assert np.abs(losses[0] - np.concatenate([r.token_losses for r in clean])).max() > 1e-3
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (0, 5), (2, 3, 5), ()])
-def test_latents_of_another_shape(chunk, shape):
-    with pytest.raises(ValueError, match=r"expected a document's latents of shape \(blocks, 5\) .*, received \("):
-        Codec(chunk).decode([np.zeros((1, 5), np.float32), np.zeros(shape, np.float32)])
+def test_latents_of_another_shape(sequence, shape):
+    with pytest.raises(ValueError, match=r"expected a document's latents of shape \(positions, 5\) .*, received \("):
+        Codec(sequence).decode([np.zeros((1, 5), np.float32), np.zeros(shape, np.float32)])
 
 
 def test_vectors_of_another_shape(vector):
@@ -164,19 +165,19 @@ def test_vectors_of_another_shape(vector):
 
 
 @pytest.mark.compiled
-def test_compiled_reads_the_weights_of_the_moment(chunk):
-    function = compiled(chunk, lambda x: x + chunk.bias.value[1], [((None,), "float32")])
-    lean(chunk, 2)
+def test_compiled_reads_the_weights_of_the_moment(sequence):
+    function = compiled(sequence, lambda x: x + sequence.bias.value[1], [((None,), "float32")])
+    lean(sequence, 2)
     first = function(np.ones(2, np.float32))
-    lean(chunk, 5)
+    lean(sequence, 5)
     assert first.tolist() == [3, 3]
     expected = [6, 6]
     assert function(np.ones(2, np.float32)).tolist() == expected
 
 
 @pytest.mark.parametrize("kind", ["sequence", "vector"])
-def test_corrupted_documents_are_compared_with_the_clean_ones(chunk, vector, kind):
-    model = {"sequence": chunk, "vector": vector}[kind]
+def test_corrupted_documents_are_compared_with_the_clean_ones(sequence, vector, kind):
+    model = {"sequence": sequence, "vector": vector}[kind]
     given = documents([0, 3, 9, 17, 23])
 
     def corruption(tokens, lengths):
@@ -193,12 +194,12 @@ def test_corrupted_documents_are_compared_with_the_clean_ones(chunk, vector, kin
     found = Codec(model).reconstruct(given, corruption)
     clean = Codec(model).reconstruct(given)
     for ids, one, other in zip(given, found, clean, strict=True):
-        assert other.given is None
+        assert other.corrupted is None
         expected = ids[:-1] if kind == "vector" else np.where(ids == ids[:1], 0, ids)
-        np.testing.assert_array_equal(one.given, expected)
-        assert len(one.correct) == len(one.nats) == len(ids) + 1
+        np.testing.assert_array_equal(one.corrupted, expected)
+        assert len(one.correct) == len(one.token_losses) == len(ids) + 1
         full = np.concatenate([one.ids, [1]])[: len(ids) + 1]
         full = np.pad(full, (0, len(ids) + 1 - len(full)))
         np.testing.assert_array_equal(one.correct, full == np.concatenate([ids, [1]]))
         if len(ids):
-            assert np.abs(one.nats - other.nats).max() > 1e-3
+            assert np.abs(one.token_losses - other.token_losses).max() > 1e-3

@@ -20,7 +20,7 @@ LENGTHS = [0, 1, 3, 4, 11, MAX - 2, MAX - 1, MAX, MAX + 1, 2 * MAX - 1, 2 * MAX,
 MODELS = {
     "sequence": {},
     "vector": {"latent": "vector", "latent_size": 12},
-    "fourier": {"latent": "vector", "latent_size": 24, "fourier_features": True},
+    "fourier": {"latent": "vector", "latent_size": 24, "initialization": "lattice"},
 }
 
 
@@ -46,13 +46,13 @@ def test_what_comes_back_and_is_measured_is_what_is_stored(codecs, kind, mode):
     assert found.truncated(given) == (
         sum(length + 1 > MAX for length in LENGTHS) if mode == "truncate" or single else 0
     )
-    answers = zip(found.decode(latents), found.reconstruct(given, every=True), found.reconstruct(given), strict=True)
+    answers = zip(found.decode(latents), found.reconstruct_all(given), found.reconstruct(given), strict=True)
     for ids, stored, (decoded, answered, measured) in zip(given, latents, answers, strict=True):
         np.testing.assert_array_equal(decoded, answered.ids)
         np.testing.assert_allclose(np.atleast_2d(stored), answered.latents, rtol=1e-5, atol=1e-6)
         assert len(answered.correct) == len(ids) + 1
         encoded = min(len(ids) + 1, MAX) if mode == "truncate" or single else len(ids) + 1
-        assert len(answered.nats) == encoded
+        assert len(answered.token_losses) == encoded
         assert len(np.atleast_2d(stored)) == -(-encoded // (4 if kind == "sequence" else MAX))
         assert (measured is None) == (mode == "drop" and len(ids) + 1 > MAX)
         if measured is not None:

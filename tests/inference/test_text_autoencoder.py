@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from textae.losses.objectives import reconstruction_sums
 
 import textae
 from textae.config.schema import Config, ModelConfig, TextConfig, TrainingConfig
 from textae.data.batching import Batches
 from textae.data.tokenizers import train_tokenizer
 from textae.inference.text_autoencoder import TextAutoencoder, load, set_weights
+from textae.losses.reconstruction import ReconstructionObjective
 from textae.models.autoencoder import build
 from textae.runs import run_folder as rundir
 from textae.training.optimizers import optimizer
@@ -44,7 +44,7 @@ def learnt(latent, overflow, texts):
     model = build(config.model, tokenizer.vocabulary_size)
 
     def objective(tokens, lengths, training):
-        return reconstruction_sums(model, tokens, lengths, training)
+        return ReconstructionObjective(model)(tokens, lengths, training)
 
     step = training_step(model, objective, optimizer("adamw"), max_gradient_norm=1.0)
     batches = Batches(

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from textae.layers.blocks import Linear, SameConv1D
 
 from textae.layers import Conv1DTranspose, Downsample, Upsample
+from textae.layers.linear import Linear, SameConv1D
 from textae.layers.upsamplers import KINDS
 
 ARGUMENTS = {

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from textae.layers.lengths import (
     convolved_length,
+    effective_kernel_size,
     output_lengths,
-    reach,
-    start_of,
+    output_remainder,
+    remainder_range,
     steps_for,
-    tail_of,
-    tail_range,
     transposed_length,
+    window_start,
 )
 
 pytestmark = pytest.mark.backend_free
@@ -26,25 +26,25 @@ sizes = {
 
 
 def test_the_worked_example():
-    assert reach(5) == 5
+    assert effective_kernel_size(5) == 5
     assert transposed_length(3, 5, 2, "valid") == 9
     assert transposed_length(3, 5, 2, "same") == 6
     assert transposed_length(3, 5, 2, "causal") == 6
-    assert start_of(tail_of(5, 2, "same"), 5, "same") == 1
+    assert window_start(output_remainder(5, 2, "same"), 5, "same") == 1
     assert output_lengths(3, 5, 2, "same") == (5, 6)
-    assert start_of(1, 5, "same") == 2
+    assert window_start(1, 5, "same") == 2
     assert convolved_length(5, 5, 2, "same") == convolved_length(6, 5, 2, "same") == 3
 
 
 @given(**sizes)
-def test_reach_is_the_span_of_the_taps(kernel_size, dilation_rate, **_):
+def test_effective_kernel_size_is_the_span_of_the_taps(kernel_size, dilation_rate, **_):
     taps = [tap * dilation_rate for tap in range(kernel_size)]
-    assert reach(kernel_size, dilation_rate) == taps[-1] - taps[0] + 1
+    assert effective_kernel_size(kernel_size, dilation_rate) == taps[-1] - taps[0] + 1
 
 
 @given(length=st.integers(1, 40), **sizes)
 def test_convolved_length_counts_the_windows(length, kernel_size, stride, padding, dilation_rate):
-    span = reach(kernel_size, dilation_rate)
+    span = effective_kernel_size(kernel_size, dilation_rate)
     padded = length
     if padding == "same":  # TensorFlow's rule: enough zeros for ceil(length/stride) windows
         padded = max((-(-length // stride) - 1) * stride + span, length)
@@ -69,8 +69,8 @@ def test_every_length_that_may_be_asked_for_comes_back(length, kernel_size, stri
 @given(length=st.integers(1, 20), **sizes)
 def test_the_default_length_may_be_asked_for(length, kernel_size, stride, padding, dilation_rate):
     geometry = kernel_size, stride, padding, dilation_rate
-    low, high = tail_range(*geometry)
-    assert low <= tail_of(*geometry) <= high
+    low, high = remainder_range(*geometry)
+    assert low <= output_remainder(*geometry) <= high
     assert steps_for(transposed_length(length, *geometry), *geometry) == length
 
 

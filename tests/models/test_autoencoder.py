@@ -4,11 +4,14 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from textae.layers.blocks import TokenEmbedding
 
 from textae.config.choices import Normalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
-from textae.models.autoencoder import EndFinder, blocks_of, build, real_positions
+from textae.data.positions import num_positions
+from textae.layers.embedding import TokenEmbedding
+from textae.models.autoencoder import build
+from textae.models.encoder import mask_of
+from textae.models.length_head import FourierLengthHead
 
 EDGE = {"strides": [3, 2], "kernel_size": 5}  # strides and kernels whose windows reach over the padding's edge
 # Models in which each value of each setting stands with both kinds of latent, and each upsampler with each kernel.
@@ -33,8 +36,8 @@ def rows_of(model, tokens, lengths):
     rows, embedding, bias = model.output_rows(out.hidden)
     logits = ops.matmul(rows, ops.transpose(embedding))
     logits = logits if bias is None else logits + bias
-    blocks = None if out.blocks is None else ops.convert_to_numpy(out.blocks)
-    return ops.convert_to_numpy(out.latent), ops.convert_to_numpy(logits), blocks
+    length_logits = None if out.length_logits is None else ops.convert_to_numpy(out.length_logits)
+    return ops.convert_to_numpy(out.latent), ops.convert_to_numpy(logits), length_logits
 
 
 def text(length, seed):
@@ -53,7 +56,7 @@ def test_a_text_does_not_depend_on_its_batch(small_model, latent, changes):
     for row, length in enumerate(lengths):
         if length:
             together[row, :length] = text(length, row)
-    latents, logits, blocks = rows_of(model, together, lengths)
+    latents, logits, length_logits = rows_of(model, together, lengths)
     for row, length in enumerate(lengths):
         if not length or row == 4:
             continue
@@ -63,7 +66,7 @@ def test_a_text_does_not_depend_on_its_batch(small_model, latent, changes):
         np.testing.assert_allclose(own, alone[0][0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(logits[row, : count * model.stride], alone[1][0], rtol=1e-4, atol=1e-4)
         if latent == "vector":
-            np.testing.assert_allclose(blocks[row], alone[2][0], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(length_logits[row], alone[2][0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_text_does_not_depend_on_its_neighbours(small_model):
@@ -82,9 +85,9 @@ def test_shapes(small_model):
     tokens, lengths = np.full((3, 12), 5, np.int32), np.array([12, 5, 0], np.int32)
     out = small_model(variational=True)(tokens, lengths)
     assert [tuple(a.shape) for a in (out.hidden, out.latent, out.kl)] == [(3, 12, 6), (3, 3, 5), (3, 3, 5)]
-    assert out.blocks is None
+    assert out.length_logits is None
     out = small_model(latent="vector")(tokens, lengths)
-    assert [tuple(a.shape) for a in (out.hidden, out.latent, out.blocks)] == [(3, 12, 6), (3, 5), (3, 6)]
+    assert [tuple(a.shape) for a in (out.hidden, out.latent, out.length_logits)] == [(3, 12, 6), (3, 5), (3, 6)]
     assert out.kl is None
 
 
@@ -142,8 +145,12 @@ def test_a_masked_token_has_no_embedding(small_model, latent):
 
 def test_what_is_decoded_may_be_longer_than_what_was_encoded(small_model):
     model = small_model(latent="vector")
-    tokens, lengths, wanted = text(12, 1)[None].astype(np.int32), np.array([3], np.int32), np.array([12], np.int32)
-    out = model(tokens, lengths, wanted)
+    tokens, lengths, target_lengths = (
+        text(12, 1)[None].astype(np.int32),
+        np.array([3], np.int32),
+        np.array([12], np.int32),
+    )
+    out = model(tokens, lengths, target_lengths)
     short = model(tokens[:, :4], lengths)
     np.testing.assert_allclose(
         ops.convert_to_numpy(out.latent), ops.convert_to_numpy(short.latent), rtol=1e-5, atol=1e-6
@@ -241,21 +248,21 @@ def test_mixed_precision_keeps_latents_in_float32(small_model):
 
 def test_the_arithmetic_of_lengths():
     lengths = np.array([0, 1, 4, 5, 8])
-    assert ops.convert_to_numpy(blocks_of(lengths, 4)).tolist() == [0, 1, 1, 2, 2]
-    found = ops.convert_to_numpy(real_positions(np.array([0, 2, 3]), 3, "float32"))
+    assert ops.convert_to_numpy(num_positions(lengths, 4)).tolist() == [0, 1, 1, 2, 2]
+    found = ops.convert_to_numpy(mask_of(np.array([0, 2, 3]), 3, "float32"))
     assert found[..., 0].tolist() == [[0, 0, 0], [1, 1, 0], [1, 1, 1]]
 
 
-def test_a_block_counts_as_its_best_position_and_the_last_as_no_end_too():
-    finder = EndFinder(stride=2)
-    waves = np.array([[[0.1, 2.0], [0.3, 1.0], [0.0, 0.5]]], np.float32)
-    finder.build(waves.shape)
-    finder.linear.kernel.assign([[10.0, 0.0], [0.0, 10.0]])
-    finder.no_end.assign(7.0)
-    scores = 10 * waves[0].reshape(-1).astype(np.float64)
-    wanted = [np.log(np.exp(scores[[0, 1]]).sum()), np.log(np.exp(scores[[2, 3]]).sum())]
-    wanted.append(np.log(np.exp(scores[[4, 5]]).sum() + np.exp(7.0)))
-    np.testing.assert_allclose(ops.convert_to_numpy(finder(waves))[0], wanted, rtol=1e-5)
+def test_a_latent_position_counts_as_its_best_token_and_the_last_as_no_end_too():
+    head = FourierLengthHead(stride=2)
+    features = np.array([[[0.1, 2.0], [0.3, 1.0], [0.0, 0.5]]], np.float32)
+    head.build(features.shape)
+    head.linear.kernel.assign([[10.0, 0.0], [0.0, 10.0]])
+    head.no_end.assign(7.0)
+    scores = 10 * features[0].reshape(-1).astype(np.float64)
+    expected = [np.log(np.exp(scores[[0, 1]]).sum()), np.log(np.exp(scores[[2, 3]]).sum())]
+    expected.append(np.log(np.exp(scores[[4, 5]]).sum() + np.exp(7.0)))
+    np.testing.assert_allclose(ops.convert_to_numpy(head(features))[0], expected, rtol=1e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX takes Keras's own")

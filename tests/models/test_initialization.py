@@ -1,18 +1,19 @@
-"""The informed starts: an untrained model already gives texts back, by a transpose or by places."""
+"""The initializations: an untrained model already reconstructs tokens, by a transpose or by codewords."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
-from textae.layers.blocks import Collapse, Expand, Fourier, Linear
 
 from textae.config.choices import Initialization, LatentKind, LatentNormalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
 from textae.data.special_tokens import END_ID
 from textae.inference.codec import Codec
 from textae.layers import Downsample, Upsample
+from textae.layers.fourier import FourierFeatures
+from textae.layers.vectors import SequenceToVector, VectorToSequence
 from textae.models.autoencoder import build
-from textae.models.initialization import evenly_placed, initialize, initialize_orthogonal
+from textae.models.initialization import evenly_spaced, initialize, initialize_orthogonal
 
 
 def inner(one, two):
@@ -37,13 +38,13 @@ def test_up_is_the_transpose_of_down(kind, factor, exact):
         np.testing.assert_array_equal(ops.convert_to_numpy(up.layer.kernel), before)
 
 
-def test_expand_is_the_transpose_of_collapse():
+def test_vector_to_sequence_is_the_transpose_of_sequence_to_vector():
     draw = np.random.default_rng(0)
-    blocks, vectors = draw.normal(size=(3, 4, 5)).astype("float32"), draw.normal(size=(3, 6)).astype("float32")
-    collapse, expand = Collapse(6, 8), Expand(5, 8)
-    collapse(blocks), expand(vectors, blocks=4)
-    expand.assign_transpose(collapse.kernel)
-    assert inner(collapse(blocks), vectors) == pytest.approx(inner(blocks, expand(vectors, blocks=4)), rel=1e-4)
+    states, vectors = draw.normal(size=(3, 4, 5)).astype("float32"), draw.normal(size=(3, 6)).astype("float32")
+    down, up = SequenceToVector(6, 8), VectorToSequence(5, 8)
+    down(states), up(vectors, positions=4)
+    up.assign_transpose(down.kernel)
+    assert inner(down(states), vectors) == pytest.approx(inner(states, up(vectors, positions=4)), rel=1e-4)
 
 
 def share_right(model, length=40, count=50):
@@ -58,8 +59,8 @@ def share_right(model, length=40, count=50):
      {"latent_normalization": "rms"}, {"variational": True}],
     ids=str,
 )  # fmt: skip
-def test_an_untrained_model_gives_random_tokens_back(changes):
-    """16 numbers a token: sqrt(16) deviations, against the highest of 255 others at about 2.8."""
+def test_an_untrained_orthogonal_model_reconstructs_random_tokens(changes):
+    """16 floats per token: sqrt(16) deviations, against the highest of 255 others at about 2.8."""
     keras.utils.set_random_seed(0)
     if "latent_normalization" in changes:
         changes = {"latent_normalization": LatentNormalization.rms}
@@ -69,11 +70,11 @@ def test_an_untrained_model_gives_random_tokens_back(changes):
     assert share_right(model) > 0.8
 
 
-def test_an_untrained_vector_gives_more_back_than_chance():
+def test_an_untrained_vector_reconstructs_more_than_chance():
     keras.utils.set_random_seed(0)
     model = build(ModelConfig(latent=LatentKind.vector, latent_size=320, max_length=40), vocabulary_size=256)
     initialize_orthogonal(model)
-    model.decoder.block_counter.bias.assign(np.eye(10)[9] * 100)
+    model.decoder.length_head.bias.assign(np.eye(10)[9] * 100)
     assert share_right(model) > 0.4
 
 
@@ -104,8 +105,8 @@ VECTOR = {"latent": LatentKind.vector, "max_length": 40}
      {"upsampler": UpsamplerConfig(kind=UpsamplerKind.subpixel), "latent_size": 8}],
     ids=str,
 )  # fmt: skip
-def test_an_untrained_model_with_places_loses_nothing(changes):
-    """Random ids and a number for each, or little more: nothing is likelier than anything else."""
+def test_an_untrained_lattice_loses_nothing(changes):
+    """Random ids and one float per token, or little more: nothing is likelier than anything else."""
     keras.utils.set_random_seed(0)
     config = ModelConfig(**{"channels": [128, 256], "initialization": Initialization.lattice} | changes)
     config.require_codewords()
@@ -114,34 +115,34 @@ def test_an_untrained_model_with_places_loses_nothing(changes):
     assert share_right(model) > 0.998
 
 
-def test_places_lie_evenly():
+def test_codewords_lie_evenly():
     """No two of 500 in a square are nearer than half of what a grid leaves, and no two of the first 50."""
     for count in (50, 500):
-        points = evenly_placed(500, 2)[:count].astype(np.float64)
+        points = evenly_spaced(500, 2)[:count].astype(np.float64)
         apart = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(count)
         assert apart.min() > 0.5 * count**-0.5
         assert np.abs(points).max() <= 0.5
-    assert np.mean(np.square(evenly_placed(1000, 1))) == pytest.approx(1 / 12, rel=0.01)
+    assert np.mean(np.square(evenly_spaced(1000, 1))) == pytest.approx(1 / 12, rel=0.01)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_waves_are_of_the_latent_as_it_is(policy):
+def test_fourier_features_are_of_the_latent_in_float32(policy):
     """An angle of 1,000 turns that bfloat16 would get wrong by several."""
     latents = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
-    layer = Fourier(Linear(4, dtype="float32"), dtype=policy)
+    layer = FourierFeatures(4, dtype=policy)
     layer(latents)
     kernel = np.random.default_rng(1).normal(size=(3, 4)).astype("float32") * 2000
-    layer.angles.kernel.assign(kernel)
+    layer.frequencies.kernel.assign(kernel)
     angles = latents.astype(np.float64) @ kernel.astype(np.float64)
-    waves = np.sqrt(2) * np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
+    features = np.sqrt(2) * np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
     found = layer(latents)
     assert keras.backend.standardize_dtype(found.dtype) == ("float32" if policy == "float32" else "bfloat16")
-    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), waves, atol=0.02)
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), features, atol=0.02)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_end_is_told_from_what_looks_most_like_it(seed):
-    """Four waves for a token, and texts full of the token whose waves are nearest to the end's."""
+def test_the_end_is_found_beside_what_looks_most_like_it(seed):
+    """Four frequencies for a token, and texts full of the token whose features are nearest to the end's."""
     keras.utils.set_random_seed(seed)
     config = ModelConfig(
         **{"strides": [4], "channels": [128, 32], "residual_blocks": [0, 0], "initialization": Initialization.lattice},
@@ -158,5 +159,5 @@ def test_the_end_is_told_from_what_looks_most_like_it(seed):
     lengths = np.array([256, 201, 3], np.int32)
     for row, length in zip(tokens[1:], lengths[1:], strict=True):
         row[length - 1 :] = [END_ID] + [0] * (256 - length)
-    found = ops.convert_to_numpy(model(tokens, lengths).blocks).argmax(1)
+    found = ops.convert_to_numpy(model(tokens, lengths).length_logits).argmax(1)
     assert found.tolist() == [63, 50, 0]

@@ -16,7 +16,8 @@ import textae
 from helpers.runs import history, same_result
 from textae.config.choices import Initialization
 from textae.config.schema import ModelConfig
-from textae.inference.codec import Codec, compiled
+from textae.inference.codec import Codec
+from textae.inference.compiled import compiled
 from textae.models.autoencoder import build
 from textae.models.isolation import isolated
 from textae.training.fit import fit

@@ -9,14 +9,14 @@ from hydra import compose, initialize_config_dir
 
 from textae.config.mapping import resolve
 from textae.config.registration import config_dir, register
-from textae.config.schema import ModelConfig
+from textae.config.schema import ModelConfig, UpsamplerConfig
 from textae.models.autoencoder import build
 from textae.models.shapes import check_shapes, parameters, weight_shapes
 
 pytestmark = pytest.mark.backend_free
 
 MODELS = {
-    "one latent a chunk": {},
+    "one latent a position": {},
     "one vector, variational, tables of its own": {
         "latent": "vector", "variational": True, "output_bias": True, "tie_embeddings": False,
         "normalization": "layer", "upsampler": {"kind": "resize_linear", "kernel_factor": 2},
@@ -24,7 +24,7 @@ MODELS = {
     "one vector, Fourier": {
         "latent": "vector", "initialization": "lattice", "normalization": "none", "upsampler": {"kind": "subpixel"},
     },
-    "chunks, Fourier, long kernels": {
+    "sequences, Fourier, long kernels": {
         "initialization": "lattice", "upsampler": {"kind": "subpixel", "kernel_factor": 3},
     },
     "nearest": {"upsampler": {"kind": "resize_nearest"}, "expansion": 0.3, "kernel_size": 5},
@@ -40,7 +40,7 @@ def test_names_and_shapes_are_those_of_the_built_model(name):
         "encoder_residual_blocks": [0, 2, 0],
     }
     model = base | {"latent_size": 5, "max_length": 24} | MODELS[name]
-    config = ModelConfig(**model)
+    config = ModelConfig(**model | {"upsampler": UpsamplerConfig(**model.get("upsampler", {}))})
     built = {weight: tuple(v.shape) for weight, v in build(config, 20).named_weights().items()}
     assert weight_shapes(config, 20) == built
     assert parameters(config, 20) == sum(map(math.prod, built.values()))

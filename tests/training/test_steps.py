@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from textae.losses.objectives import reconstruction_sums
 
 from helpers.models import new_model
 from textae.data.corruption import corruption_from
+from textae.losses.reconstruction import ReconstructionObjective
 from textae.training.optimizers import optimizer
 from textae.training.steps import training_step, warmed_up_decay
 
@@ -27,7 +27,7 @@ def batch(seed, rows=3, padded=12):
 
 def make(model, kind="adamw", corruption=None, **settings):
     def objective(tokens, lengths, training):
-        return reconstruction_sums(model, tokens, lengths, training, kl_weight=0.1, corruption=corruption)
+        return ReconstructionObjective(model, kl_weight=0.1, corruption=corruption)(tokens, lengths, training)
 
     chosen = keras.optimizers.SGD(0.1) if kind == "sgd" else optimizer(kind)
     return training_step(model, objective, chosen, **settings)
@@ -75,7 +75,7 @@ def test_what_is_not_trainable_stays_and_has_no_moments(small_model, ema_decay):
 def test_the_sums_are_those_of_the_batch(small_model):
     model = small_model()
     tokens, lengths = batch(0)
-    expected = reconstruction_sums(model, tokens, lengths, False)
+    expected = ReconstructionObjective(model)(tokens, lengths, False)
     found = make(model)([(tokens, lengths)], 0.01)
     assert float(found["tokens"]) == lengths.sum()
     assert float(found["documents"]) == 2
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(small_model, gradient_accumul
     model = small_model()
 
     def objective(tokens, lengths, training):
-        sums = reconstruction_sums(model, tokens, lengths, training)
+        sums = ReconstructionObjective(model)(tokens, lengths, training)
         bad = ops.where(ops.any(tokens == 19), np.float32("nan"), np.float32(1))
         return sums | {"total": sums["total"] * bad}
 
@@ -203,7 +203,7 @@ def test_batches_of_other_shapes_are_traced_once_or_once_for_each_shape(small_mo
 
     def objective(tokens, lengths, training):
         traced.append(tuple(tokens.shape))
-        return reconstruction_sums(model, tokens, lengths, training)
+        return ReconstructionObjective(model)(tokens, lengths, training)
 
     step = training_step(model, objective, optimizer("adamw"), gradient_accumulation_steps=gradient_accumulation_steps)
     shapes = [(3, 8), (2, 12), (3, 8), (2, 12)]

@@ -157,7 +157,7 @@ def evaluate(
             [int(document.correct.sum()) for document in documents],
         )
         if corruption is not None:
-            for i, given in zip(kept, tokenizer.decode([document.given for document in documents]), strict=True):
+            for i, given in zip(kept, tokenizer.decode([document.corrupted for document in documents]), strict=True):
                 edits += edit_distance(portion[i], given)
                 characters += len(portion[i])
         if documents:
@@ -167,11 +167,11 @@ def evaluate(
                 np.concatenate(divergences) if divergences else None,
             )
         for i, document in zip(kept, documents, strict=True):
-            nats += float(document.nats.sum(dtype=np.float64))
-            encoded += len(document.nats)
+            nats += float(document.token_losses.sum(dtype=np.float64))
+            encoded += len(document.token_losses)
             right += int(document.correct.sum())
             tokens += len(document.correct)
-            cut += len(document.nats) < len(document.correct)
+            cut += len(document.token_losses) < len(document.correct)
             shown = document.correct[:POSITIONS_SHOWN]
             correct[: len(shown)] += shown
             total[: len(shown)] += 1

@@ -11,7 +11,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,7 +98,7 @@ class Nearest:
             raise ValueError(f"expected count of at least 1, received {count}")
         self.queries, self.count = _unit(queries), count
         self._seen = 0
-        self._best: list[list[tuple[float, int, str]]] = [[] for _ in queries]  # heaps, the least near first
+        self._best: list[list[Any]] = [[] for _ in queries]  # heaps of (similarity, -number, text)
 
     def add(self, vectors: np.ndarray, texts: Sequence[str]) -> None:
         """Take note of documents (documents, size) and their texts."""
