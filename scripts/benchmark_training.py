@@ -13,7 +13,7 @@ reviews  documents as they come (of the files, or of Python's documentation): te
          to 256
 lstm     encoding and decoding texts of 256 tokens beside an LSTM of as many parameters, which decodes greedily
 memory   what a training step adds to the memory of a process that has model and optimizer (Linux alone)
-time     seconds of training until 99 % of the held-out tokens of Python's documentation come back
+time     seconds of training until 99 % of the held-out tokens of Python's documentation are reconstructed
 """
 
 import argparse
@@ -55,13 +55,25 @@ from measuring import (  # noqa: E402
     taken,
 )
 from rivals import KerasTrainer  # noqa: E402
-from textae import schedule, training  # noqa: E402
 from textae.config.schema import Config, ModelConfig, PydocsConfig, TextConfig, TokenizerConfig, TrainingConfig  # noqa: E402
 from textae.data.batching import Batches  # noqa: E402
 from textae.data.preparation import Prepared, prepare  # noqa: E402
 from textae.hardware import on_accelerator, processor  # noqa: E402
 from textae.inference.codec import Codec  # noqa: E402
 from textae.models.autoencoder import build  # noqa: E402
+from textae.models.isolation import isolated  # noqa: E402
+from textae.reporting.reporter import Reporter  # noqa: E402
+from textae.runs.run_folder import RunDir  # noqa: E402
+from textae.training import schedules  # noqa: E402
+from textae.training.interrupts import Interrupts  # noqa: E402
+from textae.training.loop import TrainingLoop  # noqa: E402
+from textae.training.setup import (  # noqa: E402
+    Arithmetic,
+    evaluation_model,
+    training_batches,
+    training_model,
+)
+from textae.training.state import TrainingState  # noqa: E402
 
 SECTIONS = ("padded", "reviews", "lstm", "memory", "time")
 SLOW = 3.0  # times float32 from which bfloat16 in PyTorch is not worth measuring
@@ -85,14 +97,14 @@ def torch_trainers(options: argparse.Namespace, vocabulary: int, batch: Batch) -
     if times > SLOW:
         print(f"\nPyTorch in bfloat16 is left out: its products take {times:.0f} times as long as those in float32.")
         precisions.remove("bfloat16")
-    for way, precision in itertools.product(options.torch, precisions):
-        trainer = TorchTrainer(options.model, vocabulary, way, precision)
+    for mode, precision in itertools.product(options.torch, precisions):
+        trainer = TorchTrainer(options.model, vocabulary, mode, precision)
         try:
             trainer([batch])
         except RuntimeError as error:  # torch.compile wants a C++ compiler
-            print(f"\nPyTorch, {way}, {precision} is left out: {str(error).splitlines()[0]}")
+            print(f"\nPyTorch, {mode}, {precision} is left out: {str(error).splitlines()[0]}")
             continue
-        found[f"PyTorch, {way}, {precision}"] = trainer
+        found[f"PyTorch, {mode}, {precision}"] = trainer
     return found
 
 
@@ -188,7 +200,7 @@ def groups(batches: Batches, size: int) -> Iterator[list[Batch]]:
 
 
 def reviews(options: argparse.Namespace) -> dict[str, Any]:
-    """Compare training on documents as they come; only real tokens count."""
+    """Compare training on documents as they come; padding does not count."""
     prepared = prepare(options.data, options.corpus, options.tokenizer)
     bucketed, whole = (batches_of(prepared, options.model, bucketed=kind) for kind in (True, False))
     everyone = trainers(options, prepared.tokenizer.vocabulary_size, next(groups(whole, 1))[0])
@@ -198,9 +210,11 @@ def reviews(options: argparse.Namespace) -> dict[str, Any]:
     streams = {name: groups(bucketed if name == ours else whole, options.steps) for name in everyone}
     variants = {name: lambda name=name: everyone[name](next(streams[name])) for name in everyone}
     shares = {"bucketed": bucketed.tokens / bucketed.positions, "padded": whole.tokens / whole.positions}
-    print(f"\nReal tokens among computed positions, {prepared.corpus.name}: textae {shares['bucketed']:.3f}, "
+    print(f"\nPadding efficiency, {prepared.corpus.name}: textae {shares['bucketed']:.3f}, "
           f"padded to {options.model.max_length} {shares['padded']:.3f}.")  # fmt: skip
-    title = f"Training on documents as they come ({prepared.corpus.name}), {positions} positions a batch, real tokens"
+    title = (
+        f"Training on documents as they come ({prepared.corpus.name}), {positions} positions a batch, without padding"
+    )
     return compared(title, rates(variants, options.repeats)) | {"corpus": prepared.corpus.name, "real_share": shares}
 
 
@@ -278,8 +292,18 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     return {"megabytes": found}
 
 
-class _Ended(Exception):  # noqa: N818 - nothing went wrong
-    pass
+class LoopUntil(TrainingLoop):
+    """Training that ends when a validation's token accuracy is reached; `seconds` is the time without validations."""
+
+    reach, seconds = 1.0, 0.0
+    _validating = 0.0
+
+    def validate(self) -> None:
+        """Evaluate on the validation split, and end where the accuracy is reached."""
+        self.seconds, start = self.state.seconds - self._validating, time.monotonic()
+        super().validate()
+        self._validating += time.monotonic() - start
+        self.state.over |= self.state.history[-1]["token_accuracy"] >= self.reach
 
 
 def textae_until(options: argparse.Namespace) -> dict[str, Any]:
@@ -290,28 +314,35 @@ def textae_until(options: argparse.Namespace) -> dict[str, Any]:
         data_dir=str(options.data),
         training=TrainingConfig(eval_every_steps=options.eval_every_steps, max_steps=options.max_steps),
     )
-    found: dict[str, Any] = {"variant": "textae, default experiment"}
-    validate, validating = training._validate, 0.0
+    prepared = prepared_for(options, config.training)
+    arithmetic = Arithmetic.of(config)
+    tokenizer = prepared.tokenizer
+    _, step = training_model(config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic)
+    state = TrainingState()
+    with tempfile.TemporaryDirectory() as folder, isolated():
+        run = RunDir(folder)
+        with Reporter(run, config, state) as reporter, Interrupts() as interrupts:
+            loop = LoopUntil(
+                config.training,
+                run,
+                training_batches(config, prepared, arithmetic),
+                step,
+                evaluation_model(config, tokenizer),
+                prepared.validation,
+                state,
+                reporter,
+                interrupts,
+            )
+            loop.reach = options.reach
+            loop()
+    found = {"steps": state.step, "tokens": state.tokens_seen, "seconds": loop.seconds}
+    accuracy = state.history[-1]["token_accuracy"]
+    return {"variant": "textae, default experiment", **found, "accuracy": accuracy, "reached": accuracy >= loop.reach}
 
-    def timed(run: Any, step: Any, judge: Any, validation: Any, state: Any, *rest: Any) -> None:
-        nonlocal validating
-        start = time.monotonic()
-        validate(run, step, judge, validation, state, *rest)
-        accuracy = state.history[-1]["token_accuracy"]
-        found.update(steps=state.step, tokens=state.tokens_seen, seconds=state.seconds - validating, accuracy=accuracy)
-        validating += time.monotonic() - start
-        if accuracy >= options.reach or state.over:  # the figures of the test split are not needed
-            raise _Ended
 
-    training._validate = timed
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            training.fit(config, Path(folder, "run"))
-    except _Ended:
-        pass
-    finally:
-        training._validate = validate
-    return found | {"reached": found["accuracy"] >= options.reach}
+def prepared_for(options: argparse.Namespace, settings: TrainingConfig) -> Prepared:
+    """Return Python's documentation with its tokenizer and tokens."""
+    return prepare(options.data, PydocsConfig(), options.tokenizer, settings.validation_documents)
 
 
 def keras_until(
@@ -356,12 +387,12 @@ def until(options: argparse.Namespace) -> dict[str, Any]:
     """Compare the time until an accuracy on held-out text; of Keras's learning rates the best counts."""
     settings = TrainingConfig()
     results = [textae_until(options)]
-    prepared = prepare(options.data, PydocsConfig(), options.tokenizer, settings.validation_documents)
+    prepared = prepared_for(options, settings)
     ours, theirs = (batches_of(prepared, options.model, bucketed=kind) for kind in (True, False))
     longer = round(options.max_steps * (ours.tokens / len(ours)) / (theirs.tokens / len(theirs)))
 
     def cosine(steps: int) -> Callable[[int], float]:
-        return lambda step: schedule.learning_rate(
+        return lambda step: schedules.learning_rate(
             settings.learning_rate,
             settings.schedule.name,
             step=step,
@@ -389,8 +420,8 @@ def until(options: argparse.Namespace) -> dict[str, Any]:
         ]
         for found in results
     ]
-    heads = ["variant", "steps", "real tokens", "seconds", "accuracy"]
-    table(f"Training until {options.reach:.0%} of the held-out tokens of pydocs come back.", heads, rows)
+    heads = ["variant", "steps", "tokens", "seconds", "accuracy"]
+    table(f"Training until {options.reach:.0%} of the held-out tokens of pydocs are reconstructed.", heads, rows)
     reached = [found["seconds"] for found in results[1:] if found["reached"]]
     if results[0]["reached"] and reached:
         print(f"\nThe best of plain Keras takes {min(reached) / results[0]['seconds']:.2f} times as long as textae.")

@@ -14,46 +14,26 @@ start_keras()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from textae.config.schema import ModelConfig, TrainingConfig  # noqa: E402
-from textae.hardware import choose_compile, choose_precision  # noqa: E402
-from textae.losses.reconstruction import ReconstructionObjective  # noqa: E402
-from textae.models.autoencoder import build  # noqa: E402
-from textae.models.initialization import initialize_orthogonal  # noqa: E402
-from textae.training.optimizers import optimizer  # noqa: E402
-from textae.training.steps import training_step  # noqa: E402
+from textae.config.schema import Config, ModelConfig  # noqa: E402
+from textae.training.setup import Arithmetic, training_model  # noqa: E402
 
+FIRST_TEXT_ID = 2  # after padding and the end of a text
 Batch = tuple[np.ndarray, np.ndarray]  # tokens (rows, length), 0 at padding; lengths (rows,)
 
 
 class TextaeTrainer:
-    """textae's step, put together as `textae.training.fit.fit` does with its default settings."""
+    """textae's own training step of the default settings."""
 
     def __init__(self, config: ModelConfig, vocabulary: int) -> None:
-        settings = TrainingConfig()
-        self.precision = choose_precision(settings.precision.name)
-        xla = choose_compile(settings.compile.name) == "xla"
-        keras.config.set_dtype_policy("mixed_bfloat16" if self.precision == "bfloat16" else "float32")
-        try:
-            model = build(config, vocabulary, settings.seed)
-        finally:
-            keras.config.set_dtype_policy("float32")
-        initialize_orthogonal(model)
+        settings = Config(model=config)
+        arithmetic = Arithmetic.of(settings)
+        model, self.step = training_model(settings, vocabulary, FIRST_TEXT_ID, arithmetic)
+        self.precision = arithmetic.precision
         self.weights = model.named_weights()
         self.parameters = count_trainable(model)
 
-        sums = ReconstructionObjective(
-            model, precision=self.precision, gather=not xla, gradient_filter=settings.gradient_filter
-        )
-        adam = optimizer(
-            settings.optimizer.name,
-            weight_decay=settings.weight_decay,
-            beta_1=settings.beta_1,
-            beta_2=settings.beta_2,
-        )
-        self.step = training_step(model, sums, adam, max_gradient_norm=settings.max_gradient_norm, xla=xla)
-
     def __call__(self, batches: Sequence[Batch]) -> int:
-        """Train on batches, of any shapes; return their real tokens."""
+        """Train on batches, of any shapes; return their tokens, padding not counted."""
         for batch in batches:
             sums = {name: float(value) for name, value in self.step([batch], 1e-4).items()}
             if not np.isfinite(sums["loss"]):
@@ -70,7 +50,7 @@ class TextaeTrainer:
 
 
 def rates(variants: dict[str, Callable[[], float]], repeats: int) -> dict[str, np.ndarray]:
-    """Return each variant's work per second, one figure for each round, after two rounds that are not counted.
+    """Return each variant's work per second, one value for each round, after two rounds that are not counted.
 
     A variant returns how much it has done. The order is drawn for each round, and a short rest goes before each
     variant: thread pools of another library spin on a while.
@@ -109,7 +89,7 @@ def random_batch(vocabulary: int, rows: int, length: int, seed: int = 0) -> Batc
 
 
 def random_batches(vocabulary: int, rows: int, length: int) -> Iterator[Batch]:
-    """Yield such batches without end, 64 different ones: what is seen again and again would be learnt by heart."""
+    """Yield such batches without end, 64 different ones: what is is repeated would be memorised."""
     return itertools.cycle([random_batch(vocabulary, rows, length, seed) for seed in range(64)])
 
 

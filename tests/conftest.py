@@ -152,12 +152,13 @@ def tiny_config(tiny_mapping):
 @pytest.fixture(scope="session")
 def trained(tiny_config, shared_folder):
     """The folder of a finished run, and the metrics that `fit` returned; of all processes one trains it."""
-    from textae.runs import run_folder as rundir
+    from textae.runs import run_folder
+    from textae.runs.json_files import read_json
 
     folder = shared_folder / "trained"
     with FileLock(shared_folder / "trained.lock"):
-        if (folder / rundir.METRICS).exists():
-            return folder, rundir.read_json(folder / rundir.METRICS)
+        if (folder / run_folder.METRICS).exists():
+            return folder, read_json(folder / run_folder.METRICS)
         from helpers.eager import eager
         from textae.training.fit import fit
 

@@ -16,7 +16,7 @@ from textae.cli.commands import line_writer
 from textae.files import leftovers, target, write_bytes, write_csv, write_text, writing
 from textae.inference import latent_files as latentfiles
 from textae.inference.latent_files import LatentWriter
-from textae.runs.run_folder import write_json
+from textae.runs.json_files import write_json
 
 pytestmark = [pytest.mark.backend_free, pytest.mark.skipif(os.name != "posix", reason="pipes and links")]
 

@@ -1,4 +1,4 @@
-"""`python -m textae.evaluate run=DIR [corpus=text corpus.files=[...]]`: a run's figures on any corpus, as JSON."""
+"""`python -m textae.evaluate run=DIR [corpus=text corpus.files=[...]]`: a run's metrics on any corpus, as JSON."""
 
 import logging
 import math
@@ -6,13 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras
+from textae.config.metric_table import names
 
 logger = logging.getLogger("textae.evaluate")
-
-# Figures of metrics.json that say how the run was trained; all others are measured anew.
-OF_TRAINING = (
-    "examples_seen", "steps", "steps_skipped", "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb",
-)  # fmt: skip
 
 
 def main(composed: Any) -> None:
@@ -30,14 +26,16 @@ def main(composed: Any) -> None:
     from textae.evaluation.evaluator import final_evaluation
     from textae.files import write_csv
     from textae.inference.text_autoencoder import load
-    from textae.runs.run_folder import RunDir, to_json
+    from textae.runs.json_files import to_json
+    from textae.runs.run_folder import RunDir
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
     trained = RunDir(options.run).metrics()
     found = final_evaluation(autoencoder, lambda: corpus.texts(options.split), corruption=asdict(options.corruption))
     if options.by_length is not None:
         write_csv(options.by_length, [row._asdict() for row in found.by_length])
-    metrics = {name: trained[name] for name in OF_TRAINING if name in trained} | found.metrics
+    of_training = {name: trained[name] for name in names(group="training") if name in trained}
+    metrics = of_training | found.metrics
     announce(to_json(metrics))
     if cut := metrics["documents_truncated"]:
         logger.warning(

@@ -1,4 +1,4 @@
-"""What this machine has and does best: its GPUs, and the choices behind `precision=auto` and `compile=auto`.
+"""What this machine has and does best: its GPUs and memory, and the choices behind `precision=auto` and `compile=auto`.
 
 docs/speed.md has the measurements. Keras is imported only where it is asked: GPUs are looked for before that.
 """
@@ -101,6 +101,18 @@ def processor() -> str:
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} cores"
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory this process has held, in MB of 10^6 bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return psutil.Process().memory_info().rss / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _backend() -> str:

@@ -24,7 +24,7 @@ def main(composed: Any) -> None:
     from textae.evaluation.probe import pooled, probe, sample
     from textae.inference.text_autoencoder import load
     from textae.progress import Progress
-    from textae.runs.run_folder import to_json
+    from textae.runs.json_files import to_json
 
     autoencoder = load(options.run)
     limits = {"train": options.labels, "validation": options.labels, "test": None}

@@ -24,14 +24,14 @@ def main(composed: Any) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     RunDir(folder).check_place(Path(config.data_dir))
     check_folder("data_dir", config.data_dir)
-    # What is wrong with a corpus is said before Keras takes seconds to load; `fit` finds it prepared.
-    open_corpus(config.corpus, Path(config.data_dir) / "corpora")
+    # An invalid corpus is reported before Keras takes seconds to load.
+    corpus = open_corpus(config.corpus, Path(config.data_dir) / "corpora")
     if unread := without_effect(config):
         logger.warning("no effect: " + "; ".join(f"{key} ({reason})" for key, reason in unread.items()))
     start_keras()
     from textae.training.fit import fit
 
-    metrics = fit(config, folder, _job_alone(HydraConfig.get()))
+    metrics = fit(config, folder, _job_alone(HydraConfig.get()), corpus)
     announce(str(folder / "metrics.json"))
     reached = metrics.get(config.objective)
     return reached if reached is not None and math.isfinite(reached) else None

@@ -1,4 +1,4 @@
-"""Files that a stranger may have made: what is no regular file is not opened, and sizes are looked at first.
+"""Untrusted files, which anyone may have made: what is no regular file is not opened, and sizes are looked at first.
 
 YAML and JSON are read as plain values: no tags, no aliases, no numbers that are not finite, nothing deep or endless.
 """
@@ -87,6 +87,11 @@ def read_bytes(path: Path, most: int, links: bool = False) -> bytes:
     if len(content) > most:
         raise ValueError(f"expected at most {most:,} bytes, found more")
     return content
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """Return the message of an error, such as a library's about a damaged file, as one line of `most` characters."""
+    return " ".join(str(error).split())[:most]
 
 
 def parse_json(content: str | bytes, finite: bool = True) -> Any:

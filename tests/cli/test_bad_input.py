@@ -28,8 +28,9 @@ from textae.config.command_schemas import COMMANDS
 from textae.config.mapping import from_mapping
 from textae.config.schema import CORPORA, Config
 from textae.data.corpora import documents
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import read_arrays, read_json, write_arrays, write_json
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays, write_arrays
+from textae.runs.json_files import read_json, write_json
 
 pytestmark = pytest.mark.backend_free  # a run that is refused has no model yet, or one whose shapes are compared
 
@@ -277,7 +278,7 @@ def test_any_bytes_are_documents_or_a_line(tmp_path, content, name, start):
 # Run folders.
 
 
-NEEDED_FILES = (rundir.CONFIG, rundir.ENVIRONMENT, rundir.WEIGHTS, f"{rundir.TOKENIZER}/tokenizer.json")
+NEEDED_FILES = (run_folder.CONFIG, run_folder.ENVIRONMENT, run_folder.WEIGHTS, f"{run_folder.TOKENIZER}/tokenizer.json")
 
 
 @pytest.mark.parametrize("name", NEEDED_FILES)
@@ -293,7 +294,7 @@ def test_a_run_without_one_of_its_files(broken, name):
 def test_a_run_with_a_file_cut_short(broken, name, share):
     content = (broken / name).read_bytes()
     (broken / name).write_bytes(content[: min(int(share * len(content)), len(content) - 5)])
-    if name == rundir.CONFIG and share > 0:  # what is left may be whole settings, and what is missing the defaults
+    if name == run_folder.CONFIG and share > 0:  # what is left may be whole settings, and what is missing the defaults
         try:
             textae.load(broken)
         except ValueError as error:
@@ -313,17 +314,17 @@ def test_a_run_with_something_else_in_a_file(broken, name, content):
 
 @pytest.mark.parametrize("found", [0, 1, 99, "2", None, [1], 1.5])
 def test_a_run_of_another_format(broken, found):
-    environment = read_json(broken / rundir.ENVIRONMENT)
-    write_json(broken / rundir.ENVIRONMENT, environment | {"format": found, "versions": {"textae": "9.9"}})
-    message = refuses(broken, rf"expected a run folder of format 3, found {re.escape(repr(found))}")
+    environment = read_json(broken / run_folder.ENVIRONMENT)
+    write_json(broken / run_folder.ENVIRONMENT, environment | {"format": found, "versions": {"textae": "9.9"}})
+    message = refuses(broken, rf"expected a run folder of format 2 or 3, found {re.escape(repr(found))}")
     assert "it was written by textae 9.9, use that version for it" in message
 
 
 def test_a_run_of_an_older_version_without_a_newer_setting(broken, trained):
-    lines = (broken / rundir.CONFIG).read_text().splitlines(keepends=True)
+    lines = (broken / run_folder.CONFIG).read_text().splitlines(keepends=True)
     kept = [line for line in lines if "kernel_factor" not in line and "samples:" not in line]
     assert len(kept) == len(lines) - 2
-    (broken / rundir.CONFIG).write_text("".join(kept))
+    (broken / run_folder.CONFIG).write_text("".join(kept))
     found, whole = textae.load(broken), textae.load(trained[0])
     assert found.config.model == whole.config.model
     assert (
@@ -344,8 +345,10 @@ FOREIGN = {
 
 @pytest.mark.parametrize("how", FOREIGN)
 def test_a_run_with_foreign_weights(broken, how):
-    arrays, described = read_arrays(broken / rundir.WEIGHTS)
-    write_arrays(broken / rundir.WEIGHTS, FOREIGN[how](arrays, max(arrays, key=lambda n: arrays[n].ndim)), described)
+    arrays, described = read_arrays(broken / run_folder.WEIGHTS)
+    write_arrays(
+        broken / run_folder.WEIGHTS, FOREIGN[how](arrays, max(arrays, key=lambda n: arrays[n].ndim)), described
+    )
     refuses(broken, r"weights\.safetensors")
 
 
@@ -364,7 +367,7 @@ def test_a_run_with_foreign_weights(broken, how):
     ],
 )
 def test_a_run_with_another_configuration(broken, key, value):
-    text = (broken / rundir.CONFIG).read_text()
+    text = (broken / run_folder.CONFIG).read_text()
     if value is None:
         text = f"{key}\n"
     elif key == "_target_":
@@ -374,7 +377,7 @@ def test_a_run_with_another_configuration(broken, key, value):
     else:
         text, count = re.subn(rf"(?m)^  {key}:.*\n(  - .*\n)*", f"  {key}: {value}\n", text)
         assert count == 1
-    (broken / rundir.CONFIG).write_text(text)
+    (broken / run_folder.CONFIG).write_text(text)
     refuses(broken)
 
 

@@ -13,7 +13,8 @@ from helpers.process_harness import training_command
 from helpers.runs import SMALL
 from textae.cli.commands import failure
 from textae.cli.folders import Folders, check_folder, check_sweep
-from textae.runs.run_folder import RunDir, write_json
+from textae.runs.json_files import write_json
+from textae.runs.run_folder import RunDir
 from textae.training.fit import fit
 
 pytestmark = pytest.mark.backend_free

@@ -27,10 +27,10 @@ def test_portions_give_what_all_together_give(monkeypatch, at_once):
 def test_what_counts_as_alive():
     statistics = LatentStatistics()
     statistics.update(np.array([[-10.0, 0.0], [10.0, 0.0]]))
-    assert statistics.alive_variance == pytest.approx(0.5)  # a hundredth of the mean of 100 and 0
+    assert statistics.active_variance == pytest.approx(0.5)  # a hundredth of the mean of 100 and 0
     assert statistics.kl is None
     statistics.update(np.ones((1, 2)), np.ones((1, 2)))
-    assert statistics.alive_variance == 0.01
+    assert statistics.active_variance == 0.01
 
 
 def sampled(rows, portions):

@@ -9,9 +9,11 @@ import pytest
 
 import textae
 from textae.cli.commands import failure
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir, read_arrays, to_json, write_arrays
-from textae.training import fit as training
+from textae.losses.reconstruction import ReconstructionObjective
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays, write_arrays
+from textae.runs.json_files import to_json
+from textae.runs.run_folder import RunDir
 from textae.training.fit import fit
 
 pytestmark = pytest.mark.backend_free
@@ -24,10 +26,10 @@ def refuse(constant):
 @pytest.fixture
 def not_finite(broken):
     """A run with a weight that is NaN."""
-    arrays, metadata = read_arrays(broken / rundir.WEIGHTS)
+    arrays, metadata = read_arrays(broken / run_folder.WEIGHTS)
     name = next(name for name in sorted(arrays) if name.startswith("decoder"))
     arrays[name] = np.full_like(arrays[name], np.nan)
-    write_arrays(broken / rundir.WEIGHTS, arrays, metadata)
+    write_arrays(broken / run_folder.WEIGHTS, arrays, metadata)
     return broken
 
 
@@ -89,13 +91,13 @@ def test_a_training_whose_weights_are_not_finite_fails(tiny_config, tmp_path, ca
 @pytest.mark.slow
 def test_a_training_that_skipped_every_update_fails(tiny_config, tmp_path, monkeypatch):
     """Its weights are those that it began with, whose loss is finite."""
-    sums_of = training.reconstruction_sums
+    sums_of = ReconstructionObjective.__call__
 
     def broken_sums(*arguments, **settings):
         sums = sums_of(*arguments, **settings)
         return sums | {"total": sums["total"] * keras.ops.convert_to_tensor(float("nan"))}
 
-    monkeypatch.setattr(training, "reconstruction_sums", broken_sums)
+    monkeypatch.setattr(ReconstructionObjective, "__call__", broken_sums)
     with pytest.raises(FloatingPointError, match=r"^expected updates with a finite loss .*: all 3 were skipped$"):
         fit(tiny_config(**SETTINGS), tmp_path)
     assert not RunDir(tmp_path).finished

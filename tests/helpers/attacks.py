@@ -17,15 +17,16 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from textae.runs import run_folder as rundir
+from textae.runs import run_folder
+from textae.runs.json_files import read_json
 
-CHECKPOINTS = (rundir.CHECKPOINT, rundir.PREVIOUS)
+CHECKPOINTS = (run_folder.CHECKPOINT, run_folder.PREVIOUS)
 READ = (
-    rundir.CONFIG, rundir.ENVIRONMENT, rundir.WEIGHTS, rundir.LAST, "tokenizer/tokenizer.json",
-    "tokenizer/tokenizer.model", rundir.CHECKPOINT, rundir.METRICS, rundir.HISTORY,
+    run_folder.CONFIG, run_folder.ENVIRONMENT, run_folder.WEIGHTS, run_folder.LAST, "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer.model", run_folder.CHECKPOINT, run_folder.METRICS, run_folder.HISTORY,
 )  # fmt: skip
-REPORTED = (rundir.CONFIG, rundir.ENVIRONMENT, rundir.METRICS, rundir.HISTORY)  # by `textae.report`
-UNREAD = (rundir.BY_LENGTH, rundir.CARD, rundir.LOCK, "train/events", "test/projector/latents.tsv")
+REPORTED = (run_folder.CONFIG, run_folder.ENVIRONMENT, run_folder.METRICS, run_folder.HISTORY)  # by `textae.report`
+UNREAD = (run_folder.BY_LENGTH, run_folder.CARD, run_folder.LOCK, "train/events", "test/projector/latents.tsv")
 HUGE = 6 << 30
 SECONDS, MEGABYTES = 10, 1000
 
@@ -95,7 +96,7 @@ def names():
     changes = [*(f"cut {share}" for share in CUTS), *(f"flip {i}" for i in range(FLIPS))]
     read = [(file, kind) for file in READ for kind in dict.fromkeys([*few, *CONTENTS, *changes])]
     unread = [(file, kind) for file in UNREAD for kind in few]
-    return [*read, *unread, *((rundir.CONFIG, f"YAML: {name}") for name in YAML)]
+    return [*read, *unread, *((run_folder.CONFIG, f"YAML: {name}") for name in YAML)]
 
 
 def apply(folder, file, kind):
@@ -162,7 +163,7 @@ def try_all(good, place, answers):
     from textae.config.mapping import from_mapping
     from textae.data.tokenizers import load_tokenizer
     from textae.inference import text_autoencoder as autoencoder
-    from textae.training import fit as training
+    from textae.training.checkpoint import read_checkpoint
 
     def build(*_, **__):
         raise _Passed
@@ -174,21 +175,21 @@ def try_all(good, place, answers):
     signal.signal(signal.SIGALRM, too_long)
     _little_memory()
     good, place = Path(good), Path(place)
-    run = rundir.RunDir(good)
+    run = run_folder.RunDir(good)
     config = from_mapping(run.config())
-    fingerprint = rundir.read_json(run / rundir.ENVIRONMENT)["corpus"]["fingerprint"]
+    fingerprint = read_json(run / run_folder.ENVIRONMENT)["corpus"]["fingerprint"]
     prepared = SimpleNamespace(
         tokenizer=load_tokenizer(run / "tokenizer"), corpus=SimpleNamespace(fingerprint=fingerprint)
     )
 
     def use(folder, file):
-        damaged = rundir.RunDir(folder)
-        if file not in (rundir.CHECKPOINT, rundir.METRICS, rundir.HISTORY):
-            autoencoder.load(folder, rundir.LAST if file == rundir.LAST else rundir.WEIGHTS)
+        damaged = run_folder.RunDir(folder)
+        if file not in (run_folder.CHECKPOINT, run_folder.METRICS, run_folder.HISTORY):
+            autoencoder.load(folder, run_folder.LAST if file == run_folder.LAST else run_folder.WEIGHTS)
         damaged.check_files()
-        if file == rundir.CHECKPOINT:
-            training._checkpoint(config, damaged, prepared)
-        elif file == rundir.METRICS:
+        if file == run_folder.CHECKPOINT:
+            read_checkpoint(config, damaged, prepared)
+        elif file == run_folder.METRICS:
             damaged.metrics()
         else:
             damaged.last_step()
@@ -198,10 +199,10 @@ def try_all(good, place, answers):
         for number, (file, kind) in enumerate(names()):
             folder = place / f"{number}"
             shutil.copytree(good, folder)
-            for name in CHECKPOINTS if file == rundir.CHECKPOINT else (file,):
+            for name in CHECKPOINTS if file == run_folder.CHECKPOINT else (file,):
                 apply(folder, name, kind)
-            if file == rundir.HISTORY:  # it is read of a run that is not finished
-                (folder / rundir.METRICS).unlink()
+            if file == run_folder.HISTORY:  # it is read of a run that is not finished
+                (folder / run_folder.METRICS).unlink()
             Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
             before, started, said = _peak(), time.monotonic(), io.StringIO()
             signal.setitimer(signal.ITIMER_REAL, SECONDS)

@@ -5,8 +5,9 @@ import csv
 import numpy as np
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import read_arrays, read_json
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays
+from textae.runs.json_files import read_json
 
 # Settings of a run that takes a moment.
 SMALL = [
@@ -33,14 +34,14 @@ TIMES = {"train_seconds", "tokens_per_second", "peak_memory_mb"}
 
 def same_result(first, second):
     """Check that two runs have the same files of weights, and the same figures but for times."""
-    for name in (rundir.WEIGHTS, rundir.LAST):
+    for name in (run_folder.WEIGHTS, run_folder.LAST):
         (one, described), (two, described_too) = read_arrays(first / name), read_arrays(second / name)
         assert described == described_too
         assert set(one) == set(two)
         for weight, values in one.items():
             np.testing.assert_array_equal(values, two[weight], err_msg=f"{name} {weight}")
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
-    one, two = (read_json(folder / rundir.METRICS) for folder in (first, second))
+    one, two = (read_json(folder / run_folder.METRICS) for folder in (first, second))
     assert {k: v for k, v in one.items() if k not in TIMES} == {k: v for k, v in two.items() if k not in TIMES}
 
 
@@ -76,5 +77,5 @@ def events(folder):
 
 
 def history(folder):
-    with (folder / rundir.HISTORY).open(newline="") as file:
+    with (folder / run_folder.HISTORY).open(newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]

@@ -12,7 +12,7 @@ from textae.evaluation.metrics import TextMetrics
 from textae.inference.codec import Codec
 from textae.inference.latent_files import LatentWriter, read
 from textae.inference.text_autoencoder import TextAutoencoder
-from textae.runs import run_folder as rundir
+from textae.runs import run_folder
 
 MODES = ("split", "truncate", "drop")
 MAX = 24  # tokens, of which the end is one
@@ -121,7 +121,7 @@ def test_commands_tell_what_they_truncate(broken, texts, tmp_path, capsys, comma
 
     from textae.config.registration import config_dir, register
 
-    path = broken / rundir.CONFIG
+    path = broken / run_folder.CONFIG
     path.write_text(path.read_text().replace("overflow: split", f"overflow: {mode}"))
     (tmp_path / "in.txt").write_text("".join(f"{text}\n" for text in texts))
     output = tmp_path / ("out.npz" if command == "encode" else "out.txt")

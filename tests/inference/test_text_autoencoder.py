@@ -11,7 +11,8 @@ from textae.data.tokenizers import train_tokenizer
 from textae.inference.text_autoencoder import TextAutoencoder, load, set_weights
 from textae.losses.reconstruction import ReconstructionObjective
 from textae.models.autoencoder import build
-from textae.runs import run_folder as rundir
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays
 from textae.training.optimizers import optimizer
 from textae.training.steps import training_step
 
@@ -119,11 +120,11 @@ def test_a_run_is_loaded(trained):
     folder, _ = trained
     ae = textae.load(str(folder))
     assert ae.tokenizer.kind == "bytes"
-    arrays, metadata = rundir.read_arrays(folder / rundir.WEIGHTS)
+    arrays, metadata = read_arrays(folder / run_folder.WEIGHTS)
     for name, weight in ae.model.named_weights().items():
         np.testing.assert_array_equal(np.array(weight.value), arrays[name])
     assert metadata["step"] > 0
-    last = textae.load(folder, weights=rundir.LAST)
+    last = textae.load(folder, weights=run_folder.LAST)
     assert len(last.encode(["abc"])) == 1
     noisy = textae.load(folder, latent_noise=5.0)
     assert noisy.score(["the small house"])[0] != ae.score(["the small house"])[0]

@@ -162,9 +162,7 @@ def test_products_are_exact_where_a_model_needs_it_and_only_there(kind):
 
 def test_a_training_of_fine_latents_is_exact(tiny_config, tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(
-        "textae.training.fit._fit", lambda config, run, command: seen.setdefault(config.name, is_exact())
-    )
+    monkeypatch.setattr("textae.training.fit._fit", lambda config, *_: seen.setdefault(config.name, is_exact()))
     for kind in ("orthogonal", "lattice"):
         changes = {"model.initialization": kind, "model.tie_embeddings": False, "name": kind}
         fit(tiny_config(**changes), tmp_path / kind)

@@ -71,7 +71,7 @@ def test_latent_dimensions_counts_those_alive():
     figure = latent_dimensions([0.0, 2.0, 0.5, 0.01], threshold=0.01, name="variance")
     (lines,) = drawn(figure)
     np.testing.assert_allclose(next(iter(lines.values())), [2.0, 0.5, 0.01, 1e-5])
-    assert figure.axes[0].get_title() == "2 of 4 dimensions alive (variance > 0.01)"
+    assert figure.axes[0].get_title() == "2 of 4 dimensions active (variance > 0.01)"
 
 
 def test_runs_compared_over_each_setting_and_over_speed():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from textae.reporting.model_card import model_card
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir, read_json
+from textae.runs import run_folder
+from textae.runs.json_files import read_json
+from textae.runs.run_folder import RunDir
 
 pytestmark = pytest.mark.backend_free
 
@@ -42,13 +43,14 @@ def test_what_the_card_says():
         "| training | 300 steps, 5,000 examples, 149 s |",
         "| with | textae 0.1.0, keras 3.15.1 |",
         "python -m textae.train corpus=text 'corpus.files=[a b.txt]'",
-        "| `token_accuracy` | 0.9877 | share of tokens that come back at their place |",
-        "| `loss` | not finite | nats per token |",
-        "| `tokens` | 1,234 | their tokens |",
+        "| `token_accuracy` | 0.9877 | share of tokens that are reconstructed at their position; tokens that "
+        "`overflow=truncate` leaves out count as wrong | 0 to 1 |",
+        "| `loss` | not finite | mean cross-entropy of the tokens that were encoded | nats per token |",
+        "| `tokens` | 1,234 | tokens of the documents, the end of each counted | tokens |",
         "Texts of more than 128 tokens, the end counted, are split into segments; nothing is lost.",
     ):
         assert line in card.splitlines()
-    assert "64 numbers for each 4 tokens, and back to text." in card
+    assert "64 floats for each 4 tokens.\n" in card
     assert "bleu" not in card
 
 
@@ -56,7 +58,7 @@ def test_vectors_words_and_other_programs():
     config = CONFIG | {"tokenizer": {"kind": "words"}}
     config["model"] = CONFIG["model"] | {"latent": "vector", "variational": True, "overflow": "drop"}
     card = model_card(config, ENVIRONMENT | {"command": ["my script.py", "x"]}, METRICS)
-    assert "64 numbers for each text, and back to text." in card
+    assert "64 floats for each text.\n" in card
     assert "| model | 7,476,864 parameters, variational |" in card
     assert "'my script.py' x" in card.splitlines()
     assert "more than 128 tokens, the end counted; in use they are truncated." in card
@@ -80,15 +82,33 @@ def test_what_happens_to_long_texts(latent, overflow, says):
     config = CONFIG | {"model": CONFIG["model"] | {"latent": latent, "overflow": overflow}}
     card = model_card(config, ENVIRONMENT, METRICS)
     assert says in card
-    assert ("64 numbers for each segment of at most 128 tokens" in card) == (latent == "vector" and "split" in says)
+    assert ("64 floats for each segment of at most 128 tokens" in card) == (latent == "vector" and "split" in says)
 
 
 def test_a_run_has_its_card(trained):
     folder, metrics = trained
     run = RunDir(folder)
-    card = (run / rundir.CARD).read_text()
-    assert card == model_card(run.config(), read_json(run / rundir.ENVIRONMENT), metrics)
+    card = (run / run_folder.CARD).read_text()
+    assert card == model_card(run.config(), read_json(run / run_folder.ENVIRONMENT), metrics)
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     names = {}
     exec(code.replace("THIS_FOLDER", str(folder)), names)
     assert len(names["texts"]) == 2 and np.isfinite(names["latents"][0]).all()
+
+
+def test_names_are_shown_as_they_are():
+    config = CONFIG | {"name": "a\x1b[2J *b*\n# c | `d`"}
+    command = ["train.py", "corpus.files=[\u202ea`'.txt]", "name=```"]
+    environment = ENVIRONMENT | {
+        "command": command,
+        "machine": "| <b>",
+        "corpus": ENVIRONMENT["corpus"] | {"name": "x|y"},
+    }
+    lines = model_card(config, environment, METRICS).splitlines()
+    assert lines[0] == r"# a\\x1b\[2J \*b\*\\n\# c \| \`d\`"
+    assert r"| corpus | x\|y, fingerprint abc |" in lines
+    assert r"| on | \| \<b\>, tensorflow, float32 |" in lines
+    assert lines.count("````") == 1 and "````sh" in lines
+    (shown,) = [line for line in lines if line.startswith("python -m")]
+    assert shown == r"python -m textae.train $'corpus.files=[\u202ea`\'.txt]' 'name=```'"
+    assert all(line.isprintable() for line in lines)

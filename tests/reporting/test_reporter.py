@@ -15,7 +15,7 @@ from textae.evaluation.evaluator import Evaluation, Points, Sample
 from textae.evaluation.latent_statistics import LatentStatistics
 from textae.reporting.reporter import WEIGHTS_COUNTED, Reporter, _compared, _some
 from textae.runs.run_folder import RunDir
-from textae.training.fit import TrainingState
+from textae.training.state import TrainingState
 
 pytestmark = pytest.mark.backend_free
 

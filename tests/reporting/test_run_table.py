@@ -12,7 +12,8 @@ from textae.config.mapping import to_mapping
 from textae.config.registration import config_dir, register
 from textae.config.schema import Config, TextConfig
 from textae.report import SweepTable, collect, main, plot, sorted_rows, table
-from textae.runs.run_folder import CONFIG, ENVIRONMENT, HISTORY, METRICS, RunDir, write_json
+from textae.runs.json_files import write_json
+from textae.runs.run_folder import CONFIG, ENVIRONMENT, HISTORY, METRICS, RunDir
 
 pytestmark = pytest.mark.backend_free
 

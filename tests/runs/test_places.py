@@ -11,9 +11,10 @@ import yaml
 from textae.config.mapping import from_mapping, to_mapping
 from textae.config.schema import TextConfig, TfdsConfig
 from textae.data.corpora import fingerprint_of
-from textae.runs import run_folder as rundir
+from textae.runs import run_folder
 from textae.runs.run_folder import RunDir
-from textae.training import fit as training
+from textae.training.checkpoint import continues
+from textae.training.fit import fit
 
 pytestmark = pytest.mark.backend_free
 
@@ -66,8 +67,8 @@ def test_a_linked_folder(here, monkeypatch, tmp_path):
 
 def test_a_run_stores_them_so(here, tiny_config, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "_fit", lambda config, run, command: seen.append(to_mapping(config)))
-    training.fit(tiny_config(**{"corpus.files": ["lines.txt", "texts/*"], "data_dir": "data"}), Path("run"))
+    monkeypatch.setattr("textae.training.fit._fit", lambda config, *_: seen.append(to_mapping(config)))
+    fit(tiny_config(**{"corpus.files": ["lines.txt", "texts/*"], "data_dir": "data"}), Path("run"))
     assert seen[0]["corpus"]["files"] == [str(here / "lines.txt"), str(here / "texts/*")]
     assert seen[0]["data_dir"] == str(here / "data")
 
@@ -77,37 +78,37 @@ def test_a_run_goes_on_wherever_the_same_documents_lie(here, tiny_config, monkey
     run = RunDir(here / "run")
     fingerprint = fingerprint_of(relative.corpus)
     run.create(to_mapping(relative.located()), {"corpus": {"fingerprint": fingerprint}})
-    assert training.continues(relative, run)
+    assert continues(relative, run)
     monkeypatch.chdir(here.parent / "B")
-    assert training.continues(tiny_config(**{"corpus.files": ["../A/lines.txt"]}), run)
+    assert continues(tiny_config(**{"corpus.files": ["../A/lines.txt"]}), run)
 
     moved = here.parent / "moved"  # the corpus and the run
     shutil.move(here, moved)
     monkeypatch.chdir(moved)
     run = RunDir(moved / "run")
-    assert training.continues(relative, run)
+    assert continues(relative, run)
     (moved / "lines.txt").write_text(LINES + "one more\n")
     with pytest.raises(ValueError, match=r"expected the configuration of the run in .*: corpus.files=\[.*/A/lines.txt"):
-        training.continues(relative, run)
+        continues(relative, run)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
-        training.continues(tiny_config(**{"corpus.files": ["nowhere.txt"]}), run)
+        continues(tiny_config(**{"corpus.files": ["nowhere.txt"]}), run)
 
 
 def test_a_run_of_an_older_version_goes_on_from_its_folder(here, tiny_config):
     relative = tiny_config(**{"corpus.files": ["lines.txt"]})
     run = RunDir(here / "run")
     run.create(to_mapping(relative), {"corpus": {"fingerprint": "of another version"}})
-    assert training.continues(relative, run)
+    assert continues(relative, run)
 
 
 def test_commands_find_it_and_say_where_they_looked(answer, broken, corpus_file, here, data_dir, monkeypatch):
-    values = yaml.safe_load((broken / rundir.CONFIG).read_text())
+    values = yaml.safe_load((broken / run_folder.CONFIG).read_text())
     assert values["corpus"]["files"] == [str(corpus_file)]
     shutil.copy(corpus_file, here / "copied.txt")
 
     def evaluated(path):
         values["corpus"]["files"] = [str(path)]
-        (broken / rundir.CONFIG).write_text(yaml.safe_dump(values))
+        (broken / run_folder.CONFIG).write_text(yaml.safe_dump(values))
         return answer("evaluate", f"run={broken}", f"data_dir={data_dir}")
 
     monkeypatch.chdir(here.parent / "B")

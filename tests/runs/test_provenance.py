@@ -12,8 +12,9 @@ import textae
 from helpers.process_harness import training_command
 from textae import train
 from textae.reporting.model_card import model_card
+from textae.runs.json_files import read_json
 from textae.runs.provenance import SESSION, commit, sessions
-from textae.runs.run_folder import ENVIRONMENT, RunDir, read_json
+from textae.runs.run_folder import ENVIRONMENT, RunDir
 
 pytestmark = pytest.mark.backend_free
 

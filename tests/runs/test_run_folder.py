@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from textae.files import write_bytes
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir, read_arrays, read_json, write_arrays, write_json
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays, write_arrays
+from textae.runs.json_files import read_json, write_json
+from textae.runs.run_folder import RunDir
 
 pytestmark = pytest.mark.backend_free
 
@@ -68,7 +70,7 @@ def test_files_of_older_versions_are_read(tmp_path):
     """They have two keys of metadata."""
     from safetensors.numpy import save_file
 
-    from textae.runs.run_folder import _checksum
+    from textae.runs.arrays import _checksum
 
     arrays, described = {"a": np.arange(4, dtype=np.float32)}, '{"step": 3}'
     metadata = {"metadata": described, "crc32": str(_checksum(arrays, described))}
@@ -113,10 +115,10 @@ def test_the_configuration_comes_back(tmp_path):
     run = RunDir(tmp_path / "new" / "run")
     run.create(CONFIG, {"python": "3"})
     assert run.config() == CONFIG
-    assert read_json(run / rundir.ENVIRONMENT) == {"format": 2, "python": "3"}
-    assert "ünïcode" in (run / rundir.CONFIG).read_text(encoding="utf-8")
+    assert read_json(run / run_folder.ENVIRONMENT) == {"format": run_folder.FORMAT, "python": "3"}
+    assert "ünïcode" in (run / run_folder.CONFIG).read_text(encoding="utf-8")
     assert not run.finished
-    write_json(run / rundir.METRICS, {"loss": 1.0})
+    write_json(run / run_folder.METRICS, {"loss": 1.0})
     assert run.finished
 
 
@@ -125,11 +127,11 @@ def test_what_is_no_run_folder(tmp_path):
         RunDir(tmp_path / "nowhere").config()
     with pytest.raises(ValueError, match=r"with config\.yaml, found none"):
         RunDir(tmp_path).config()
-    (tmp_path / rundir.CONFIG).write_text("a: 1")
+    (tmp_path / run_folder.CONFIG).write_text("a: 1")
     with pytest.raises(ValueError, match=r"with environment\.json, found none"):
         RunDir(tmp_path).config()
-    write_json(tmp_path / rundir.ENVIRONMENT, {"format": 99})
-    with pytest.raises(ValueError, match="of format 2, found 99"):
+    write_json(tmp_path / run_folder.ENVIRONMENT, {"format": 99})
+    with pytest.raises(ValueError, match=r"of format 2 or 3, found 99 in .*: train it anew"):
         RunDir(tmp_path).config()
 
 
@@ -139,7 +141,7 @@ def test_what_is_no_run_folder(tmp_path):
 def test_a_damaged_configuration(tmp_path, text):
     run = RunDir(tmp_path)
     run.create({}, {})
-    (run / rundir.CONFIG).write_text(text)
+    (run / run_folder.CONFIG).write_text(text)
     with pytest.raises(ValueError, match=r"config\.yaml") as caught:
         run.config()
     assert "\n" not in str(caught.value)
@@ -148,7 +150,7 @@ def test_a_damaged_configuration(tmp_path, text):
 def test_bytes_that_are_no_text_in_the_configuration(tmp_path):
     run = RunDir(tmp_path)
     run.create({}, {})
-    (run / rundir.CONFIG).write_bytes(b"a: \xff\xfe")
+    (run / run_folder.CONFIG).write_bytes(b"a: \xff\xfe")
     with pytest.raises(ValueError, match=r"config\.yaml is damaged"):
         run.config()
 
@@ -187,7 +189,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
 def test_history(tmp_path):
     run = RunDir(tmp_path)
     run.write_history([{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25, "late": 3}])
-    assert (run / rundir.HISTORY).read_text() == "step,loss,late\n1,0.5,\n2,0.25,3\n"
+    assert (run / run_folder.HISTORY).read_text() == "step,loss,late\n1,0.5,\n2,0.25,3\n"
 
 
 def test_of_two_checkpoints_the_newest_good_one_is_read(tmp_path):
@@ -197,21 +199,21 @@ def test_of_two_checkpoints_the_newest_good_one_is_read(tmp_path):
         run.write_checkpoint({"a": np.full(step, step)}, {"step": step})
         arrays, state, remark = run.read_checkpoint()
         assert (len(arrays["a"]), state, remark) == (step, {"step": step}, None)
-    newest = (run / rundir.CHECKPOINT).read_bytes()
-    (run / rundir.CHECKPOINT).write_bytes(newest[:-3])
+    newest = (run / run_folder.CHECKPOINT).read_bytes()
+    (run / run_folder.CHECKPOINT).write_bytes(newest[:-3])
     arrays, state, remark = run.read_checkpoint()
     assert (len(arrays["a"]), state) == (2, {"step": 2})
     assert re.search(r"checkpoint\.safetensors is damaged .*; going on from checkpoint\.previous\.safetensors", remark)
-    (run / rundir.CHECKPOINT).unlink()  # as when a process is killed between the two renames
+    (run / run_folder.CHECKPOINT).unlink()  # as when a process is killed between the two renames
     assert run.read_checkpoint()[1:] == ({"step": 2}, None)
-    (run / rundir.PREVIOUS).write_bytes(b"")
+    (run / run_folder.PREVIOUS).write_bytes(b"")
     with pytest.raises(ValueError, match=r"previous\.safetensors is damaged .* the run begins anew"):
         run.read_checkpoint()
 
 
 def test_what_killed_processes_left_is_tidied_up(tmp_path):
     run = RunDir(tmp_path)
-    (run / rundir.TOKENIZER).mkdir()
+    (run / run_folder.TOKENIZER).mkdir()
     for name in (
         ".weights.safetensors.1234abcd.tmp",
         ".metrics.json.1234abcd.tmp",
@@ -221,16 +223,16 @@ def test_what_killed_processes_left_is_tidied_up(tmp_path):
     run.write_checkpoint({"a": np.zeros(1)}, {})
     write_bytes(run / "mine.tmp", b"x")
     run.tidy()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [rundir.CHECKPOINT, "mine.tmp", rundir.TOKENIZER]
-    assert list((run / rundir.TOKENIZER).iterdir()) == []
-    write_json(run / rundir.METRICS, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [run_folder.CHECKPOINT, "mine.tmp", run_folder.TOKENIZER]
+    assert list((run / run_folder.TOKENIZER).iterdir()) == []
+    write_json(run / run_folder.METRICS, {})
     run.tidy()
-    assert not (run / rundir.CHECKPOINT).exists()
+    assert not (run / run_folder.CHECKPOINT).exists()
 
 
 def test_removing(tmp_path):
     run = RunDir(tmp_path)
-    write_bytes(run / rundir.CHECKPOINT, b"x")
-    run.remove(rundir.CHECKPOINT, rundir.PREVIOUS)
-    run.remove(rundir.CHECKPOINT)
+    write_bytes(run / run_folder.CHECKPOINT, b"x")
+    run.remove(run_folder.CHECKPOINT, run_folder.PREVIOUS)
+    run.remove(run_folder.CHECKPOINT)
     assert list(tmp_path.iterdir()) == []

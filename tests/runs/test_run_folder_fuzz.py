@@ -11,9 +11,11 @@ from helpers import attacks
 from textae.config.checks import MOST_NUMBERS
 from textae.config.mapping import from_mapping
 from textae.models.shapes import weight_shapes
-from textae.runs import run_folder as rundir
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays, write_arrays
+from textae.runs.json_files import read_json
 from textae.runs.run_folder import RunDir
-from textae.training.fit import TrainingState
+from textae.training.state import TrainingState
 
 pytestmark = pytest.mark.backend_free
 OBJECTS = {*attacks.OBJECTS}
@@ -27,7 +29,7 @@ def good(tiny_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("good") / "run"
     fit(tiny_config(**{"tokenizer.kind": "unigram", "tokenizer.vocabulary_size": 300, "training.max_steps": 1}), folder)
     run = RunDir(folder)
-    arrays, _ = rundir.read_arrays(run / rundir.WEIGHTS)
+    arrays, _ = read_arrays(run / run_folder.WEIGHTS)
     state = asdict(TrainingState(step=1, best_step=1, best_loss=3.0, history=[{"step": 1, "loss": float("nan")}]))
     for _ in range(2):
         run.write_checkpoint({f"model/{i}": array for i, array in enumerate(arrays.values())}, state)
@@ -68,7 +70,7 @@ def _cannot_be(file, kind):
     """Whether a file can be of no use: one that is read and is not there, or has another's content."""
     if file not in attacks.READ or kind not in {"missing", "empty", "huge", *attacks.CONTENTS}:
         return False
-    return kind != "missing" or file not in (rundir.CHECKPOINT, rundir.METRICS, rundir.HISTORY)
+    return kind != "missing" or file not in (run_folder.CHECKPOINT, run_folder.METRICS, run_folder.HISTORY)
 
 
 def test_a_table_is_made_whatever_other_runs_hold(tried, good, forks, tmp_path):
@@ -83,9 +85,12 @@ def test_a_table_is_made_whatever_other_runs_hold(tried, good, forks, tmp_path):
     assert len(cases) > 150
     for case in cases:
         about = [line for line in answer["said"] if line.startswith(f"left out: {case['folder']}: ")]
-        other = case["kind"] == "missing" and case["file"] in (rundir.CONFIG, rundir.ENVIRONMENT)  # another program's
+        other = case["kind"] == "missing" and case["file"] in (
+            run_folder.CONFIG,
+            run_folder.ENVIRONMENT,
+        )  # another program's
         # Settings that are cut where they still are some: only weights, which a table does not read, tell.
-        whole = case["code"] == 0 or (case["file"] == rundir.CONFIG and rundir.WEIGHTS in case["said"])
+        whole = case["code"] == 0 or (case["file"] == run_folder.CONFIG and run_folder.WEIGHTS in case["said"])
         assert len(about) == (0 if whole or other else 1), case
         assert answer["runs"].count(case["folder"]) == (1 if whole else 0), case
     assert all(line.isprintable() and len(line) < 900 for line in answer["said"])
@@ -117,8 +122,8 @@ def test_the_largest_models_take_their_share_and_no_more(good, forks, tmp_path, 
     assert config.numbers_at_once(config.max_length) > MOST_NUMBERS // 4 or config.channels[0] > 1 << 13
     shutil.copytree(good, tmp_path / "run")
     run = RunDir(tmp_path / "run")
-    run.create(values, rundir.read_json(run / rundir.ENVIRONMENT))
+    run.create(values, read_json(run / run_folder.ENVIRONMENT))
     shapes = weight_shapes(config, 300)
-    rundir.write_arrays(run / rundir.WEIGHTS, {n: np.zeros(s, np.float32) for n, s in shapes.items()}, {})
+    write_arrays(run / run_folder.WEIGHTS, {n: np.zeros(s, np.float32) for n, s in shapes.items()}, {})
     ended = forks.call(attacks.use_the_largest, folder=str(run.folder), line="x" * config.max_length)
     assert ended.code == 0, ended.errors[-2000:]

@@ -21,8 +21,10 @@ from helpers.corpora import open_corpus
 from helpers.refusals import one_line, refuses
 from textae.config.mapping import to_mapping
 from textae.inference import latent_files as latentfiles
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir, read_arrays, read_json, write_arrays
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays, write_arrays
+from textae.runs.json_files import read_json
+from textae.runs.run_folder import RunDir
 from textae.training.fit import fit
 
 pytestmark = pytest.mark.backend_free  # what is refused here is refused before there is a model
@@ -72,7 +74,7 @@ class Trap:
 )
 def test_settings_run_nothing_and_look_nothing_up(broken, tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
-    (broken / rundir.CONFIG).write_text(text)
+    (broken / run_folder.CONFIG).write_text(text)
     refuses(broken, "expected|damaged")
     assert not (tmp_path / "trapped").exists()
 
@@ -83,7 +85,7 @@ def test_a_lambda_layer_is_no_weights(broken, tmp_path):
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)])
     model.save(tmp_path / "model.keras")
-    (broken / rundir.WEIGHTS).write_bytes((tmp_path / "model.keras").read_bytes())
+    (broken / run_folder.WEIGHTS).write_bytes((tmp_path / "model.keras").read_bytes())
     refuses(broken, r"weights\.safetensors is damaged or not of textae")
     source = "".join(path.read_text(encoding="utf-8") for path in Path(textae.__file__).parent.rglob("*.py"))
     for name in (
@@ -104,7 +106,7 @@ def test_pickles_are_not_opened(broken, tmp_path, monkeypatch):
     import pickle
 
     monkeypatch.chdir(tmp_path)
-    (broken / rundir.WEIGHTS).write_bytes(pickle.dumps(Trap()))
+    (broken / run_folder.WEIGHTS).write_bytes(pickle.dumps(Trap()))
     refuses(broken, r"weights\.safetensors is damaged or not of textae")
     array = np.empty(1, object)
     array[0] = Trap()
@@ -128,7 +130,14 @@ def test_data_sets_whose_code_would_be_fetched(tmp_path, name):
 
 @pytest.mark.parametrize("target", ["inside", "outside", "nowhere", "itself"])
 @pytest.mark.parametrize(
-    "name", [rundir.CONFIG, rundir.ENVIRONMENT, rundir.WEIGHTS, rundir.TOKENIZER, f"{rundir.TOKENIZER}/tokenizer.json"]
+    "name",
+    [
+        run_folder.CONFIG,
+        run_folder.ENVIRONMENT,
+        run_folder.WEIGHTS,
+        run_folder.TOKENIZER,
+        f"{run_folder.TOKENIZER}/tokenizer.json",
+    ],
 )
 def test_links_are_refused(broken, tmp_path, name, target):
     path = broken / name
@@ -144,7 +153,9 @@ def test_links_are_refused(broken, tmp_path, name, target):
     assert "found a link" in refuses(broken)
 
 
-@pytest.mark.parametrize("name", [*rundir.EVENTS, "train/projector", "train/events.1", rundir.LOCK, rundir.CHECKPOINT])
+@pytest.mark.parametrize(
+    "name", [*run_folder.EVENTS, "train/projector", "train/events.1", run_folder.LOCK, run_folder.CHECKPOINT]
+)
 def test_a_training_writes_through_no_link(broken, tiny_config, tmp_path, name):
     other = tmp_path / "other"
     other.mkdir()
@@ -155,14 +166,17 @@ def test_a_training_writes_through_no_link(broken, tiny_config, tmp_path, name):
     path.unlink(missing_ok=True)
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(other if "." not in name else other / "0000000009.latents.tsv")
-    (broken / rundir.METRICS).unlink()
+    (broken / run_folder.METRICS).unlink()
     with pytest.raises(ValueError, match=r"of the run's own at .*, found a link"):
         fit(tiny_config(), broken)
     assert [(p.name, p.read_text()) for p in other.iterdir()] == [("0000000009.latents.tsv", "mine")]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
-@pytest.mark.parametrize("name", [rundir.CONFIG, rundir.WEIGHTS, f"{rundir.TOKENIZER}/tokenizer.json"])
+@pytest.mark.parametrize(
+    "name",
+    [run_folder.CONFIG, run_folder.WEIGHTS, f"{run_folder.TOKENIZER}/tokenizer.json"],
+)
 def test_pipes_are_refused_and_not_waited_for(broken, name):
     (broken / name).unlink()
     os.mkfifo(broken / name)
@@ -171,8 +185,8 @@ def test_pipes_are_refused_and_not_waited_for(broken, name):
 
 @pytest.mark.parametrize("name", ["../../escaped", "/escaped", "..\\escaped", "a/../../escaped"])
 def test_names_in_weights_and_archives_are_no_paths(broken, tmp_path, name):
-    arrays, described = read_arrays(broken / rundir.WEIGHTS)
-    write_arrays(broken / rundir.WEIGHTS, arrays | {name: np.zeros(3, np.float32)}, described)
+    arrays, described = read_arrays(broken / run_folder.WEIGHTS)
+    write_arrays(broken / run_folder.WEIGHTS, arrays | {name: np.zeros(3, np.float32)}, described)
     refuses(broken, "weights of the run's model, found others")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr(name, b"x")
@@ -187,7 +201,7 @@ def test_paths_of_a_run_s_settings_are_read_and_never_written(broken, tmp_path):
     """A run may name any file as its corpus: it would be read, as the user's own command would; its name is free."""
     values = RunDir(broken).config() | {"name": "../../escaped", "data_dir": "../../escaped"}
     run = RunDir(broken)
-    run.create(values, read_json(broken / rundir.ENVIRONMENT))
+    run.create(values, read_json(broken / run_folder.ENVIRONMENT))
     assert textae.load(broken).config.name == "../../escaped"
     assert not (broken.parent.parent / "escaped").exists()
 
@@ -198,13 +212,13 @@ def test_paths_of_a_run_s_settings_are_read_and_never_written(broken, tmp_path):
 def test_a_bomb_of_aliases(broken):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    (broken / rundir.CONFIG).write_text("\n".join(lines))
+    (broken / run_folder.CONFIG).write_text("\n".join(lines))
     started = time.monotonic()
     assert "expected plain values, found a tag or an anchor in line 1" in refuses(broken)
     assert time.monotonic() - started < 2
 
 
-@pytest.mark.parametrize("name", [rundir.CONFIG, rundir.ENVIRONMENT])
+@pytest.mark.parametrize("name", [run_folder.CONFIG, run_folder.ENVIRONMENT])
 def test_settings_of_gigabytes(broken, name):
     with (broken / name).open("r+b") as file:
         file.truncate(1 << 33)  # a hole: no disk is needed for it
@@ -212,7 +226,7 @@ def test_settings_of_gigabytes(broken, name):
 
 
 def test_a_tokenizer_of_gigabytes(broken):
-    with (broken / rundir.TOKENIZER / "tokenizer.json").open("r+b") as file:
+    with (broken / run_folder.TOKENIZER / "tokenizer.json").open("r+b") as file:
         file.truncate(1 << 33)
     with little_memory():
         refuses(broken, "expected at most 16,777,216 bytes, found 8,589,934,592")
@@ -263,7 +277,7 @@ def test_settings_of_a_model_that_fills_the_memory_or_takes_minutes(broken, tiny
     values = to_mapping(tiny_config())
     values["model"] |= settings
     values["training"]["tokens_per_batch"] = 1 << 24
-    RunDir(broken).create(values, read_json(broken / rundir.ENVIRONMENT))
+    RunDir(broken).create(values, read_json(broken / run_folder.ENVIRONMENT))
     started = time.monotonic()
     with little_memory():
         refuses(broken, match)
@@ -273,7 +287,7 @@ def test_settings_of_a_model_that_fills_the_memory_or_takes_minutes(broken, tiny
 def test_training_a_model_that_no_memory_holds(tiny_config, tmp_path):
     with pytest.raises(ValueError, match=r"expected a model that [\d.]+ GB of free memory can train, found [\d,]+ par"):
         fit(tiny_config(**{"model.channels": [1 << 19, 1 << 18]}), tmp_path)
-    assert not (tmp_path / rundir.CONFIG).exists()
+    assert not (tmp_path / run_folder.CONFIG).exists()
 
 
 def safetensors_file(entries, content=b""):
@@ -299,7 +313,7 @@ def safetensors_file(entries, content=b""):
     ],
 )
 def test_weights_that_claim_more_than_they_hold(broken, content):
-    (broken / rundir.WEIGHTS).write_bytes(content)
+    (broken / run_folder.WEIGHTS).write_bytes(content)
     with little_memory():
         refuses(broken, r"weights\.safetensors")
 

@@ -18,10 +18,13 @@ from textae import report
 from textae.cli.commands import failure, line_writer
 from textae.cli.streams import write_line
 from textae.data.tokenizers import load_tokenizer, train_tokenizer
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir, read_arrays, write_arrays
-from textae.training import fit as training
-from textae.training.fit import TrainingState
+from textae.runs import arrays as run_arrays
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays, write_arrays
+from textae.runs.json_files import read_json
+from textae.runs.run_folder import RunDir
+from textae.training.checkpoint import read_checkpoint
+from textae.training.state import VALID_VALUES, TrainingState
 from textae.untrusted_files import entries, kind_of, open_file, parse_json, parse_yaml, read_bytes
 
 pytestmark = pytest.mark.backend_free
@@ -31,7 +34,7 @@ ESCAPES = "\x1b[2J\x1b]0;title\x07\r\x9b31m\u202e\ud800"
 
 
 def test_settings_are_read_as_they_are_written(trained):
-    text = (trained[0] / rundir.CONFIG).read_text()
+    text = (trained[0] / run_folder.CONFIG).read_text()
     assert parse_yaml(text) == yaml.safe_load(text)
     read = parse_yaml("a: [1, 2.5, true, ~, 'x', 2026-01-01, 0x10, '1']\nb: {c: .5}")
     assert read == {"a": [1, 2.5, True, None, "x", "2026-01-01", 16, "1"], "b": {"c": 0.5}}
@@ -72,10 +75,10 @@ def test_json_that_is_not_plain(text):
 
 def test_a_list_of_a_megabyte_in_settings(broken):
     """Also one that the limit of values lets through ends soon."""
-    text = (broken / rundir.CONFIG).read_text()
+    text = (broken / run_folder.CONFIG).read_text()
     short = text.replace("  strides:\n  - 4\n", "  strides: [" + "1, " * 5_000 + "1]\n")
     assert short != text
-    (broken / rundir.CONFIG).write_text(short)
+    (broken / run_folder.CONFIG).write_text(short)
     started = time.process_time()
     refuses(broken, r"expected at most 64 values for model.strides, received 5,001")
     assert time.process_time() - started < 5
@@ -134,27 +137,27 @@ def test_folders_within_folders_without_end(nested):
 
 
 def test_arrays_are_compared_with_the_model_before_they_are_read(broken, monkeypatch):
-    arrays, state = read_arrays(broken / rundir.WEIGHTS)
-    monkeypatch.setattr(rundir, "safe_open", None)  # nothing gets so far
+    arrays, state = read_arrays(broken / run_folder.WEIGHTS)
+    monkeypatch.setattr(run_arrays, "safe_open", None)  # nothing gets so far
     for odd in (
         {"a" * 500: arrays["final_normalize/scale"]},
         {"final_normalize/scale": arrays["final_normalize/scale"][1:]},
     ):
-        write_arrays(broken / rundir.WEIGHTS, arrays | odd, state)
+        write_arrays(broken / run_folder.WEIGHTS, arrays | odd, state)
         refuses(broken, r"weights\.safetensors")
 
 
 def test_a_header_of_a_million_empty_arrays(broken):
     entry = ',"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
     header = '{"__metadata__":{"metadata":"{}","crc32":"0"}' + "".join(entry % i for i in range(100_000)) + "}"
-    (broken / rundir.WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    (broken / run_folder.WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header.encode())
     refuses(broken, "expected a header of at most 200,000 objects and lists, found 300,003")
-    (broken / rundir.WEIGHTS).write_bytes((1 << 26).to_bytes(8, "little") + bytes(1 << 26))
+    (broken / run_folder.WEIGHTS).write_bytes((1 << 26).to_bytes(8, "little") + bytes(1 << 26))
     refuses(broken, "expected a header of 2 to 33,554,432 bytes, found one of 67,108,864")
 
 
 def test_arrays_that_no_memory_holds(broken, monkeypatch):
-    monkeypatch.setattr(rundir.psutil, "virtual_memory", lambda: SimpleNamespace(available=100_000))
+    monkeypatch.setattr(run_arrays.psutil, "virtual_memory", lambda: SimpleNamespace(available=100_000))
     refuses(broken, r"expected arrays that 0\.0 GB of free memory can hold, found 0\.0 GB")
 
 
@@ -165,7 +168,7 @@ def test_a_library_that_finds_no_memory(broken, monkeypatch):
     def no_memory(*_, **__):
         raise raised
 
-    monkeypatch.setattr(rundir, "safe_open", no_memory)
+    monkeypatch.setattr(run_arrays, "safe_open", no_memory)
     refuses(broken, r"weights\.safetensors .* expected arrays that the free memory can hold, found larger ones")
 
 
@@ -180,14 +183,14 @@ def test_a_library_that_finds_no_memory(broken, monkeypatch):
 def test_a_checkpoint_s_state_of_other_types(trained, tiny_config, tmp_path, name, value):
     run = RunDir(tmp_path)
     run.write_checkpoint({}, asdict(TrainingState()) | {name: value})
-    prepared = SimpleNamespace(tokenizer=load_tokenizer(trained[0] / rundir.TOKENIZER))
+    prepared = SimpleNamespace(tokenizer=load_tokenizer(trained[0] / run_folder.TOKENIZER))
     with pytest.raises(ValueError, match=rf"expected in the checkpoint in .* {name} of type .*, found ") as caught:
-        training._checkpoint(tiny_config(), run, prepared)
+        read_checkpoint(tiny_config(), run, prepared)
     one_line(caught)
 
 
 def test_every_field_of_the_state_has_a_type_that_is_checked():
-    assert {each.type for each in fields(TrainingState)} <= set(training._STATE_TYPES)
+    assert {each.type for each in fields(TrainingState)} <= set(VALID_VALUES.keys())
     assert typing.get_type_hints(TrainingState)
 
 
@@ -196,11 +199,11 @@ def test_a_checkpoint_of_more_than_the_model_needs(trained, tiny_config, tmp_pat
 
     run = RunDir(tmp_path)
     run.write_checkpoint({"model/0": np.zeros(400_000, np.float32)}, asdict(TrainingState()))
-    prepared = SimpleNamespace(tokenizer=load_tokenizer(trained[0] / rundir.TOKENIZER))
+    prepared = SimpleNamespace(tokenizer=load_tokenizer(trained[0] / run_folder.TOKENIZER))
     with pytest.raises(
         ValueError, match=r"expected in the checkpoint in .* at most 260 arrays of [\d,]+ numbers, found 1"
     ):
-        training._checkpoint(tiny_config(), run, prepared)
+        read_checkpoint(tiny_config(), run, prepared)
 
 
 # Tokenizers.
@@ -290,13 +293,13 @@ def test_a_traceback_holds_nothing_a_terminal_obeys(monkeypatch, capsys):
 
 
 def test_errors_about_a_run_hold_nothing_a_terminal_obeys(broken):
-    text = (broken / rundir.CONFIG).read_text()
-    (broken / rundir.CONFIG).write_text(text + '"\\e[2J\\n": "\\e[31m"\n')
+    text = (broken / run_folder.CONFIG).read_text()
+    (broken / run_folder.CONFIG).write_text(text + '"\\e[2J\\n": "\\e[31m"\n')
     with pytest.raises(ValueError, match=r"\\x1b\[2J") as caught:
         textae.load(broken)
     assert str(caught.value).isprintable() and caught.value.__suppress_context__
-    (broken / rundir.CONFIG).write_text(text)
-    (broken / rundir.ENVIRONMENT).write_text('{"format": "\\u001b[2J", "versions": {"textae": "\\u001b[2J"}}')
+    (broken / run_folder.CONFIG).write_text(text)
+    (broken / run_folder.ENVIRONMENT).write_text('{"format": "\\u001b[2J", "versions": {"textae": "\\u001b[2J"}}')
     assert "\\x1b[2J" in refuses(broken)
 
 
@@ -305,7 +308,7 @@ def test_a_table_holds_nothing_a_terminal_or_matplotlib_obeys(trained, broken, t
     values = RunDir(broken).config()
     values["name"] = values["corpus"]["label"] = f"${ESCAPES}\n|_{{"
     values["corpus"]["files"] = ["x" * 5000]
-    RunDir(broken).create(values, rundir.read_json(broken / rundir.ENVIRONMENT))
+    RunDir(broken).create(values, read_json(broken / run_folder.ENVIRONMENT))
     made = tmp_path / "runs"
     made.mkdir()
     broken.rename(made / "\x1b[31m")

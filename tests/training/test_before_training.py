@@ -2,7 +2,7 @@
 
 import pytest
 
-from textae.training import fit as training
+from textae.training import setup
 from textae.training.fit import fit
 
 pytestmark = pytest.mark.backend_free
@@ -10,12 +10,10 @@ pytestmark = pytest.mark.backend_free
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_split_of_which_nothing_is_left(tiny_config, tmp_path, monkeypatch, split):
-    monkeypatch.setattr(training, "build", None)  # it should not come so far
+    monkeypatch.setattr(setup, "build", None)  # it should not come so far
     (tmp_path / "long.txt").write_text("x" * 32 + "\n" + "y" * 50 + "\n")
     changes = {"model.overflow": "drop", f"corpus.{split}_files": [str(tmp_path / "long.txt")]}
-    match = (
-        rf"expected a document of at most model.max_length=32 tokens in the {split} split, found none; model.overflow"
-    )
+    match = rf"expected documents of the {split} split of at most model.max_length=32 tokens, found none; model.overf"
     with pytest.raises(ValueError, match=match):
         fit(tiny_config(**changes), tmp_path / "run")
     assert not (tmp_path / "run" / "config.yaml").exists()

@@ -19,11 +19,15 @@ from textae.config.mapping import from_mapping
 from textae.config.metric_table import DIRECTIONS
 from textae.data.tokenizers import CharactersTokenizer
 from textae.evaluation.evaluator import evaluate
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir, read_arrays, read_json
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays, write_arrays
+from textae.runs.json_files import read_json, write_json
+from textae.runs.run_folder import RunDir
 from textae.training import fit as training
-from textae.training.fit import MAY_CHANGE, TrainingState, fit
+from textae.training.checkpoint import MAY_CHANGE
+from textae.training.fit import fit
 from textae.training.interrupts import Interrupted, Interrupts
+from textae.training.state import TrainingState
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
 # What test_killed.py shows on TensorFlow too is of the fast suite on JAX only.
@@ -48,33 +52,33 @@ NOISY = {
 def test_what_a_run_leaves(trained):
     folder, metrics = trained
     names = {entry.name for entry in folder.iterdir()}
-    assert names - {rundir.LOCK} == {
-        rundir.CONFIG, rundir.ENVIRONMENT, rundir.TOKENIZER, rundir.WEIGHTS, rundir.LAST, rundir.METRICS,
-        rundir.HISTORY, rundir.CARD, rundir.BY_LENGTH, "train", "validation", "test",
+    assert names - {run_folder.LOCK} == {
+        run_folder.CONFIG, run_folder.ENVIRONMENT, run_folder.TOKENIZER, run_folder.WEIGHTS, run_folder.LAST,
+        run_folder.METRICS, run_folder.HISTORY, run_folder.CARD, run_folder.BY_LENGTH, "train", "validation", "test",
     }  # fmt: skip
-    assert json.loads((folder / rundir.METRICS).read_text()) == metrics
+    assert json.loads((folder / run_folder.METRICS).read_text()) == metrics
     assert set(metrics) >= METRICS | set(DIRECTIONS)
     assert all(np.isfinite(value) for value in metrics.values())
     assert metrics["steps"] == 12
     assert metrics["examples_seen"] > 12
     assert 4 < metrics["latent_floats_per_token"] < 8
-    history = (folder / rundir.HISTORY).read_text().splitlines()
+    history = (folder / run_folder.HISTORY).read_text().splitlines()
     assert len(history) == 4
     assert [line.split(",")[0] for line in history] == ["step", "5", "10", "12"]
-    lines = [line.split(",") for line in (folder / rundir.BY_LENGTH).read_text().splitlines()]
+    lines = [line.split(",") for line in (folder / run_folder.BY_LENGTH).read_text().splitlines()]
     assert lines[0] == ["low", "high", "documents", "token_accuracy", "exact_match", "sentence_bleu4"]
     assert sum(int(line[2]) for line in lines[1:]) == metrics["documents"]
     assert 1 <= metrics["active_units"] <= 16
     assert not [name for name in metrics if name.startswith(("corrupted_", "cer_"))]
-    environment = read_json(folder / rundir.ENVIRONMENT)
+    environment = read_json(folder / run_folder.ENVIRONMENT)
     assert environment["backend"] == keras.backend.backend()
     assert environment["vocabulary_size"] == 258
 
 
 def test_the_loss_falls(trained):
     folder, metrics = trained
-    first = (folder / rundir.HISTORY).read_text().splitlines()[1].split(",")
-    names = (folder / rundir.HISTORY).read_text().splitlines()[0].split(",")
+    first = (folder / run_folder.HISTORY).read_text().splitlines()[1].split(",")
+    names = (folder / run_folder.HISTORY).read_text().splitlines()[0].split(",")
     assert metrics["loss"] < float(dict(zip(names, first, strict=True))["loss"]) < np.log(258)
 
 
@@ -132,12 +136,12 @@ def test_the_lattice_is_computed_in_float32_where_the_rest_is_not(tiny_config, t
     monkeypatch.setattr("textae.hardware.processor_flags", lambda: {"avx512_bf16"})
     changes = LATTICE | {"model.initialization": kind, "training.max_steps": 1, "training.precision": "auto"}
     fit(tiny_config(**changes), tmp_path)
-    assert read_json(tmp_path / rundir.ENVIRONMENT)["precision"] == expected
+    assert read_json(tmp_path / run_folder.ENVIRONMENT)["precision"] == expected
 
 
 def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
     fit(tiny_config(**{"training.random_token_rate": 0.5}), tmp_path)
-    before, after = (read_json(folder / rundir.METRICS) for folder in (trained[0], tmp_path))
+    before, after = (read_json(folder / run_folder.METRICS) for folder in (trained[0], tmp_path))
     assert after["random_token_accuracy"] > before["random_token_accuracy"]
 
 
@@ -153,7 +157,7 @@ def test_the_filter_is_that_of_the_configuration(tiny_config, tmp_path):
 
 def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
     folder, metrics = trained
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != rundir.LOCK}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != run_folder.LOCK}
     assert fit(tiny_config(), folder) == metrics
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -196,13 +200,13 @@ def goes_on(config, whole, parts, monkeypatch):
                 fit(config, parts)
         assert caught.value.exit_code == 143
         assert not RunDir(parts).finished
-        described = read_arrays(parts / rundir.CHECKPOINT)[1]
+        described = read_arrays(parts / run_folder.CHECKPOINT)[1]
         assert described["step"] == steps
     fit(config, parts)
     same_result(whole, parts)
-    columns = [(f / rundir.HISTORY).read_text().splitlines() for f in (whole, parts)]
+    columns = [(f / run_folder.HISTORY).read_text().splitlines() for f in (whole, parts)]
     assert len(columns[0]) == len(columns[1])
-    assert not (parts / rundir.CHECKPOINT).exists()
+    assert not (parts / run_folder.CHECKPOINT).exists()
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_config, tmp_path):
@@ -232,7 +236,7 @@ def test_what_may_change(trained, tiny_config):
 
 
 def test_a_second_process_is_refused(tiny_config, tmp_path):
-    with FileLock(tmp_path / rundir.LOCK), pytest.raises(ValueError, match="found another process in"):
+    with FileLock(tmp_path / run_folder.LOCK), pytest.raises(ValueError, match="found another process in"):
         fit(tiny_config(), tmp_path)
 
 
@@ -260,20 +264,20 @@ def damage(path):
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(halted, tiny_config, trained, capsys):
-    assert [read_arrays(halted / n)[1]["step"] for n in (rundir.CHECKPOINT, rundir.PREVIOUS)] == [6, 5]
-    damage(halted / rundir.CHECKPOINT)
+    assert [read_arrays(halted / n)[1]["step"] for n in (run_folder.CHECKPOINT, run_folder.PREVIOUS)] == [6, 5]
+    damage(halted / run_folder.CHECKPOINT)
     fit(tiny_config(), halted)
     said = capsys.readouterr().err
     assert "checkpoint.safetensors is damaged" in said
     assert "going on from checkpoint.previous.safetensors" in said
     assert "continuing after step 5" in said
     same_result(trained[0], halted)
-    assert not (halted / rundir.CHECKPOINT).exists() and not (halted / rundir.PREVIOUS).exists()
+    assert not (halted / run_folder.CHECKPOINT).exists() and not (halted / run_folder.PREVIOUS).exists()
 
 
 def test_two_damaged_checkpoints(halted, tiny_config):
-    damage(halted / rundir.CHECKPOINT)
-    damage(halted / rundir.PREVIOUS)
+    damage(halted / run_folder.CHECKPOINT)
+    damage(halted / run_folder.PREVIOUS)
     before = sorted(halted.rglob("*"))
     match = r"checkpoint\.safetensors is damaged .*; without checkpoint\.safetensors and .* the run begins anew"
     with pytest.raises(ValueError, match=match):
@@ -282,26 +286,26 @@ def test_two_damaged_checkpoints(halted, tiny_config):
 
 
 def test_damaged_weights_are_told_when_a_run_goes_on(halted, tiny_config):
-    damage(halted / rundir.WEIGHTS)
+    damage(halted / run_folder.WEIGHTS)
     with pytest.raises(ValueError, match=r"weights\.safetensors is damaged"):
         fit(tiny_config(), halted)
 
 
 def test_a_checkpoint_of_another_version(halted, tiny_config):
-    arrays, state = read_arrays(halted / rundir.CHECKPOINT)
-    rundir.write_arrays(halted / rundir.CHECKPOINT, arrays, state | {"momentum": 3})
+    arrays, state = read_arrays(halted / run_folder.CHECKPOINT)
+    write_arrays(halted / run_folder.CHECKPOINT, arrays, state | {"momentum": 3})
     with pytest.raises(ValueError, match=r"expected a checkpoint of this version of textae .* also holds momentum"):
         fit(tiny_config(), halted)
 
 
 def test_other_text_or_tokens_are_refused(halted, tiny_config):
-    environment = read_json(halted / rundir.ENVIRONMENT)
+    environment = read_json(halted / run_folder.ENVIRONMENT)
     other = environment["corpus"] | {"fingerprint": "0123"}
-    rundir.write_json(halted / rundir.ENVIRONMENT, environment | {"corpus": other})
+    write_json(halted / run_folder.ENVIRONMENT, environment | {"corpus": other})
     with pytest.raises(ValueError, match=r"expected the corpus that the run in .* was begun on \(0123\), found"):
         fit(tiny_config(), halted)
-    rundir.write_json(halted / rundir.ENVIRONMENT, environment)
-    CharactersTokenizer("abc").save(halted / rundir.TOKENIZER)
+    write_json(halted / run_folder.ENVIRONMENT, environment)
+    CharactersTokenizer("abc").save(halted / run_folder.TOKENIZER)
     with pytest.raises(ValueError, match=r"expected the tokenizer that the run in .* was begun with"):
         fit(tiny_config(), halted)
 
@@ -382,9 +386,9 @@ def test_a_run_goes_on_with_the_other_backend(trained, tiny_config, tiny_mapping
     metrics, whole = json.loads(done.stdout.splitlines()[-1]), trained[1]
     assert (metrics["steps"], metrics["examples_seen"]) == (whole["steps"], whole["examples_seen"])
     assert metrics["loss"] == pytest.approx(whole["loss"], rel=1e-3)
-    sessions = read_json(tmp_path / rundir.ENVIRONMENT)["sessions"]
+    sessions = read_json(tmp_path / run_folder.ENVIRONMENT)["sessions"]
     assert [(s["from_step"], s["backend"]) for s in sessions] == [(0, keras.backend.backend()), (10, other)]
-    card = (tmp_path / rundir.CARD).read_text()
+    card = (tmp_path / run_folder.CARD).read_text()
     assert (
         f", {keras.backend.backend()}, float32 |\n| on, from step 10 | " in card and f", {other}, float32 |\n" in card
     )

@@ -13,8 +13,9 @@ from helpers.runs import NOISY, same_run
 from textae.config.schema import TextConfig, TokenizerConfig
 from textae.data import token_store as tokenstore
 from textae.data.preparation import prepare
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir, read_arrays
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays
+from textae.runs.run_folder import RunDir
 
 pytestmark = pytest.mark.backend_free
 
@@ -64,8 +65,8 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_last_ones(tmp_path):
     match = r"expected to write .*checkpoint\.safetensors \([\d,]+ bytes\), found: File too large"
     with bounded_files(), pytest.raises(OSError, match=match):
         run.write_checkpoint(numbers(3000), {"step": 3})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [rundir.PREVIOUS, rundir.CHECKPOINT]
-    for name, step in ((rundir.CHECKPOINT, 2), (rundir.PREVIOUS, 1)):
+    assert sorted(path.name for path in tmp_path.iterdir()) == [run_folder.PREVIOUS, run_folder.CHECKPOINT]
+    for name, step in ((run_folder.CHECKPOINT, 2), (run_folder.PREVIOUS, 1)):
         arrays, state = read_arrays(tmp_path / name)
         assert state == {"step": step}
         np.testing.assert_array_equal(arrays["a"], np.arange(step))
@@ -125,7 +126,7 @@ def test_a_training_on_a_full_disk_goes_on_when_there_is_room(forks, disk, corpu
     assert last.startswith("textae: expected to write ") and last.endswith("found: No space left on device"), last
     assert "Traceback" not in ended.errors
     assert not list((place / "run").glob(".*.tmp"))
-    assert read_arrays(place / "run" / rundir.CHECKPOINT)[1]["step"] == 4
+    assert read_arrays(place / "run" / run_folder.CHECKPOINT)[1]["step"] == 4
     (place / "filler").unlink()
     ended = forks.run(arguments)
     assert ended.code == 0, ended

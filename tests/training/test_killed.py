@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from helpers.runs import NOISY, history, same_run
-from textae.runs import run_folder as rundir
+from textae.runs import run_folder
 from textae.runs.run_folder import RunDir
 
 pytestmark = pytest.mark.backend_free
@@ -81,7 +81,7 @@ def test_killed_runs_go_on_to_the_bit(forks, place, settings, whole):
             if ended.code == 0:  # it was not met there: it was past that, or over
                 break
             kills += 1
-            assert RunDir(place / f"life{lives}").finished == (place / f"life{lives}" / rundir.METRICS).exists()
+            assert RunDir(place / f"life{lives}").finished == (place / f"life{lives}" / run_folder.METRICS).exists()
         ended = forks.run(arguments, cwd=place)
         assert ended.code == 0, (SEED, ended)
         same_run(whole, place / f"life{lives}")
@@ -114,9 +114,9 @@ def test_signals_end_a_run_soon_and_it_goes_on_to_the_bit(forks, place, settings
         line = f"textae: stopped by {number.name}; the same command with hydra.run.dir="
         assert ended.errors.splitlines()[-1].startswith(line)
         assert "Traceback" not in ended.errors
-        assert not (place / "asked" / rundir.METRICS).exists()
+        assert not (place / "asked" / run_folder.METRICS).exists()
         if (name, call) != ("step", 1):
-            assert (place / "asked" / rundir.CHECKPOINT).is_file()
+            assert (place / "asked" / run_folder.CHECKPOINT).is_file()
     same_run(whole, place / "asked")
 
 
@@ -140,5 +140,5 @@ def test_signals_end_what_comes_before_the_first_step(forks, place, settings):
         assert ended.seconds < 10, (at, ended)
         said = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}[number]
         assert ended.errors.splitlines()[-1] == f"textae: stopped by {said}", (at, ended)
-        assert not (place / "before" / rundir.CONFIG).exists()
+        assert not (place / "before" / run_folder.CONFIG).exists()
         assert not [p for p in (place / "before_data").rglob("*") if p.suffix in (".tmp", ".incomplete")]

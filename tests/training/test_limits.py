@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from helpers.runs import NOISY, same_run
 from textae.data.batching import Batches
 from textae.evaluation.evaluator import evaluate
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir, read_arrays, read_json
+from textae.runs import run_folder
+from textae.runs.arrays import read_arrays
+from textae.runs.json_files import read_json
+from textae.runs.run_folder import RunDir
 
 pytestmark = pytest.mark.backend_free
 
@@ -81,7 +83,7 @@ def test_a_loss_that_is_not_finite_stops_and_can_be_skipped(forks, arguments, tm
     skip = "training.on_nonfinite=skip"
     skipped = forks.run([*arguments, skip, f"hydra.run.dir={tmp_path / 'skipped'}"], **broken)
     assert skipped.code == 0, skipped
-    metrics = read_json(tmp_path / "skipped" / rundir.METRICS)
+    metrics = read_json(tmp_path / "skipped" / run_folder.METRICS)
     assert 1 <= metrics["steps_skipped"] < metrics["steps"] == 8
     assert skipped.errors.count("skipped an update (") == metrics["steps_skipped"]
     assert np.isfinite(metrics["loss"])
@@ -93,7 +95,7 @@ def test_a_loss_that_is_not_finite_stops_and_can_be_skipped(forks, arguments, tm
         assert stopped.code == 1
         said.append(stopped.errors.splitlines()[-1])
         assert "Traceback" not in stopped.errors
-        assert all(np.isfinite(array).all() for array in read_arrays(run / rundir.CHECKPOINT)[0].values())
+        assert all(np.isfinite(array).all() for array in read_arrays(run / run_folder.CHECKPOINT)[0].values())
         assert not run.finished
     assert said[0] == said[1]
     for part in (

@@ -1,23 +1,109 @@
-"""The metrics by which runs are sorted and searched."""
+"""The metrics: one table that the configuration, evaluation, reports, TensorBoard and docs/metrics.md read.
+
+docs/metrics.md holds it too, written by `python scripts/write_metrics.py`.
+"""
 
 from __future__ import annotations
 
-# The figures of metrics.json by which runs can be sorted and searched, and which way is better.
-DIRECTIONS = {
-    "loss": "minimize",
-    "token_accuracy": "maximize",
-    "exact_match": "maximize",
-    "bleu": "maximize",
-    "sentence_bleu2": "maximize",
-    "sentence_bleu3": "maximize",
-    "sentence_bleu4": "maximize",
-    "rouge1": "maximize",
-    "rouge2": "maximize",
-    "cer": "minimize",
-    "wer": "minimize",
-    "latent_floats_per_token": "minimize",
-    "train_seconds": "minimize",
-    "tokens_per_second": "maximize",
-    "parameters": "minimize",
-    "peak_memory_mb": "minimize",
-}
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Group = Literal["quality", "data", "training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number of metrics.json.
+
+    Attributes:
+        name: its key there, in tables and in TensorBoard.
+        meaning: what it is, as documentation and model cards describe it.
+        unit: its unit or range; "" for a plain number.
+        direction: which values are better; None: runs are not sorted or searched by it.
+        format: of values that are not whole, as in format strings.
+        group: "quality" of reconstructions, size of the "data", or cost of the "training".
+        chart: whether TensorBoard has a chart of it beside those of training; else it stands under "run".
+        card: whether the model card shows it.
+        column: whether the table of runs shows it.
+        corrupted: whether a run trained with corruption has it for corrupted input too, as `corrupted_NAME`.
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+    direction: Literal["minimize", "maximize"] | None = None
+    format: str = ".4g"
+    group: Group = "quality"
+    chart: bool = True
+    card: bool = False
+    column: bool = False
+    corrupted: bool = False
+
+    def shown(self, value: Any) -> str:
+        """Return a value as text."""
+        if value is None:
+            return "not finite"
+        return f"{value:,}" if isinstance(value, int) else f"{value:{self.format}}"
+
+
+METRICS = (
+    Metric(name="loss", meaning="mean cross-entropy of the tokens that were encoded", unit="nats per token",
+           direction="minimize", card=True, column=True, corrupted=True),
+    Metric(name="token_accuracy", meaning="share of tokens that are reconstructed at their position; tokens that "
+           "`overflow=truncate` leaves out count as wrong", unit="0 to 1", direction="maximize", card=True,
+           column=True, corrupted=True),
+    Metric(name="exact_match", meaning="share of documents that are reconstructed character by character",
+           unit="0 to 1", direction="maximize", card=True, column=True, corrupted=True),
+    Metric(name="bleu", meaning="sacreBLEU's corpus BLEU of the decoded texts", unit="0 to 100", direction="maximize",
+           card=True, column=True, corrupted=True),
+    *(Metric(name=f"sentence_bleu{n}", meaning=f"mean over documents of BLEU-{n} on words between white space, "
+             "without smoothing", unit="0 to 1", direction="maximize") for n in (2, 3, 4)),
+    *(Metric(name=f"rouge{n}", meaning=f"mean over documents of the F1 of ROUGE-{n}", unit="0 to 1",
+             direction="maximize") for n in (1, 2)),
+    Metric(name="cer", meaning="character error rate: edit distance over the length of the originals",
+           unit="0 or more", direction="minimize", card=True, column=True, corrupted=True),
+    Metric(name="wer", meaning="word error rate: edit distance in words over the words of the originals",
+           unit="0 or more", direction="minimize", card=True, corrupted=True),
+    Metric(name="cer_before", meaning="with corruption: `cer` of the corrupted texts themselves", unit="0 or more",
+           corrupted=True),
+    Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
+    Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
+    Metric(name="latent_floats_per_token", meaning="floats of all latents divided by the tokens that were encoded",
+           unit="floats per token", direction="minimize", group="data", chart=False, card=True, column=True),
+    Metric(name="documents", meaning="documents that were evaluated", unit="documents", group="data", chart=False,
+           card=True),
+    Metric(name="documents_truncated", meaning="of them, those that were truncated to `model.max_length`",
+           unit="documents", group="data", chart=False),
+    Metric(name="documents_dropped", meaning="documents that were left out as too long", unit="documents",
+           group="data", chart=False),
+    Metric(name="tokens", meaning="tokens of the documents, the end of each counted", unit="tokens", group="data",
+           chart=False, card=True),
+    Metric(name="examples_seen", meaning="documents and segments trained on, with repetitions", unit="examples",
+           group="training", chart=False),
+    Metric(name="steps", meaning="updates of the weights", unit="updates", group="training", chart=False, column=True),
+    Metric(name="steps_skipped", meaning="updates that were skipped as not finite", unit="updates", group="training",
+           chart=False),
+    Metric(name="train_seconds", meaning="time of training, with validations", unit="seconds", direction="minimize",
+           group="training", chart=False, column=True),
+    Metric(name="tokens_per_second", meaning="tokens trained on in a second of updates, padding not counted",
+           unit="tokens per second", direction="maximize", group="training", column=True),
+    Metric(name="parameters", meaning="parameters of the model", unit="parameters", direction="minimize",
+           group="training", chart=False, column=True),
+    Metric(name="peak_memory_mb", meaning="the most memory that the training process held", unit="MB of 10^6 bytes",
+           direction="minimize", group="training", chart=False),
+)  # fmt: skip
+
+DIRECTIONS = {metric.name: metric.direction for metric in METRICS if metric.direction is not None}
+"""The metrics by which runs can be sorted and searched, and which way is better."""
+
+
+def names(**values: Any) -> tuple[str, ...]:
+    """Return the names of the metrics whose attributes have these values, such as `card=True`, in the table's order."""
+    return tuple(m.name for m in METRICS if all(getattr(m, name) == value for name, value in values.items()))
+
+
+def markdown() -> str:
+    """Return the table for documentation, in Markdown."""
+    better = {"minimize": "lower", "maximize": "higher", None: ""}
+    rows = [f"| `{m.name}` | {m.meaning} | {m.unit} | {better[m.direction]} |" for m in METRICS]
+    return "\n".join(["| metric | meaning | unit or range | better |", "| --- | --- | --- | --- |", *rows]) + "\n"

@@ -63,6 +63,7 @@ def prepare(
     corpus: CorpusConfig,
     tokenizer: TokenizerConfig,
     validation_documents: int | None = None,
+    opened: Corpus | None = None,
 ) -> Prepared:
     """Return the prepared corpus, making under `data_dir` what is not there yet.
 
@@ -79,7 +80,7 @@ def prepare(
     def again() -> Corpus:
         return open_corpus(corpus, data_dir / "corpora")
 
-    opened = again()
+    opened = opened or again()
     if opened.sizes["train"] == 0:
         raise ValueError(f"corpus {opened.name}: expected documents in the train split, found none")
     folder = data_dir / "tokens" / _tokens_fingerprint(opened, tokenizer)

@@ -1,4 +1,4 @@
-"""The figures of a run: how well texts come back, on any corpus."""
+"""The metrics of a run: how well texts are reconstructed, on any corpus."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from textae.config.metric_table import names
+from textae.data.corruption import Corruption
 from textae.data.preparation import in_portions
 from textae.evaluation.latent_statistics import LatentStatistics
 from textae.evaluation.metrics import LengthRow, TextMetrics, edit_distance
 from textae.inference.codec import Reconstructed
+from textae.inference.text_autoencoder import TextAutoencoder
 
 LENGTH_EDGES = (8, 16, 32, 64, 128, 256, 512, 1024)
 POSITIONS_SHOWN = 512
 RANDOM_DOCUMENTS = 500
-# Figures of a run's own corruption that stand beside those of clean input.
-CORRUPTED = ("loss", "token_accuracy", "exact_match", "bleu", "cer", "cer_before", "wer")
+# Metrics on input with the run's own corruption, beside those of clean input.
+CORRUPTED = names(corrupted=True)
 CHARACTERS = 1 << 20  # reconstructed at a time, with their latents
 CANDIDATES = 32  # documents drawn for each typical one that is kept
 
 
 class Sample(NamedTuple):
-    """A document and how it came back, as ids without the end; `kind` is "worst" or "typical"."""
+    """A document and its reconstruction, as ids without the end; `kind` is "worst" or "typical"."""
 
     kind: str
     score: float
@@ -37,7 +40,7 @@ class Sample(NamedTuple):
 class Points:
     """The first documents as points: `latents` (documents, size), the mean of each document's, and what they are.
 
-    `numbers` are their places in the corpus, `tokens` and `scores` their lengths and shares of right tokens.
+    `numbers` are their positions in the corpus, `tokens` and `scores` their lengths and shares of right tokens.
     """
 
     latents: list[np.ndarray] = field(default_factory=list)
@@ -49,7 +52,7 @@ class Points:
 
 @dataclass
 class Evaluation:
-    """Figures over a corpus, by the names of metrics.json, and what the figures and tables are drawn from.
+    """Metrics over a corpus, by the names of metrics.json, and what figures and tables are drawn from.
 
     by_length: quality by document length.
     correct, total: right tokens and all tokens at each of the first positions.
@@ -72,7 +75,7 @@ class Evaluation:
 
 
 def final_evaluation(
-    autoencoder: Any,
+    autoencoder: TextAutoencoder,
     texts: Callable[[], Iterable[str]],
     keep: int = 0,
     points: int = 0,
@@ -80,14 +83,14 @@ def final_evaluation(
 ) -> Evaluation:
     """Evaluate a trained run: what metrics.json and the command `evaluate` show of its quality.
 
-    To the figures of `evaluate` come `random_token_accuracy` and, where the run was trained with corruption, those
-    of input so corrupted, as `corrupted_NAME`.
+    In addition to the metrics of `evaluate`: `random_token_accuracy` and, where the run was trained with corruption,
+    the metrics of input that is corrupted in the same way, as `corrupted_NAME`.
 
     Args:
         autoencoder: as `textae.load` gives it.
         texts: gives the documents, each time from the first.
         keep, points: as in `evaluate`.
-        corruption: settings of another corruption, of the input of all figures.
+        corruption: settings of another corruption, of the input of all metrics.
 
     Raises:
         ValueError: no texts.
@@ -102,11 +105,11 @@ def final_evaluation(
     return found
 
 
-def random_token_accuracy(autoencoder: Any, lengths: np.ndarray) -> float:
+def random_token_accuracy(autoencoder: TextAutoencoder, lengths: np.ndarray) -> float:
     """Return the token accuracy on random ids in place of documents of these lengths, or of some of them.
 
-    Ids are drawn evenly from those of text. A model whose latents hold any text does as well here as on text; one
-    that lives by what is likely falls far below.
+    Ids are drawn evenly from those of text. A model whose latents hold any text has the same accuracy as on text; one
+    that predicts what is likely has a far lower one.
     """
     chosen = np.linspace(0, len(lengths) - 1, min(len(lengths), RANDOM_DOCUMENTS)).round().astype(int)
     draw, tokenizer = np.random.default_rng(0), autoencoder.tokenizer
@@ -119,98 +122,129 @@ def random_token_accuracy(autoencoder: Any, lengths: np.ndarray) -> float:
 
 
 def evaluate(
-    autoencoder: Any,
+    autoencoder: TextAutoencoder,
     texts: Iterable[str],
     keep: int = 0,
     points: int = 0,
-    corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+    corruption: Corruption | None = None,
 ) -> Evaluation:
     """Reconstruct texts and compare; a portion of them is held at a time.
 
     Averages are over tokens (`loss`, `token_accuracy`) or documents. A document's tokens are those of its text and
     its end. `keep` documents are kept with their reconstructions, half of them the worst and the others typical ones,
     near the median; the first `points` documents are kept as points. With a corruption, of ids and lengths, the texts
-    are compared with what comes back of them corrupted; `cer_before` is the character error rate of the corrupted texts
-    themselves, in which masked tokens are missing.
+    are compared with the reconstructions of their corrupted ids; `cer_before` is the character error rate of the
+    corrupted texts themselves, in which masked tokens are missing.
 
     Raises:
         ValueError: no texts.
     """
-    texts_metrics = TextMetrics()
-    nats = right = tokens = encoded = dropped = cut = read = characters = edits = 0
-    correct, total = np.zeros(POSITIONS_SHOWN, np.int64), np.zeros(POSITIONS_SHOWN, np.int64)
-    scores: list[float] = []
-    lengths: list[int] = []
-    statistics, chosen, first = LatentStatistics(), _Samples(keep), Points()
-    tokenizer, codec = autoencoder.tokenizer, autoencoder.codec
+    evaluator = _Evaluator(autoencoder, keep, points, corruption)
     for portion in in_portions(texts, CHARACTERS):
+        evaluator.add(portion)
+    return evaluator.result()
+
+
+class _Evaluator:
+    """Sums over the documents of a corpus, which are added a portion at a time; see `evaluate`."""
+
+    def __init__(self, autoencoder: TextAutoencoder, keep: int, points: int, corruption: Corruption | None) -> None:
+        self.autoencoder, self.corruption, self.most_points = autoencoder, corruption, points
+        self.text_metrics, self.statistics = TextMetrics(), LatentStatistics()
+        self.samples, self.points = _Samples(keep), Points()
+        self.loss = 0.0  # summed over the tokens that were encoded
+        self.encoded = self.tokens = self.right = 0
+        self.dropped = self.truncated = self.read = 0
+        self.characters = self.edits = 0  # of the corrupted texts
+        self.correct_at = np.zeros(POSITIONS_SHOWN, np.int64)
+        self.total_at = np.zeros(POSITIONS_SHOWN, np.int64)
+        self.scores: list[float] = []
+        self.lengths: list[int] = []
+
+    def add(self, portion: list[str]) -> None:
+        """Reconstruct texts and add what they show."""
+        tokenizer = self.autoencoder.tokenizer
         ids = tokenizer.encode(portion)
-        found = codec.reconstruct(ids, corruption)
-        kept = [i for i, document in enumerate(found) if document is not None]
-        dropped += len(found) - len(kept)
-        documents: list[Reconstructed] = [found[i] for i in kept]
-        answers = tokenizer.decode([document.ids for document in documents])
-        texts_metrics.update(
+        reconstructed = self.autoencoder.codec.reconstruct(ids, self.corruption)
+        kept = {i: document for i, document in enumerate(reconstructed) if document is not None}
+        self.dropped += len(portion) - len(kept)
+        documents = list(kept.values())
+        self.text_metrics.update(
             [portion[i] for i in kept],
-            answers,
+            tokenizer.decode([document.ids for document in documents]),
             [len(document.correct) for document in documents],
             [int(document.correct.sum()) for document in documents],
         )
-        if corruption is not None:
+        if self.corruption is not None:
             for i, given in zip(kept, tokenizer.decode([document.corrupted for document in documents]), strict=True):
-                edits += edit_distance(portion[i], given)
-                characters += len(portion[i])
+                self.edits += edit_distance(portion[i], given)
+                self.characters += len(portion[i])
         if documents:
             divergences = [document.kl for document in documents if document.kl is not None]
-            statistics.update(
+            self.statistics.update(
                 np.concatenate([document.latents for document in documents]),
                 np.concatenate(divergences) if divergences else None,
             )
-        for i, document in zip(kept, documents, strict=True):
-            nats += float(document.token_losses.sum(dtype=np.float64))
-            encoded += len(document.token_losses)
-            right += int(document.correct.sum())
-            tokens += len(document.correct)
-            cut += len(document.token_losses) < len(document.correct)
-            shown = document.correct[:POSITIONS_SHOWN]
-            correct[: len(shown)] += shown
-            total[: len(shown)] += 1
-            share = float(document.correct.mean())
-            scores.append(share)
-            lengths.append(len(document.correct))
-            chosen.add(share, ids[i], document.ids)
-            if len(first.numbers) < points:
-                first.latents.append(document.latents.mean(axis=0))
-                first.numbers.append(read + i)
-                first.texts.append(portion[i])
-                first.tokens.append(len(document.correct))
-                first.scores.append(share)
-        read += len(portion)
-    if not scores:
-        raise ValueError(f"expected documents to evaluate, found none (dropped as too long: {dropped})")
-    metrics = {
-        "loss": nats / encoded,
-        "token_accuracy": right / tokens,
-        **texts_metrics.result(),
-        **({"cer_before": edits / max(characters, 1)} if corruption is not None else {}),
-        "latent_floats_per_token": statistics.numbers / encoded,
-        "active_units": statistics.alive,
-        "documents": len(scores),
-        "documents_truncated": cut,
-        "documents_dropped": dropped,
-        "tokens": tokens,
-    }
-    return Evaluation(
-        metrics,
-        texts_metrics.by_length(LENGTH_EDGES),
-        correct,
-        total,
-        np.array(scores),
-        np.array(lengths),
-        statistics,
-        chosen.result(float(np.median(scores))),
-        first,
-    )
+        for i, document in kept.items():
+            self._add_document(self.read + i, portion[i], ids[i], document)
+        self.read += len(portion)
+
+    def _add_document(self, number: int, text: str, ids: np.ndarray, document: Reconstructed) -> None:
+        """Add a document; `number` is its position in the corpus."""
+        losses, correct = document.token_losses, document.correct
+        self.loss += float(losses.sum(dtype=np.float64))
+        self.encoded += len(losses)
+        self.right += int(correct.sum())
+        self.tokens += len(correct)
+        self.truncated += len(losses) < len(correct)
+        shown = correct[:POSITIONS_SHOWN]
+        self.correct_at[: len(shown)] += shown
+        self.total_at[: len(shown)] += 1
+        share = float(correct.mean())
+        self.scores.append(share)
+        self.lengths.append(len(correct))
+        self.samples.add(share, ids, document.ids)
+        if len(self.points.numbers) < self.most_points:
+            self.points.latents.append(document.latents.mean(axis=0))
+            self.points.numbers.append(number)
+            self.points.texts.append(text)
+            self.points.tokens.append(len(correct))
+            self.points.scores.append(share)
+
+    def result(self) -> Evaluation:
+        """Return the metrics of all documents so far.
+
+        Raises:
+            ValueError: there were none.
+        """
+        if not self.scores:
+            raise ValueError(f"expected documents to evaluate, found none (dropped as too long: {self.dropped})")
+        return Evaluation(
+            self._metrics(),
+            self.text_metrics.by_length(LENGTH_EDGES),
+            self.correct_at,
+            self.total_at,
+            np.array(self.scores),
+            np.array(self.lengths),
+            self.statistics,
+            self.samples.result(float(np.median(self.scores))),
+            self.points,
+        )
+
+    def _metrics(self) -> dict[str, float]:
+        corrupted = {} if self.corruption is None else {"cer_before": self.edits / max(self.characters, 1)}
+        return {
+            "loss": self.loss / self.encoded,
+            "token_accuracy": self.right / self.tokens,
+            **self.text_metrics.result(),
+            **corrupted,
+            "latent_floats_per_token": self.statistics.numbers / self.encoded,
+            "active_units": self.statistics.active_units,
+            "documents": len(self.scores),
+            "documents_truncated": self.truncated,
+            "documents_dropped": self.dropped,
+            "tokens": self.tokens,
+        }
 
 
 class _Samples:
@@ -231,8 +265,8 @@ class _Samples:
         del self.worst[self.worst_count :]
         if len(self.drawn) < CANDIDATES * self.typical_count:
             self.drawn.append(sample)
-        elif (place := self.random.randrange(self.seen)) < len(self.drawn):
-            self.drawn[place] = sample
+        elif (index := self.random.randrange(self.seen)) < len(self.drawn):
+            self.drawn[index] = sample
 
     def result(self, median: float) -> list[Sample]:
         """Return the worst documents, worst first, then others, those nearest to the median score first."""

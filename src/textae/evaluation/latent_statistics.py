@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-KEPT = 100_000  # single numbers, for a histogram
+KEPT = 100_000  # single floats, for a histogram
 ROWS = 4096  # latents held in float64 at a time
 
-# A dimension is alive above this: variational ones by the variance of their means over documents (active units:
+# A dimension is active above this: variational ones by the variance of their means over documents (active units:
 # Burda et al., arXiv 1509.00519) and by their divergence in nats; others, which have no scale of their own, by their
 # share of the mean variance.
-ALIVE = 0.01
+ACTIVE = 0.01
 
 
 class LatentStatistics:
     """Statistics of latents, each a row of (dimensions,), fed in portions.
 
-    numbers: how many numbers there were. values: at most `KEPT` of them, of which each was chosen with the same
+    numbers: how many floats there were. values: at most `KEPT` of them, of which each was chosen with the same
     probability, whatever its latent, dimension and portion; the same ones however the latents are portioned.
     """
 
@@ -73,11 +73,11 @@ class LatentStatistics:
         return None if self._kl is None else self._kl / self.count
 
     @property
-    def alive_variance(self) -> float:
-        """The variance above which a dimension counts as alive."""
-        return ALIVE if self._kl is not None else ALIVE * float(self.variance.mean())
+    def active_variance(self) -> float:
+        """The variance above which a dimension is active."""
+        return ACTIVE if self._kl is not None else ACTIVE * float(self.variance.mean())
 
     @property
-    def alive(self) -> int:
-        """How many dimensions are alive by their variance."""
-        return int((self.variance > self.alive_variance).sum())
+    def active_units(self) -> int:
+        """How many dimensions are active by their variance."""
+        return int((self.variance > self.active_variance).sum())

@@ -30,8 +30,7 @@ from textae.models.autoencoder import Autoencoder, build
 from textae.models.isolation import isolated
 from textae.models.shapes import check_shapes, weight_shapes
 from textae.progress import escaped
-from textae.runs import run_folder as rundir
-from textae.runs.run_folder import RunDir
+from textae.runs.run_folder import CONFIG, TOKENIZER, WEIGHTS, RunDir
 
 
 class TextAutoencoder:
@@ -196,7 +195,7 @@ class TextAutoencoder:
 
 
 @isolated()
-def load(run: Path | str, weights: str = rundir.WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:
+def load(run: Path | str, weights: str = WEIGHTS, latent_noise: float = 0.0) -> TextAutoencoder:
     """Return the autoencoder of a run folder, with the weights that were kept.
 
     The folder may be untrusted: sizes, names and shapes are compared with its configuration before anything large is
@@ -223,8 +222,8 @@ def _load(folder: RunDir, weights: str, latent_noise: float) -> TextAutoencoder:
     try:
         config = from_mapping(values)
     except ValueError as error:
-        raise ValueError(f"{folder / rundir.CONFIG}: {error}") from error
-    tokenizer = load_tokenizer(folder / rundir.TOKENIZER)
+        raise ValueError(f"{folder / CONFIG}: {error}") from error
+    tokenizer = load_tokenizer(folder / TOKENIZER)
     path = folder / weights
     expected = weight_shapes(config.model, tokenizer.vocabulary_size)
     arrays = folder.weights(weights, lambda found: check_shapes(expected, found, path))

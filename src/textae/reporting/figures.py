@@ -30,7 +30,7 @@ def quality_by_length(rows: Sequence[QualityRow]) -> Figure:
     if not rows:
         raise ValueError("expected at least one range of lengths, received none")
     figure, (axes,) = _figure(1, width=max(4.5, 0.5 + 0.9 * len(rows)))
-    places = np.arange(len(rows))
+    positions = np.arange(len(rows))
     curves = {
         "token accuracy": [np.nan if row.token_accuracy is None else row.token_accuracy for row in rows],
         "exact match": [row.exact_match for row in rows],
@@ -38,10 +38,10 @@ def quality_by_length(rows: Sequence[QualityRow]) -> Figure:
     }
     for (name, values), marker in zip(curves.items(), "os^", strict=True):
         if not np.isnan(values).all():
-            axes.plot(places, values, marker=marker, label=name)
+            axes.plot(positions, values, marker=marker, label=name)
     ranges = [f"{row.low}+" if row.high is None else f"{row.low}-{row.high - 1}" for row in rows]
     labels = [f"{name}\n{row.documents:,} doc." for name, row in zip(ranges, rows, strict=True)]
-    axes.set_xticks(places, labels)
+    axes.set_xticks(positions, labels)
     axes.set(xlabel="length of the original", ylabel="share", ylim=(-0.02, 1.02))
     axes.legend(loc="lower left")
     return figure
@@ -83,20 +83,20 @@ def accuracy_by_position(correct: ArrayLike, total: ArrayLike, stride: int) -> F
 def latent_dimensions(values: ArrayLike, threshold: float, name: str) -> Figure:
     """Draw ``values`` of shape (dimensions,), such as variance or KL, from high to low on a logarithmic axis.
 
-    Dimensions above ``threshold`` count as alive; the title says how many.
+    Dimensions above ``threshold`` are active units; the title says how many.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"expected one value per dimension, received shape {values.shape}")
     figure, (axes,) = _figure(1)
-    alive = int((values > threshold).sum())
+    active = int((values > threshold).sum())
     floor = max(threshold, np.finfo(np.float32).tiny) * 1e-3  # a logarithmic axis cannot show zero
     axes.semilogy(np.arange(1, values.size + 1), np.maximum(np.sort(values)[::-1], floor), ".-", linewidth=1)
     axes.axhline(threshold, color="grey", linestyle="--")
     axes.set(
         xlabel="dimension, highest first",
         ylabel=name,
-        title=f"{alive} of {values.size} dimensions alive ({name} > {threshold:g})",
+        title=f"{active} of {values.size} dimensions active ({name} > {threshold:g})",
     )
     return figure
 
@@ -104,7 +104,7 @@ def latent_dimensions(values: ArrayLike, threshold: float, name: str) -> Figure:
 def runs_compared(
     reached: Sequence[float], name: str, settings: Mapping[str, Sequence[object]], speeds: Sequence[float | None]
 ) -> Figure:
-    """Draw the figure called ``name`` that each run reached, over each setting and over its speed.
+    """Draw the metric called ``name`` that each run reached, over each setting and over its speed.
 
     ``settings`` are the runs' values by the settings' names. Of many settings the first ``PANELS`` are drawn; a dash
     is the mean of the runs of one value.
@@ -117,17 +117,17 @@ def runs_compared(
     for axes, (setting, chosen) in zip(panels, shown.items(), strict=False):
         texts = [str(value) for value in chosen]
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in chosen):
-            places = np.asarray(chosen, np.float64)
-            if places.min() > 0 and places.max() >= 8 * places.min():
+            positions = np.asarray(chosen, np.float64)
+            if positions.min() > 0 and positions.max() >= 8 * positions.min():
                 axes.set_xscale("log")
         else:
             kinds = sorted(set(texts))
-            places = np.array([kinds.index(text) for text in texts], np.float64)
+            positions = np.array([kinds.index(text) for text in texts], np.float64)
             axes.set_xticks(range(len(kinds)), kinds, rotation=20 if max(map(len, kinds)) > 8 else 0)
         axes.set_xlabel(setting)
-        axes.plot(places, values, "o", alpha=0.7)
-        for place in np.unique(places):
-            axes.plot(place, values[places == place].mean(), "_", color="black", markersize=16)
+        axes.plot(positions, values, "o", alpha=0.7)
+        for position in np.unique(positions):
+            axes.plot(position, values[positions == position].mean(), "_", color="black", markersize=16)
     known = np.array([np.nan if speed is None else speed for speed in speeds], np.float64)
     panels[-1].plot(known, values, "o", alpha=0.7)
     labels = [", ".join(str(chosen[run]) for chosen in shown.values()) for run in range(len(values))]

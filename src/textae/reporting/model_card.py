@@ -1,114 +1,109 @@
-"""The model card of a run: what it was trained on, how good it is, how it is loaded. Markdown, from plain values."""
+"""The model card of a run: what it was trained on, how good it is, how it is loaded.
+
+The text stands in model_card.md. Names that come from the user's files and settings are escaped: they show as they are,
+and neither a terminal nor Markdown takes them for commands.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 from collections.abc import Mapping
+from importlib.resources import files
+from string import Template
 from typing import Any
 
-# Metrics of the card, and what they say.
-FIGURES = {
-    "token_accuracy": "share of tokens that come back at their place",
-    "exact_match": "share of documents that come back exactly",
-    "loss": "nats per token",
-    "bleu": "corpus BLEU, 0 to 100",
-    "cer": "character error rate",
-    "wer": "word error rate",
-    "latent_floats_per_token": "numbers a token becomes",
-    "documents": "documents of the test split",
-    "tokens": "their tokens",
-}
-LONG_DOCUMENTS = {
+from textae.config.metric_table import METRICS
+from textae.progress import escaped
+
+LONG_TEXTS = {
     "split": "Texts of more than {length} tokens, the end counted, are split into segments{vectors}; nothing is lost.",
     "truncate": "Texts of more than {length} tokens, the end counted, are truncated.",
     "drop": "Training and metrics leave out texts of more than {length} tokens, the end counted; in use they are "
     "{answer}.",
 }
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>|#&~$!]")
 
 
 def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Return the card of a finished run from what its config.yaml, environment.json and metrics.json hold."""
     model, tokenizer, corpus = config["model"], config["tokenizer"], environment["corpus"]
-    stride = 1
-    for factor in model["strides"]:
-        stride *= factor
-    vector, overflow = model["latent"] == "vector", model["overflow"]
-    segment = f"segment of at most {model['max_length']} tokens" if overflow == "split" else "text"
-    unit = segment if vector else f"{stride} tokens"
-    figures = [f"| `{name}` | {_number(metrics[name])} | {what} |" for name, what in FIGURES.items() if name in metrics]
-    versions = ", ".join(f"{name} {found}" for name, found in environment["versions"].items() if found)
-    return "\n".join(
-        [
-            f"# {config['name']}",
-            "",
-            "A one-dimensional convolutional autoencoder of text, trained with textae"
-            f" {environment['versions']['textae']}: {model['latent_size']} numbers for each {unit}, and back to text.",
-            "",
-            "## What it was trained on",
-            "",
-            "| | |",
-            "| --- | --- |",
-            f"| corpus | {corpus['name']}, fingerprint {corpus['fingerprint']} |",
-            f"| documents | {corpus['train']:,} train, {corpus['validation']:,} validation, {corpus['test']:,} test |",
-            f"| tokenizer | {tokenizer['kind']}, vocabulary {environment['vocabulary_size']:,} |",
-            f"| model | {metrics['parameters']:,} parameters{', variational' if model['variational'] else ''} |",
-            f"| training | {metrics['steps']:,} steps, {metrics['examples_seen']:,} examples, "
-            f"{metrics['train_seconds']:,.0f} s |",
-            *_sessions(environment),
-            f"| with | {versions} |",
-            "",
-            "```sh",
-            _command(environment["command"]),
-            "```",
-            "",
-            "config.yaml holds every setting.",
-            "",
-            "## Figures",
-            "",
-            "Of the test split, with the weights that were kept; metrics.json has them all.",
-            "",
-            "| figure | value | what it is |",
-            "| --- | --- | --- |",
-            *figures,
-            "",
-            "## How to load it",
-            "",
-            "```python",
-            "import textae",
-            "",
-            'ae = textae.load("THIS_FOLDER")',
-            'latents = ae.encode(["Any text.", "Another one."])',
-            "texts = ae.decode(latents)",
-            "```",
-            "",
-            LONG_DOCUMENTS[overflow].format(
-                length=model["max_length"],
-                vectors=", with a vector for each" if vector else "",
-                answer="truncated" if vector else "split into segments",
-            ),
-            *(["The tokenizer does not keep white space and rare words."] if tokenizer["kind"] == "words" else []),
-            "",
-        ]
+    command = _command(environment["command"])
+    sizes = [f"{corpus[split]:,} {split}" for split in ("train", "validation", "test")]
+    versions = [f"{name} {_plain(found)}" for name, found in environment["versions"].items() if found]
+    return Template(files(__package__).joinpath("model_card.md").read_text(encoding="utf-8")).substitute(
+        name=_plain(config["name"]),
+        textae=_plain(environment["versions"]["textae"]),
+        latent_size=model["latent_size"],
+        unit=_unit(model),
+        corpus=_plain(corpus["name"]),
+        fingerprint=_plain(corpus["fingerprint"]),
+        documents=", ".join(sizes),
+        tokenizer=_plain(tokenizer["kind"]),
+        vocabulary=f"{environment['vocabulary_size']:,}",
+        parameters=f"{metrics['parameters']:,}",
+        variational=", variational" if model["variational"] else "",
+        training=f"{metrics['steps']:,} steps, {metrics['examples_seen']:,} examples, "
+        f"{metrics['train_seconds']:,.0f} s",
+        sessions="\n".join(_sessions(environment)),
+        versions=", ".join(versions),
+        fence=_fence(command),
+        command=command,
+        metrics="\n".join(
+            f"| `{metric.name}` | {metric.shown(metrics[metric.name])} | {metric.meaning} | {metric.unit} |"
+            for metric in METRICS
+            if metric.card and metric.name in metrics
+        ),
+        long_texts=_long_texts(model, tokenizer),
     )
+
+
+def _unit(model: Mapping[str, Any]) -> str:
+    """Return what one latent stands for."""
+    if model["latent"] != "vector":
+        return f"{math.prod(model['strides'])} tokens"
+    return f"segment of at most {model['max_length']} tokens" if model["overflow"] == "split" else "text"
+
+
+def _long_texts(model: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> str:
+    vector = model["latent"] == "vector"
+    text = LONG_TEXTS[model["overflow"]].format(
+        length=model["max_length"],
+        vectors=", with a vector for each" if vector else "",
+        answer="truncated" if vector else "split into segments",
+    )
+    return f"{text}\nThe tokenizer does not keep white space and rare words." if tokenizer["kind"] == "words" else text
 
 
 def _sessions(environment: Mapping[str, Any]) -> list[str]:
     """Return the rows of what a run ran on: one, or one of each session if they differ."""
     shown: list[tuple[int, str]] = []
     for session in environment.get("sessions") or [environment]:
-        on = ", ".join(str(session.get(name)) for name in ("machine", "backend", "precision"))
+        on = ", ".join(_plain(session.get(name)) for name in ("machine", "backend", "precision"))
         if not shown or shown[-1][1] != on:
             shown.append((session.get("from_step", 0), on))
     return [f"| on{f', from step {step:,}' if step else ''} | {on} |" for step, on in shown]
 
 
+def _plain(value: Any) -> str:
+    """Return a value as text that Markdown shows as it is."""
+    return _MARKDOWN.sub(r"\\\g<0>", escaped(str(value)))
+
+
 def _command(words: list[str]) -> str:
     name, *arguments = words
-    start = f"python -m textae.{name.removesuffix('.py')}" if name == "train.py" else shlex.quote(name)
-    return " ".join([start, *map(shlex.quote, arguments)])
+    start = f"python -m textae.{name.removesuffix('.py')}" if name == "train.py" else _quoted(name)
+    return " ".join([start, *map(_quoted, arguments)])
 
 
-def _number(value: Any) -> str:
-    if value is None:
-        return "not finite"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def _quoted(word: str) -> str:
+    """Return a word as a shell reads it, control characters as escapes."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + escaped(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"
+
+
+def _fence(text: str) -> str:
+    """Return a fence for a block of code that the text does not hold."""
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))

@@ -1,22 +1,26 @@
-"""What a run shows while it runs: lines or a bar on standard error, and TensorBoard."""
+"""What a run shows while it runs: messages, a bar on a terminal, and TensorBoard."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from textae.config.mapping import flat, to_mapping
+from textae.config.metric_table import names
 from textae.config.schema import Config
 from textae.data.batching import Batches
 from textae.data.corpora import Corpus
 from textae.data.preparation import Prepared
+from textae.data.tokenizers import Tokenizer
 from textae.evaluation.evaluator import Evaluation, Sample
-from textae.evaluation.latent_statistics import ALIVE
+from textae.evaluation.latent_statistics import ACTIVE
+from textae.inference.text_autoencoder import TextAutoencoder
+from textae.models.autoencoder import Autoencoder
 from textae.progress import shows_bar
 from textae.reporting.figures import accuracy_by_position, latent_dimensions, quality_by_length
 from textae.reporting.tensorboard import ComparedText, TensorBoardWriter
@@ -24,21 +28,26 @@ from textae.runs.run_folder import RunDir
 
 logger = logging.getLogger(__name__)
 
-# Figures of a run that say nothing of how well texts come back: together under one heading in TensorBoard.
-_OF_THE_RUN = {
-    "documents", "documents_truncated", "documents_dropped", "tokens", "latent_floats_per_token", "examples_seen",
-    "steps",
-    "steps_skipped", "train_seconds", "parameters", "peak_memory_mb",
-}  # fmt: skip
+CHARTS = names(chart=True)
 POINTS = 2000  # documents in the projector
 SHOWN_TOKENS = 300  # of a document among the texts
 WEIGHTS_COUNTED = 100_000  # numbers of one weight in its histogram
 
 
-class Reporter:
-    """Says how a run goes; `log_every_steps` steps are put together into one point or line."""
+class RunState(Protocol):
+    """What a report shows of where a run stands; see `textae.training.state`."""
 
-    def __init__(self, run: RunDir, config: Config, state: Any) -> None:
+    step: int
+    best_step: int
+    skipped: int
+    validation_due: bool
+    unlogged: dict[str, float]
+
+
+class Reporter:
+    """Logs how a run goes; `log_every_steps` steps are put together into one point or line."""
+
+    def __init__(self, run: RunDir, config: Config, state: RunState) -> None:
         self.run, self.config = run, config
         self.board = TensorBoardWriter(run.folder)
         self.board.purge_from(state.step + 1, ("train",))
@@ -57,29 +66,31 @@ class Reporter:
             self._bar.close()
         self.board.close()
 
-    def begins(self, model: Any, prepared: Prepared, batches: Batches, precision: str, xla: bool, step: int) -> None:
+    def begins(
+        self, model: Autoencoder, prepared: Prepared, batches: Batches, precision: str, xla: bool, step: int
+    ) -> None:
         """Say what is about to be trained, and on what."""
         sizes = prepared.corpus.sizes
         logger.info(
             f"corpus {prepared.corpus.name}: {sizes['train']:,} train, {sizes['validation']:,} validation, "
             f"{sizes['test']:,} test documents; {prepared.train.tokens:,} train tokens, "
-            f"{100 * batches.tokens / max(batches.positions, 1):.1f} % of computed positions"
+            f"{100 * batches.tokens / max(batches.positions, 1):.1f} % padding efficiency"
         )
         if self.config.training.overfit_documents is not None:
             logger.info(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
-        for what, how in (("split", "split into pieces"), ("truncated", "truncated"), ("dropped", "left out")):
+        for what, how in (("split", "split into segments"), ("truncated", "truncated"), ("dropped", "left out")):
             if count := getattr(batches.segments, what):
                 logger.info(f"{count:,} documents of more than {model.max_length} tokens are {how}")
         logger.info(
             f"model: {model.count_params():,} parameters, vocabulary {model.vocabulary_size:,}, "
-            f"{model.latent_size} numbers per {'text' if model.latent == 'vector' else f'{model.stride} tokens'}; "
+            f"{model.latent_size} floats per {'text' if model.latent == 'vector' else f'{model.stride} tokens'}; "
             f"{precision} products, {'XLA' if xla else 'graph'}"
         )
         if step:
             logger.info(f"continuing after step {step:,}")
         logger.info(f"run folder: {self.run.folder}; to watch it: tensorboard --logdir {self.run.folder}")
 
-    def trained(self, state: Any, sums: dict[str, float], rate: float, seconds: float) -> None:
+    def trained(self, state: RunState, sums: dict[str, float], rate: float, seconds: float) -> None:
         """Take note of one update; one that was skipped has no sums."""
         if sums:
             for name, value in (sums | {"seconds": seconds, "updates": 1}).items():
@@ -119,8 +130,8 @@ class Reporter:
         if self._bar is not None:
             self._bar.update(int(1000 * share) - self._bar.n)
 
-    def validated(self, judge: Any, evaluation: Evaluation, state: Any) -> None:
-        """Write a validation's figures, texts and pictures."""
+    def validated(self, autoencoder: TextAutoencoder, evaluation: Evaluation, state: RunState) -> None:
+        """Write a validation's metrics, texts and figures."""
         metrics = evaluation.metrics
         mark = " (best)" if state.best_step == state.step else ""
         logger.info(
@@ -128,16 +139,23 @@ class Reporter:
             f"{metrics['token_accuracy']:.4f}, exact match {metrics['exact_match']:.4f}, "
             f"BLEU {metrics['bleu']:.2f}{mark}"
         )
-        charted = {name: value for name, value in metrics.items() if name not in _OF_THE_RUN}
+        charted = {name: value for name, value in metrics.items() if _has_chart(name)}
         self.board.scalars(charted, state.step, "validation")
-        self._pictures(judge, evaluation, state.step, "validation")
+        self._pictures(autoencoder, evaluation, state.step, "validation")
 
-    def ends(self, judge: Any, evaluation: Evaluation, metrics: dict[str, Any], state: Any, corpus: Corpus) -> None:
-        """Write the test split's figures, texts and points, and this run's row of the HParams table."""
-        self._pictures(judge, evaluation, state.step, "test")
+    def ends(
+        self,
+        autoencoder: TextAutoencoder,
+        evaluation: Evaluation,
+        metrics: dict[str, Any],
+        state: RunState,
+        corpus: Corpus,
+    ) -> None:
+        """Write the test split's metrics, texts and points, and this run's row of the HParams table."""
+        self._pictures(autoencoder, evaluation, state.step, "test")
         self._points(evaluation, corpus, state.step)
         numbers = {
-            f"run/{name}" if name in _OF_THE_RUN else name: float(value)
+            name if _has_chart(name) else f"run/{name}": float(value)
             for name, value in metrics.items()
             if value is not None
         }
@@ -153,23 +171,23 @@ class Reporter:
             )
         logger.info(f"to look at the run: tensorboard --logdir {self.run.folder}")
 
-    def _pictures(self, judge: Any, evaluation: Evaluation, step: int, split: str) -> None:
-        """Write texts, figures and histograms of the weights that are judged."""
-        if texts := [_compared(judge.tokenizer, sample) for sample in evaluation.samples]:
+    def _pictures(self, autoencoder: TextAutoencoder, evaluation: Evaluation, step: int, split: str) -> None:
+        """Write texts, figures and histograms of the evaluated weights."""
+        if texts := [_compared(autoencoder.tokenizer, sample) for sample in evaluation.samples]:
             self.board.texts("reconstructions", texts, step, split)
         shown, latents = evaluation.total > 0, evaluation.latents
         figures = {
             "quality_by_length": quality_by_length(evaluation.by_length),
             "accuracy_by_position": accuracy_by_position(
-                evaluation.correct[shown], evaluation.total[shown], judge.model.stride
+                evaluation.correct[shown], evaluation.total[shown], autoencoder.model.stride
             ),
-            "latent_variance": latent_dimensions(latents.variance, latents.alive_variance, "variance"),
+            "latent_variance": latent_dimensions(latents.variance, latents.active_variance, "variance"),
         }
         if latents.kl is not None:
-            figures["latent_kl"] = latent_dimensions(latents.kl, ALIVE, "KL divergence in nats")
+            figures["latent_kl"] = latent_dimensions(latents.kl, ACTIVE, "KL divergence in nats")
         for tag, figure in figures.items():
             self.board.figures(tag, figure, step, split)
-        weights = {f"weights/{name}": _some(weight.value) for name, weight in judge.model.named_weights().items()}
+        weights = {f"weights/{name}": _some(weight.value) for name, weight in autoencoder.model.named_weights().items()}
         self.board.histograms({"latents": latents.values} | weights, step, split)
 
     def _points(self, evaluation: Evaluation, corpus: Corpus, step: int) -> None:
@@ -186,8 +204,13 @@ class Reporter:
         self.board.embeddings(np.stack(points.latents), columns, step, "test")
 
 
-def _compared(tokenizer: Any, sample: Sample) -> ComparedText:
-    """Return a document and its reconstruction in pieces of one token, or as many as hold a whole character."""
+def _has_chart(name: str) -> bool:
+    """Return whether a metric has a chart of its own, rather than one below the heading "run"."""
+    return name.removeprefix("corrupted_") in CHARTS
+
+
+def _compared(tokenizer: Tokenizer, sample: Sample) -> ComparedText:
+    """Return a document and its reconstruction in parts of one token, or as many as hold a whole character."""
     length = max(len(sample.original), len(sample.answer))
     shared = min(len(sample.original), len(sample.answer))
     wrong = length - int((sample.original[:shared] == sample.answer[:shared]).sum())
@@ -207,8 +230,8 @@ def _compared(tokenizer: Any, sample: Sample) -> ComparedText:
     return ComparedText(heading, *sides)
 
 
-def _characters(tokenizer: Any, ids: np.ndarray) -> list[int]:
-    """Return the places where pieces of ids end; ids that are bytes of one character stay together."""
+def _characters(tokenizer: Tokenizer, ids: np.ndarray) -> list[int]:
+    """Return the positions where parts of ids end; ids that are bytes of one character stay together."""
     ends: list[int] = []
     single = tokenizer.decode([[i] for i in ids])
     start = 0

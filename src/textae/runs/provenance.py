@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
+import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from textae.hardware import processor
+
 PACKAGES = ("textae", "keras", "tensorflow", "jax", "numpy", "sentencepiece", "tensorflow-datasets")
 SESSION = ("python", "backend", "precision", "compile", "machine", "versions", "commit", "command")
+
+
+def environment(precision: str, xla: bool, command: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return what a session of a run runs on and with.
+
+    Args:
+        precision: of products, "float32" or "bfloat16".
+        xla: whether XLA compiles the training step.
+        command: the words of the command that trains it; None: that of this process.
+    """
+    import keras
+
+    return {
+        "python": platform.python_version(),
+        "backend": keras.backend.backend(),
+        "precision": precision,
+        "compile": "xla" if xla else "graph",
+        "machine": processor(),
+        "versions": versions(),
+        "commit": commit(Path(__file__).parents[1] / "__init__.py"),
+        "command": list(command or [Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
 
 
 def versions() -> dict[str, str | None]:
@@ -41,10 +67,13 @@ def commit(file: Path) -> str | None:
 
     None where textae was installed from elsewhere: a repository around the installation is another project's.
     """
-    package = file.resolve().parent
-    root = package.parents[1]
-    top = _git(package, "rev-parse", "--show-toplevel")
-    if top is None or Path(top).resolve() != root or _git(package, "ls-files", "--error-unmatch", file.name) is None:
+    folder = file.resolve().parent
+    package = next((each for each in (folder, *folder.parents) if each.name == "textae"), folder)
+    if len(package.parents) < 2:
+        return None
+    root = package.parents[1]  # above src/textae
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root or _git(folder, "ls-files", "--error-unmatch", file.name) is None:
         return None
     try:
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project")
@@ -52,7 +81,7 @@ def commit(file: Path) -> str | None:
         return None
     if not isinstance(project, dict) or project.get("name") != "textae":
         return None
-    return _git(package, "describe", "--always", "--abbrev=40", "--dirty=+")
+    return _git(folder, "describe", "--always", "--abbrev=40", "--dirty=+")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -9,34 +9,29 @@
 | last.safetensors | the weights of the last step |
 | checkpoint.safetensors | what training continues from; gone once the run is finished |
 | checkpoint.previous.safetensors | the one before, which is used where the newer one is damaged |
-| metrics.json | the figures of the test split; there only when the run finished |
-| metrics.csv | the validation split's figures over the run |
-| quality_by_length.csv | the test split's figures by length of document |
-| README.md | the model card: what it was trained on, its figures, how to load it |
+| metrics.json | the metrics of the test split; there only when the run finished |
+| metrics.csv | the validation split's metrics over the run |
+| quality_by_length.csv | the test split's metrics by length of document |
+| README.md | the model card: what it was trained on, its metrics, how to load it |
 | train/ validation/ test/ | TensorBoard's events |
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import math
-import os
-import struct
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from textae.files import leftovers, temporary_for, write_bytes, write_csv, write_text
+from textae.files import leftovers, temporary_for, write_csv, write_text
+from textae.runs.arrays import Shapes, read_arrays, write_arrays
+from textae.runs.json_files import LARGEST_TEXT_BYTES, read_json, read_text, write_json
 from textae.runs.old_formats import settings_of_format_2, weights_of_format_2
-from textae.untrusted_files import entries, kind_of, open_file, parse_json, parse_yaml, read_bytes
+from textae.untrusted_files import entries, kind_of, one_line, parse_yaml, read_bytes
 
 FORMAT = 3  # 2: other names of settings; 1: embeddings went into the encoder without their scale
 CONFIG = "config.yaml"
@@ -55,16 +50,9 @@ EVENTS = ("train", "validation", "test")
 _FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, BY_LENGTH, CARD, LOCK)
 _FOLDERS = (TOKENIZER, *EVENTS)
 
-_HEADER = "textae"  # key of the metadata of a file of arrays
-Shapes = dict[str, tuple[int, ...]]
-LARGEST_TEXT_BYTES = 1 << 20  # of a file of settings or metrics
 LARGEST_HISTORY_BYTES = 1 << 24  # of metrics.csv, a row a validation
 LONGEST_HISTORY_ROW = 100_000  # characters
-LARGEST_HEADER_BYTES = 1 << 25  # of a file of arrays: names, shapes, and with a checkpoint the state of training
-MOST_CONTAINERS = 200_000  # objects and lists of such a header
 MOST_METRICS = 1000
-_DTYPE_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "I16": 2, "U16": 2, "I8": 1}
-_DTYPE_BYTES |= {"U8": 1, "BOOL": 1}
 
 
 class _PlainDumper(yaml.SafeDumper):
@@ -140,11 +128,11 @@ class RunDir:
         environment = read_json(self / ENVIRONMENT)
         if (found := environment.get("format")) not in (2, FORMAT):
             where = f"{self.folder}{_remedy(environment)}"
-            raise ValueError(f"run: expected a run folder of format {FORMAT}, found {found!r:.100} in {where}")
+            raise ValueError(f"run: expected a run folder of format 2 or {FORMAT}, found {found!r:.100} in {where}")
         try:
-            loaded = parse_yaml(_read_text(self / CONFIG))
+            loaded = parse_yaml(read_text(self / CONFIG))
         except (OSError, ValueError) as error:
-            raise ValueError(f"run: {self / CONFIG} is damaged: {_one_line(error)}") from error
+            raise ValueError(f"run: {self / CONFIG} is damaged: {one_line(error)}") from error
         if not isinstance(loaded, dict):
             raise ValueError(f"run: expected {self / CONFIG} to hold settings, found {type(loaded).__name__}")
         return settings_of_format_2(loaded) if found == 2 else loaded
@@ -213,7 +201,7 @@ class RunDir:
                 raise ValueError(f"expected the number of a step in its last row, found {step!r:.100}")
             return int(step)
         except (OSError, ValueError, csv.Error) as error:
-            raise ValueError(f"{path} is damaged: {_one_line(error)}") from error
+            raise ValueError(f"{path} is damaged: {one_line(error)}") from error
 
     def write_history(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Write metrics.csv, one row a validation."""
@@ -268,135 +256,6 @@ class RunDir:
             (self / name).unlink(missing_ok=True)
 
 
-def write_arrays(
-    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], keep: Path | None = None
-) -> None:
-    """Write named arrays and a JSON object that goes with them, with a checksum over both.
-
-    `keep` is where the file that was there before goes.
-    """
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    described = json.dumps(dict(metadata), sort_keys=True)
-    check = str(_checksum(contiguous, described))
-    # One key alone: safetensors writes several in an order that varies, and equal runs would have unequal files.
-    header = json.dumps({"crc32": check, "metadata": described}, sort_keys=True)
-    write_bytes(path, save(contiguous, {_HEADER: header}), own=True, keep=keep)
-
-
-def read_arrays(
-    path: Path, check: Callable[[Shapes], None] | None = None
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return what `write_arrays` wrote.
-
-    `check` is given the names and shapes that the file claims to hold, before any memory is taken for them; it raises a
-    ValueError for what cannot be.
-
-    Raises:
-        ValueError: the file is missing, cut short, of another size than it claims, too large for the memory, or its
-            bytes have changed.
-    """
-    if kind_of(path) is None:
-        raise ValueError(f"expected weights in {path}, found no such file")
-    try:
-        shapes = _claimed(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or not of textae: {_one_line(error)}") from error
-    if check is not None:
-        check(shapes)
-    try:
-        arrays, header = _opened(path)
-        if _HEADER in header:  # files of older versions have what it holds as keys of their own
-            header = parse_json(header[_HEADER])
-        if int(header["crc32"]) != _checksum(arrays, header["metadata"]):
-            raise ValueError("its checksum does not fit its content")
-        state = parse_json(header["metadata"], finite=False)
-        if not isinstance(state, dict):
-            raise ValueError(f"expected an object with its arrays, found {type(state).__name__}")
-        return arrays, state
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:  # types NumPy lacks
-        raise ValueError(f"{path} is damaged or not of textae: {_one_line(error)}") from error
-
-
-def _opened(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return arrays and metadata of a file whose size was compared with what it claims."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of the library's Rust, no Exception: no memory for an array
-            raise
-        raise ValueError("expected arrays that the free memory can hold, found larger ones") from None
-
-
-def _claimed(path: Path) -> Shapes:
-    """Return the shapes that the header of a file of arrays names, once the file is as large as they need.
-
-    The library reads the whole header first, and takes the memory that it asks for; so sizes are compared here.
-    """
-    with open_file(path, 1 << 62) as file:
-        size = os.fstat(file.fileno()).st_size
-        length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
-        most = min(LARGEST_HEADER_BYTES, size - 8)
-        if not 2 <= length <= most:
-            raise ValueError(f"expected a header of 2 to {max(most, 2):,} bytes, found one of {length:,}")
-        content = file.read(length)
-    if (found := content.count(b"{") + content.count(b"[")) > MOST_CONTAINERS:
-        raise ValueError(f"expected a header of at most {MOST_CONTAINERS:,} objects and lists, found {found:,}")
-    header = parse_json(content.decode("utf-8"))
-    if not isinstance(header, dict):
-        raise ValueError(f"expected a header that names arrays, found {type(header).__name__}")
-    shapes: Shapes = {}
-    claimed = 0
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        kind, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
-        if kind not in _DTYPE_BYTES or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError(f"expected {name:.100} to have a type and a shape, found {entry!r:.100}")
-        shapes[name] = tuple(shape)
-        claimed += _DTYPE_BYTES[kind] * math.prod(shape)
-    if claimed != size - 8 - length:
-        raise ValueError(f"expected {claimed:,} bytes of arrays as its header says, found {size - 8 - length:,}")
-    if 3 * claimed > (available := psutil.virtual_memory().available):
-        raise ValueError(
-            f"expected arrays that {available / 1e9:.1f} GB of free memory can hold, found {claimed / 1e9:,.1f} GB"
-        )
-    return shapes
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object, as `to_json` gives it."""
-    write_text(path, to_json(values) + "\n", own=True)
-
-
-def to_json(values: Mapping[str, Any]) -> str:
-    """Return an object as JSON, which has no NaN and no infinity: a number that is not finite becomes null."""
-    return json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file, or raise a ValueError that names it."""
-    try:
-        values = parse_json(_read_text(path))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {_one_line(error)}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"expected {path} to hold an object, found {type(values).__name__}")
-    return values
-
-
-def _read_text(path: Path) -> str:
-    return read_bytes(path, LARGEST_TEXT_BYTES).decode("utf-8")
-
-
 def _is_number(value: Any) -> bool:
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -416,16 +275,6 @@ def _remedy(environment: Mapping[str, Any]) -> str:
     """Return what to do about a run of another format."""
     versions = environment.get("versions")
     wrote = versions.get("textae") if isinstance(versions, dict) else None
-    return f": it was written by textae {wrote[:20]}, use that version for it" if isinstance(wrote, str) else ""
-
-
-def _checksum(arrays: Mapping[str, np.ndarray], described: str) -> int:
-    value = zlib.crc32(described.encode())
-    for name in sorted(arrays):
-        value = zlib.crc32(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode(), value)
-        value = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8), value)
-    return value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    if not isinstance(wrote, str):
+        return ": train it anew, or read it with the version of textae that wrote it"
+    return f": it was written by textae {wrote[:20]}, use that version for it, or train it anew"

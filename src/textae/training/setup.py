@@ -1,0 +1,153 @@
+"""From a configuration to what is trained: batches, the model with its training step, and the evaluation model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+
+from textae.config.schema import Config
+from textae.data.batching import Batches
+from textae.data.corruption import corruption_from
+from textae.data.preparation import Prepared, in_portions
+from textae.data.tokenizers import Tokenizer
+from textae.hardware import choose_compile, choose_precision
+from textae.inference.text_autoencoder import TextAutoencoder
+from textae.losses.reconstruction import ReconstructionObjective
+from textae.models.autoencoder import Autoencoder, build
+from textae.models.initialization import initialize
+from textae.models.isolation import isolated
+from textae.models.shapes import parameters
+from textae.training.optimizers import optimizer
+from textae.training.steps import Objective, TrainingStep, training_step
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How products are computed: `precision` "float32" or "bfloat16"; `xla`, whether XLA compiles the step."""
+
+    precision: str
+    xla: bool
+
+    @classmethod
+    def of(cls, config: Config) -> Arithmetic:
+        """Return what the configuration asks for, and for "auto" what suits this machine."""
+        training = config.training
+        precision = choose_precision(training.precision.name, config.model.fourier_features)
+        return cls(precision, choose_compile(training.compile.name) == "xla")
+
+
+def training_batches(config: Config, prepared: Prepared, arithmetic: Arithmetic) -> Batches:
+    """Return the batches of the train split.
+
+    Raises:
+        ValueError: every document is left out as too long.
+    """
+    batches = Batches(
+        prepared.train,
+        max_length=config.model.max_length,
+        stride=int(np.prod(config.model.strides)),
+        tokens_per_batch=config.training.tokens_per_batch,
+        length_buckets=config.training.num_length_buckets,
+        overflow=config.model.overflow.name,
+        seed=config.training.seed,
+        fixed_rows=arithmetic.xla,
+        length_curriculum=config.training.length_curriculum,
+    )
+    if not len(batches):
+        raise ValueError(_none_short_enough("training documents", config.model.max_length))
+    return batches
+
+
+def check_splits(config: Config, prepared: Prepared) -> None:
+    """Raise a ValueError if every document of the validation or test split is left out as too long."""
+    model = config.model
+    if model.overflow.name != "drop":
+        return
+    for split, texts in (("validation", prepared.validation), ("test", prepared.test_texts())):
+        encoded = (ids for portion in in_portions(texts, 1 << 16) for ids in prepared.tokenizer.encode(portion))
+        if all(len(ids) >= model.max_length for ids in encoded):  # with its end a document has a token more
+            raise ValueError(_none_short_enough(f"documents of the {split} split", model.max_length))
+
+
+def _none_short_enough(documents: str, max_length: int) -> str:
+    return (
+        f"expected {documents} of at most model.max_length={max_length} tokens, found none; "
+        "model.overflow=split or truncate keeps longer ones"
+    )
+
+
+def check_memory(config: Config, vocabulary_size: int) -> None:
+    """Raise a ValueError if not even weights, gradients and the optimizer's state have room in the memory."""
+    count, available = parameters(config.model, vocabulary_size), psutil.virtual_memory().available
+    if 4 * 4 * count > available:
+        raise ValueError(
+            f"expected a model that {available / 1e9:.1f} GB of free memory can train, found {count:,} "
+            f"parameters, which take {4 * 4 * count / 1e9:,.1f} GB"
+        )
+
+
+def training_model(
+    config: Config, vocabulary_size: int, first_text_id: int, arithmetic: Arithmetic
+) -> tuple[Autoencoder, TrainingStep]:
+    """Return a new model of a configuration, and the step that trains it.
+
+    Args:
+        config: the configuration.
+        vocabulary_size: the number of token ids.
+        first_text_id: the lowest id that stands for text; random tokens are drawn from it on.
+        arithmetic: how products are computed.
+    """
+    training = config.training
+    with isolated(seed=training.seed):
+        dtype = "mixed_bfloat16" if arithmetic.precision == "bfloat16" else "float32"
+        model = build(config.model, vocabulary_size, training.seed, dtype)
+        initialize(model, config.model.initialization.name)
+    model.encoder.trainable = not config.encoder_frozen
+    model.decoder.project.trainable = training.train_frequencies
+    step = training_step(
+        model,
+        _objective(config, model, first_text_id, arithmetic),
+        optimizer(
+            training.optimizer.name,
+            weight_decay=training.weight_decay,
+            beta_1=training.beta_1,
+            beta_2=training.beta_2,
+        ),
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        max_gradient_norm=training.max_gradient_norm,
+        ema_decay=training.ema_decay,
+        xla=arithmetic.xla,
+    )
+    return model, step
+
+
+def _objective(config: Config, model: Autoencoder, first_text_id: int, arithmetic: Arithmetic) -> Objective:
+    """Return what the step minimises, with the corruption of its input."""
+    training = config.training
+
+    def corruption(settings: Mapping[str, Any]) -> Any:
+        return corruption_from(
+            settings, first_id=first_text_id, vocabulary_size=model.vocabulary_size, seed=model.seeds
+        )
+
+    return ReconstructionObjective(
+        model,
+        kl_weight=config.model.kl_weight,
+        free_bits=config.model.free_bits,
+        label_smoothing=training.label_smoothing,
+        precision=arithmetic.precision,
+        gather=not arithmetic.xla,
+        gradient_filter=training.gradient_filter,
+        substitution=corruption({"substitute": training.random_token_rate}),
+        corruption=corruption(asdict(training.corruption)),
+    )
+
+
+def evaluation_model(config: Config, tokenizer: Tokenizer) -> TextAutoencoder:
+    """Return a float32 model of the configuration that takes over weights to evaluate them."""
+    with isolated(seed=config.training.seed):
+        return TextAutoencoder(build(config.model, tokenizer.vocabulary_size), tokenizer, config)

@@ -1,0 +1,104 @@
+"""A training step on JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from textae.training.steps.base import Arrays, BaseStep, add_sums, warmed_up_decay
+
+
+class JaxStep(BaseStep):
+    """A training step as compiled JAX functions, which write what they return over what they were given.
+
+    The variables hold all of the state, and nothing else does: a copy would take the room of weights and moments again.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        import jax
+
+        self.rest = self.model.non_trainable_variables
+        self._rate_at = next(i for i, v in enumerate(self.optimizer.variables) if v is self.optimizer.learning_rate)
+        self._groups = {
+            "weights": self.weights,
+            "rest": self.rest,
+            "optimizer": self.optimizer.variables,
+            "averages": self.averages,
+            "sums": self.sums,
+        }
+        for variables in self._groups.values():
+            for variable in variables:  # two may share one array, which cannot be written over twice
+                variable.assign(jax.numpy.array(variable.value, copy=True))
+        self._step = jax.jit(self._one_step, donate_argnums=0)
+        self._accumulate = jax.jit(self._one_accumulation, donate_argnums=0)
+        self._update = jax.jit(self._one_update, donate_argnums=0)
+
+    def __call__(self, batches: list[Arrays], learning_rate: float) -> dict[str, Any]:
+        """Train on one update's batches, (tokens, lengths) each; return sums over them and `gradient_norm`."""
+        import jax
+
+        rate = np.float32(learning_rate)
+        if not self.sums:
+            return jax.device_get(self._run(self._step, self._groups, *batches[0], rate))  # one by one: a wait each
+        totals: dict[str, Any] = {}
+        for tokens, lengths in batches:
+            weights = [variable.value for variable in self.weights]
+            add_sums(totals, self._run(self._accumulate, ("rest", "sums"), weights, tokens, lengths))
+        changed = ("weights", "optimizer", "averages", "sums")
+        norm = self._run(self._update, changed, totals["tokens"], totals["total"], rate)
+        return jax.device_get(totals | {"gradient_norm": norm})
+
+    def _run(self, function: Callable[..., Any], groups: Iterable[str], *arguments: Any) -> Any:
+        """Call a function with the values of groups of variables, and give them the new ones that it returns first."""
+        state = {group: [variable.value for variable in self._groups[group]] for group in groups}
+        state, result = function(state, *arguments)
+        for group, values in state.items():
+            for variable, value in zip(self._groups[group], values, strict=True):
+                variable.assign(value)
+        return result
+
+    def _gradients(self, weights: list[Any], rest: list[Any], tokens: Any, lengths: Any) -> Any:
+        import jax
+
+        def total(weights: list[Any]) -> Any:
+            values = list(zip(self.weights, weights, strict=True)) + list(zip(self.rest, rest, strict=True))
+            with keras.StatelessScope(state_mapping=values) as scope:
+                sums = self.objective(tokens, lengths, True)
+            after = [scope.get_current_value(variable) for variable in self.rest]
+            return sums["total"], (sums, [b if a is None else a for a, b in zip(after, rest, strict=True)])
+
+        (_, (sums, rest)), gradients = jax.value_and_grad(total, has_aux=True)(weights)
+        return sums, rest, gradients
+
+    def _one_accumulation(self, state: Any, weights: list[Any], tokens: Any, lengths: Any) -> Any:
+        sums, rest, gradients = self._gradients(weights, state["rest"], tokens, lengths)
+        return {"rest": rest, "sums": [a + g for a, g in zip(state["sums"], gradients, strict=True)]}, sums
+
+    def _one_step(self, state: Any, tokens: Any, lengths: Any, learning_rate: Any) -> Any:
+        sums, rest, gradients = self._gradients(state["weights"], state["rest"], tokens, lengths)
+        new, norm = self._applied(state, gradients, sums["tokens"], sums["total"], learning_rate)
+        return new | {"rest": rest}, sums | {"gradient_norm": norm}
+
+    def _one_update(self, state: Any, tokens: Any, total: Any, learning_rate: Any) -> Any:
+        new, norm = self._applied(state, state["sums"], tokens, total, learning_rate)
+        return new | {"sums": [ops.zeros_like(added) for added in state["sums"]]}, norm
+
+    def _applied(self, state: Any, gradients: list[Any], tokens: Any, total: Any, learning_rate: Any) -> Any:
+        """Return the state after an update by summed gradients, or as it is if one is not finite, and their norm."""
+        import jax
+
+        gradients, norm = self.update(gradients, tokens)
+        slots = list(state["optimizer"])
+        slots[self._rate_at] = learning_rate
+        weights, slots = self.optimizer.stateless_apply(slots, gradients, state["weights"])
+        new = {"weights": weights, "optimizer": slots, "averages": state["averages"]}
+        if self.averages:
+            decay = warmed_up_decay(self.ema_decay, ops.cast(slots[0], "float32"))
+            new["averages"] = [decay * a + (1 - decay) * w for a, w in zip(state["averages"], weights, strict=True)]
+        finite = ops.isfinite(norm) & ops.isfinite(total)
+        return jax.tree.map(lambda n, o: ops.where(finite, n, o), new, {key: state[key] for key in new}), norm

@@ -1,0 +1,124 @@
+"""Run folders of older formats: settings are translated, results are equal, and what cannot be read says what to do."""
+
+import json
+
+import pytest
+import yaml
+
+import textae
+from textae.config.mapping import from_mapping, to_mapping
+from textae.runs import run_folder
+from textae.runs.json_files import read_json, write_json
+from textae.runs.old_formats import settings_of_format_2
+from textae.runs.run_folder import RunDir
+
+RENAMED = [
+    ("model", "widths", [8, 16], "channels", [8, 16]),
+    ("model", "units", [0, 1], "residual_blocks", [0, 1]),
+    ("model", "encoder_units", None, "encoder_residual_blocks", None),
+    ("model", "encoder_units", [1, 0], "encoder_residual_blocks", [1, 0]),
+    ("model", "unit_dropout", 0.25, "residual_dropout", 0.25),
+    ("model", "long_documents", "split", "overflow", "split"),
+    ("model", "long_documents", "cut", "overflow", "truncate"),
+    ("model", "long_documents", "drop", "overflow", "drop"),
+    ("model", "latent", "chunk", "latent", "sequence"),
+    ("model", "latent", "vector", "latent", "vector"),
+    ("training", "batch_tokens", 512, "tokens_per_batch", 512),
+    ("training", "buckets", 3, "num_length_buckets", 3),
+    ("training", "clip_norm", 0.5, "max_gradient_norm", 0.5),
+    ("training", "clip_norm", None, "max_gradient_norm", None),
+    ("training", "accumulate", 2, "gradient_accumulation_steps", 2),
+    ("training", "ema", 0.99, "ema_decay", 0.99),
+    ("training", "short_first", 0.35, "length_curriculum", 0.35),
+    ("training", "random_tokens", 0.2, "random_token_rate", 0.2),
+    ("training", "log_every", 7, "log_every_steps", 7),
+    ("training", "validate_every", 11, "eval_every_steps", 11),
+    ("training", "checkpoint_minutes", 3.0, "checkpoint_every_minutes", 3.0),
+    ("training", "samples", 6, "num_logged_samples", 6),
+]
+# decoder_input, informed_start, train_encoder, train_waves -> initialization, freeze_encoder, train_frequencies
+INITIALIZATIONS = [
+    ({}, {}, "orthogonal", False, True),
+    ({}, {"informed_start": False}, "random", False, True),
+    ({"decoder_input": "linear"}, {"informed_start": True, "train_encoder": False}, "orthogonal", True, True),
+    ({"decoder_input": "fourier"}, {"train_encoder": False, "train_waves": False}, "lattice", True, False),
+    ({"decoder_input": "fourier"}, {"informed_start": True, "train_encoder": True}, "lattice", False, True),
+]
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(("group", "old", "value", "new", "translated"), RENAMED)
+def test_a_renamed_setting(group, old, value, new, translated):
+    given = {"name": "a", "model": {}, "training": {}} | {group: {old: value}}
+    found = settings_of_format_2(given)
+    assert found[group][new] == translated
+    assert old == new or old not in found[group]
+    assert given[group] == {old: value}  # nothing of what was given has changed
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(("model", "training", "initialization", "frozen", "frequencies"), INITIALIZATIONS)
+def test_the_settings_that_are_now_one_choice(model, training, initialization, frozen, frequencies):
+    found = settings_of_format_2({"model": model, "training": training})
+    assert found == {
+        "model": {"initialization": initialization},
+        "training": {"freeze_encoder": frozen, "train_frequencies": frequencies},
+    }
+
+
+@pytest.mark.backend_free
+def test_a_model_that_is_not_made_any_more():
+    with pytest.raises(ValueError, match=r"informed_start=false: the version in its environment\.json reads it"):
+        settings_of_format_2({"model": {"decoder_input": "fourier"}, "training": {"informed_start": False}})
+
+
+def old_names(values):
+    """The settings of a run as a folder of format 2 has them."""
+    values = json.loads(json.dumps(values))
+    for group, old, _, new, _ in RENAMED:
+        if new in values[group] and old != new:
+            values[group][old] = values[group].pop(new)
+    model, training = values["model"], values["training"]
+    model["long_documents"] = {"truncate": "cut"}.get(model["long_documents"], model["long_documents"])
+    model["latent"] = {"sequence": "chunk"}.get(model["latent"], model["latent"])
+    training["informed_start"] = {"orthogonal": True, "random": False}[model.pop("initialization")]
+    model["decoder_input"] = "linear"
+    training["train_encoder"] = not training.pop("freeze_encoder")
+    training["train_waves"] = training.pop("train_frequencies")
+    return values
+
+
+@pytest.fixture
+def old(broken):
+    """A finished run as a folder of format 2."""
+    values = old_names(yaml.safe_load((broken / run_folder.CONFIG).read_text()))
+    (broken / run_folder.CONFIG).write_text(yaml.safe_dump(values))
+    environment = read_json(broken / run_folder.ENVIRONMENT)
+    write_json(broken / run_folder.ENVIRONMENT, environment | {"format": 2})
+    return broken
+
+
+def test_a_folder_of_format_2_is_used_as_one_of_today(old, trained):
+    before, now = RunDir(old).config(), RunDir(trained[0]).config()
+    now["training"]["freeze_encoder"] = False  # which null means here
+    assert to_mapping(from_mapping(before)) == to_mapping(from_mapping(now))
+    texts = ["the red house", "a tree sings under the river", ""]
+    one, other = textae.load(old), textae.load(trained[0])
+    assert one.reconstruct(texts) == other.reconstruct(texts)
+    assert one.score(texts).tolist() == other.score(texts).tolist()
+
+
+def test_it_is_evaluated_equally(old, trained, answer):
+    assert answer("evaluate", f"run={old}") == answer("evaluate", f"run={trained[0]}")
+
+
+@pytest.mark.parametrize(("found", "shown"), [(1, "1"), (None, "None"), ("x", "'x'"), (99, "99")])
+def test_other_formats_say_what_to_do(broken, found, shown):
+    environment = read_json(broken / run_folder.ENVIRONMENT) | {"format": found}
+    write_json(broken / run_folder.ENVIRONMENT, environment | {"versions": {"textae": "0.1.0"}})
+    with pytest.raises(ValueError, match=rf"of format 2 or 3, found {shown} in .*0\.1\.0, use that version") as caught:
+        textae.load(broken)
+    assert "\n" not in str(caught.value)
+    write_json(broken / run_folder.ENVIRONMENT, environment | {"versions": {}})
+    with pytest.raises(ValueError, match="train it anew, or read it with the version of textae that wrote it"):
+        textae.load(broken)
