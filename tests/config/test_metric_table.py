@@ -29,7 +29,7 @@ def test_values_are_shown():
     assert table["loss"].shown(None) == "not finite"
     assert table["tokens"].shown(12345) == "12,345"
     assert table["bleu"].shown(12.34567) == "12.35"
-    assert names(group="training", column=True) == ("steps", "train_seconds", "tokens_per_second", "parameters")
+    assert names(group="training", column=True) == ("parameters", "steps", "train_seconds", "tokens_per_second")
 
 
 def test_a_run_has_the_metrics_of_the_table(trained):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from textae.cli.sweep_table import SweepTable
 from textae.config.mapping import to_mapping
 from textae.config.registration import config_dir, register
 from textae.config.schema import Config, TextConfig
-from textae.report import SweepTable, collect, main, plot, sorted_rows, table
+from textae.report import main
+from textae.reporting.run_table import collect, plot, sorted_rows, table
 from textae.runs.json_files import write_json
 from textae.runs.run_folder import CONFIG, ENVIRONMENT, HISTORY, METRICS, RunDir
 
@@ -75,7 +77,7 @@ def test_what_cannot_be_read_is_named_and_left_out(runs, capsys):
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert said[0].startswith(f"left out: {runs / 'a'}: {runs / 'a' / METRICS} is damaged")
-    assert "format 2, found 99" in said[1]
+    assert "format 2 or 3, found 99" in said[1]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import yaml
 import textae
 from helpers import attacks
 from helpers.refusals import one_line, refuses
-from textae import report
 from textae.cli.commands import failure, line_writer
 from textae.cli.streams import write_line
 from textae.data.tokenizers import load_tokenizer, train_tokenizer
+from textae.reporting import run_table
 from textae.runs import arrays as run_arrays
 from textae.runs import run_folder
 from textae.runs.arrays import read_arrays, write_arrays
@@ -313,10 +313,10 @@ def test_a_table_holds_nothing_a_terminal_or_matplotlib_obeys(trained, broken, t
     made.mkdir()
     broken.rename(made / "\x1b[31m")
     (made / "good").symlink_to(trained[0])
-    rows, differing = report.collect(str(made / "*"))
+    rows, differing = run_table.collect(str(made / "*"))
     assert {"name", "corpus.label", "corpus.files"} <= set(differing) and len(rows) == 2
-    lines = report.table(rows, differing, "loss").splitlines()
+    lines = run_table.table(rows, differing, "loss").splitlines()
     assert len(lines) == 4 and all(line.isprintable() for line in lines)
     assert max(map(len, lines)) < 1500
-    report.plot(rows, differing, "loss", tmp_path / "a.png")
+    run_table.plot(rows, differing, "loss", tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 1000

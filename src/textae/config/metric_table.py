@@ -78,6 +78,8 @@ METRICS = (
            group="data", chart=False),
     Metric(name="tokens", meaning="tokens of the documents, the end of each counted", unit="tokens", group="data",
            chart=False, card=True),
+    Metric(name="parameters", meaning="parameters of the model", unit="parameters", direction="minimize",
+           group="training", chart=False, column=True),
     Metric(name="examples_seen", meaning="documents and segments trained on, with repetitions", unit="examples",
            group="training", chart=False),
     Metric(name="steps", meaning="updates of the weights", unit="updates", group="training", chart=False, column=True),
@@ -87,8 +89,6 @@ METRICS = (
            group="training", chart=False, column=True),
     Metric(name="tokens_per_second", meaning="tokens trained on in a second of updates, padding not counted",
            unit="tokens per second", direction="maximize", group="training", column=True),
-    Metric(name="parameters", meaning="parameters of the model", unit="parameters", direction="minimize",
-           group="training", chart=False, column=True),
     Metric(name="peak_memory_mb", meaning="the most memory that the training process held", unit="MB of 10^6 bytes",
            direction="minimize", group="training", chart=False),
 )  # fmt: skip
