@@ -40,7 +40,8 @@ def main(composed: Any) -> float | None:
 def _job_alone(settings: Any) -> list[str] | None:
     """Return the words of a command that trains a job of a sweep alone; None of a command that is no sweep's."""
     from hydra.types import RunMode
-    from omegaconf import OmegaConf
+
+    from textae.config.mapping import plain
 
     if settings.mode != RunMode.MULTIRUN:
         return None
@@ -50,9 +51,9 @@ def _job_alone(settings: Any) -> list[str] | None:
             words += ["--config-dir", source.path]
     if settings.job.config_name != "config":
         words += ["--config-name", settings.job.config_name]
-    given = OmegaConf.to_container(settings.overrides.hydra)
+    given = plain(settings.overrides.hydra)
     words += [setting for setting in given if setting.lstrip("+").startswith("hydra.searchpath=")]
-    return words + OmegaConf.to_container(settings.overrides.task)
+    return words + plain(settings.overrides.task)
 
 
 if __name__ == "__main__":

@@ -231,10 +231,11 @@ def test_a_damaged_corpus_is_named(tmp_path, numbers, name, how):
 
 
 OPEN = """
-import sys
+import logging, sys
 from pathlib import Path
 from textae.config.schema import TextConfig
 from textae.data import corpora
+logging.basicConfig(level=logging.INFO)
 corpus = corpora.open_corpus(TextConfig(files=[sys.argv[1]]), Path(sys.argv[2]))
 print(corpus.fingerprint, corpus.sizes, sum(map(len, corpus.texts("train"))))
 """

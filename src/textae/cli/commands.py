@@ -125,6 +125,7 @@ def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
+    from textae.config.mapping import plain
     from textae.training.interrupts import Interrupted
 
     open_standard_streams()  # a launcher may have put this into a process of its own
@@ -133,7 +134,7 @@ def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
     if settings.job.chdir:  # paths are relative to where the command was given all the same
         os.chdir(settings.runtime.cwd)
     swept = settings.mode == RunMode.MULTIRUN
-    number, overrides = number_of(settings) if swept else 0, OmegaConf.to_container(settings.overrides.task)
+    number, overrides = number_of(settings) if swept else 0, plain(settings.overrides.task)
     at_once = OmegaConf.select(settings.launcher, "n_jobs", default=1)
     where = f"job {number} ({jobs.title(overrides)}): " if swept else ""
     try:

@@ -69,7 +69,7 @@ def check_settings(config: Any) -> None:
     """
     from omegaconf import DictConfig, ListConfig, OmegaConf
 
-    from textae.config.mapping import flat
+    from textae.config.mapping import flat, plain
 
     for key in sorted(OmegaConf.missing_keys(config)):
         *parents, name = key.split(".")
@@ -78,14 +78,14 @@ def check_settings(config: Any) -> None:
         example = "[...]" if isinstance(node, ListConfig) else "..."
         raise ValueError(f"expected {key}={example}, found none")
 
-    every = list(flat(OmegaConf.to_container(config)))
+    every = list(flat(plain(config)))
 
     def unknown(node: DictConfig, prefix: str) -> None:
         schema = OmegaConf.get_type(node)
         if not dataclasses.is_dataclass(schema):
             return
         names = [field.name for field in dataclasses.fields(schema)]
-        for name in node:
+        for name in map(str, node):
             if name not in names:
                 raise ValueError(unknown_key(prefix + name, [*(prefix + known for known in names), *every]))
             child = node._get_node(name)
@@ -140,9 +140,8 @@ def _explain_reference(error: Any) -> str:
 
 def _explain_key(key: str, config_name: str) -> str:
     from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
 
-    from textae.config.mapping import flat
+    from textae.config.mapping import flat, plain
     from textae.config.registration import config_dir
     from textae.config.schema import CORPORA
 
@@ -150,11 +149,11 @@ def _explain_key(key: str, config_name: str) -> str:
     if (config_dir() / key).is_dir():
         return f"expected +{key}=NAME, where NAME is one of {options_of(key)}, found it without +"
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        plain = OmegaConf.to_container(compose(config_name))
+        composed = plain(compose(config_name))
     owners = [kind for kind, schema in CORPORA.items() if key.removeprefix("corpus.") in schema.__dataclass_fields__]
     if key.startswith("corpus.") and owners:
         return f"expected corpus={' or '.join(owners)} in front of {key}, found neither"
-    return unknown_key(key, [*flat(plain), *plain])
+    return unknown_key(key, [*flat(composed), *composed])
 
 
 def _unparsable(argument: str) -> bool:

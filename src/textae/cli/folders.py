@@ -80,9 +80,11 @@ class Folders:
         from filelock import FileLock, Timeout
         from omegaconf import OmegaConf
 
+        from textae.config.mapping import plain
+
         key = "hydra.sweep.dir"
         folder = _folder_of(config, key)
-        _named("hydra.sweep.subdir", OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"])
+        _named("hydra.sweep.subdir", plain(config.hydra.sweep)["subdir"])
         if _by_time(config, key):
             folder = self._claim(key, folder)
             with _writable(config):
@@ -232,11 +234,11 @@ def _named(key: str, name: str) -> Path:
 
 def _by_time(config: Any, key: str) -> bool:
     """Return whether a folder's name is made from the time, and not given on the command line."""
-    from omegaconf import OmegaConf
+    from textae.config.mapping import plain
 
-    given = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    given = plain(config.hydra.overrides.hydra)
     _, group, name = key.split(".")
-    return "${now:" in OmegaConf.to_container(config.hydra[group], resolve=False)[name] and not any(
+    return "${now:" in plain(config.hydra[group])[name] and not any(
         override.lstrip("+").startswith(f"{key}=") for override in given
     )
 

@@ -73,7 +73,7 @@ def _group_keys(group: str, width: int) -> list[str]:
     """Return the keys of a group; those that only some of its kinds have stand apart."""
     prefix, schemas = group.replace("/", ".") + ".", GROUPS[group]
     if len(schemas) == 1:
-        return _title(f"Keys of {group}") + _keys(keys_of(*schemas.values(), prefix), width)
+        return _title(f"Keys of {group}") + _keys(keys_of(schemas[""], prefix), width)
     shared = {field.name for field in dataclasses.fields(CorpusConfig)}
     keys = [key for key in keys_of(CorpusConfig, prefix) if key.name != f"{prefix}kind"]
     lines = _title(f"Keys of every {group}") + _keys(keys, width)

@@ -5,6 +5,7 @@ Hydra's Optuna sweeper numbers its jobs from 0 in every command, while a study t
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,18 @@ _SUBDIR = "hydra.sweep.subdir"
 
 def by_number(config: Any, trial: Any) -> None:
     """Have a trial's job go to the folder of its number, unless the user names folders; the sweeper calls it."""
-    from omegaconf import OmegaConf
+    from textae.config.mapping import plain
 
     trial.set_user_attr(_FOLDER, str(Path(config.hydra.sweep.dir).absolute()))
-    if OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"] == "${hydra.job.num}":
+    if plain(config.hydra.sweep)["subdir"] == "${hydra.job.num}":
         trial.suggest_int(_SUBDIR, trial.number, trial.number)
 
 
 def number_of(settings: Any) -> int:
     """Return the number of a sweep's job: in a search that of its trial."""
-    from omegaconf import OmegaConf
+    from textae.config.mapping import plain
 
-    given = OmegaConf.to_container(settings.overrides.hydra)
+    given = plain(settings.overrides.hydra)
     found = [setting.removeprefix(f"{_SUBDIR}=") for setting in given if setting.startswith(f"{_SUBDIR}=")]
     searched = "optuna" in str(settings.sweeper.get("_target_"))
     return int(found[-1]) if searched and found and found[-1].isdigit() else settings.job.num
@@ -48,7 +49,7 @@ def resume(config: Any, folder: Path) -> int | None:
         import optuna
     except ImportError:  # that it is missing is said when it is needed
         return None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.set_verbosity(logging.ERROR)
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 from tqdm import tqdm
 
@@ -61,7 +61,7 @@ def open_standard_streams() -> None:
             os.set_inheritable(descriptor, True)
             CLOSED.add(descriptor)
     if sys.stdout is None:
-        sys.stdout = io.TextIOWrapper(_Closed(), encoding="utf-8", write_through=True)
+        sys.stdout = io.TextIOWrapper(cast(BinaryIO, _Closed()), encoding="utf-8", write_through=True)
     if sys.stderr is None or sys.stderr is sys.__stderr__:
         buffer = _Forgiving(io.FileIO(2, "w", closefd=False))
         encoding = getattr(sys.stderr, "encoding", "utf-8")

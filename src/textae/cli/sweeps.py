@@ -85,17 +85,17 @@ class Jobs:
 
     def failed(self, number: int, code: int) -> None:
         """Take note of a job's exit code."""
-        if self.elsewhere:
+        if self._folder is not None and self.elsewhere:
             (self._folder / f"{number}.code").write_text(str(code))
         else:
             self._codes[number] = code
 
     def code(self) -> int:
         """Return the exit code of all jobs together: 0, or that of the signal, or that of the first that failed."""
-        if self.stopped:
-            return 128 + int((self._folder / "stop").read_text())
         codes = dict(self._codes)
         if self._folder is not None:
+            if self.stopped:
+                return 128 + int((self._folder / "stop").read_text())
             codes |= {int(path.stem): int(path.read_text()) for path in self._folder.glob("*.code")}
         return codes[min(codes)] if codes else 0
 
@@ -107,7 +107,7 @@ class Jobs:
         the command's signals stop it: one that is training writes a checkpoint.
         """
         line = self.title(overrides)
-        if not self.elsewhere:
+        if self._folder is None or not self.elsewhere:
             logger.info(f"job {number}: {line}")
             yield
             return
@@ -140,11 +140,12 @@ class Jobs:
 
         def hand_on(number: int, frame: FrameType | None) -> None:
             restore()
-            busy = [int(path.stem) for path in self._folder.glob("*.busy")] if self._folder is not None else []
-            if not busy:
+            folder = self._folder
+            busy = [int(path.stem) for path in folder.glob("*.busy")] if folder is not None else []
+            if folder is None or not busy:
                 os.kill(os.getpid(), number)
                 return
-            (self._folder / "stop").write_text(str(number))
+            (folder / "stop").write_text(str(number))
             logger.info("stopping the jobs; once more to stop without waiting for them")
             for process in busy:
                 with suppress(ProcessLookupError):

@@ -154,23 +154,31 @@ def _converted(name: str, value: Any, kind: Any) -> Any:
         return value
     if type(None) in arguments:
         (kind,) = (argument for argument in arguments if argument is not type(None))
-        arguments = get_args(kind)
+    return _converted_to(name, value, kind)
+
+
+def _converted_to(name: str, value: Any, kind: Any) -> Any:
+    """Return a value, which is not None, as a type that does not take None."""
     if get_origin(kind) is list:
         is_sequence = hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping)
         require(is_sequence, f"{name} as a list", value)
-        return [_converted(f"{name}[{i}]", each, arguments[0]) for i, each in enumerate(value)]
+        return [_converted(f"{name}[{i}]", each, get_args(kind)[0]) for i, each in enumerate(value)]
     if get_origin(kind) is dict:
         require(isinstance(value, Mapping), f"{name} as a dict", value)
-        return {key: _converted(f"{name}[{key!r}]", each, arguments[1]) for key, each in value.items()}
+        return {key: _converted(f"{name}[{key!r}]", each, get_args(kind)[1]) for key, each in value.items()}
     if issubclass(kind, Enum) and not isinstance(value, kind):
         members = kind.__members__
         require(isinstance(value, str) and value in members, f"{name} as one of {', '.join(members)}", value)
         return members[value]
     if kind in (int, float):
-        right = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-        require(right, f"{name} as {'a whole number' if kind is int else 'a number'}", value)
-        return kind(value)
+        return _number(name, value, kind)
     if kind is str and isinstance(value, PathLike):
         return fspath(value)
     require(isinstance(value, kind), f"{name} as {kind.__name__}", value)
     return value
+
+
+def _number(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
+    right = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    require(right, f"{name} as {'a whole number' if kind is int else 'a number'}", value)
+    return kind(value)

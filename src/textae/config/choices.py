@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-SPLITS = ("train", "validation", "test")  # of every corpus
+SPLITS: tuple[str, ...] = ("train", "validation", "test")  # of every corpus
 
 
 class TokenizerKind(Enum):

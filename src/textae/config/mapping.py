@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from textae.config.checks import MOST_FILES, MOST_LEVELS
 from textae.config.schema import CORPORA, Config
 
 
-def resolve(config: DictConfig) -> Any:
+def resolve(config: DictConfig | ListConfig) -> Any:
     """Return the checked configuration.
 
     Raises:
@@ -49,7 +49,15 @@ def from_mapping(values: dict[str, Any]) -> Config:
 
 def to_mapping(config: Config) -> dict[str, Any]:
     """Return the configuration as plain values, enumerations by name: the inverse of `from_mapping`."""
-    return OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
+    return plain(OmegaConf.structured(config), resolve=True)
+
+
+def plain(node: Any, resolve: bool = False) -> Any:
+    """Return what a node of a composed configuration holds as plain values, enumerations by name.
+
+    With `resolve`, references such as ${name} are replaced by what they stand for.
+    """
+    return OmegaConf.to_container(node, resolve=resolve, enum_to_str=True)
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -67,7 +67,7 @@ def latents_of(latents: Iterable[Any], dimensions: int) -> list[np.ndarray]:
     """
     check_list(latents, "latents", "arrays")
     if getattr(latents, "ndim", None) == dimensions:
-        shape = tuple(latents.shape)
+        shape = tuple(getattr(latents, "shape", ()))
         raise ValueError(f"expected latents as a list of arrays, received those of one text, of shape {shape}")
     return [_numbers(array, f"latents[{index}]") for index, array in enumerate(latents)]
 

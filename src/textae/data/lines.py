@@ -85,14 +85,16 @@ def lines(
     done = 0
     for block in _whole_lines(content, name):
         given, faulty = decoder.decoded(block)
-        bad = _first_undecodable(given) if faulty and not keep_undecodable else None
-        if bad is not None:
-            yield from given[:bad]
-            raise ValueError(f"{name}, line {done + bad + 1}: {given[bad].reason}")
         if block.endswith(b"\n"):
             given.pop()
+        if faulty and not keep_undecodable:
+            for number, line in enumerate(given, done + 1):
+                if isinstance(line, Undecodable):
+                    raise ValueError(f"{name}, line {number}: {line.reason}")
+                yield line
+        else:
+            yield from given
         done += len(given)
-        yield from given
 
 
 class _LineDecoder:
@@ -364,7 +366,3 @@ def _line_by_line(block: bytes, encoding: str, shown: str, keep_ends: bool) -> l
     if not keep_ends:
         parts = [line.removesuffix(b"\r") for line in parts]
     return [decoded(line, encoding, shown) for line in parts]
-
-
-def _first_undecodable(given: list[str]) -> int | None:
-    return next((number for number, line in enumerate(given) if isinstance(line, Undecodable)), None)

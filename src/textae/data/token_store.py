@@ -29,7 +29,7 @@ _LENGTH_TYPE = np.dtype("<u4")
 _ID_TYPES = {name: np.dtype(name) for name in ("|u1", "<u2", "<u4")}
 
 
-class TokenStore(Sequence):
+class TokenStore(Sequence[np.ndarray]):
     """Documents as ids without the end token; store[i] is an int32 array, lengths are in tokens."""
 
     def __init__(self, ids: np.ndarray, lengths: np.ndarray, vocabulary_size: int, folder: Path | None = None):
@@ -52,7 +52,7 @@ class TokenStore(Sequence):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, document: int) -> np.ndarray:
+    def __getitem__(self, document: int) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride] no slices
         document = range(len(self))[document]
         start = self.starts[document]
         return self._ids[start : start + self.lengths[document]].astype(np.int32) + FIRST_STORED_ID

@@ -8,6 +8,7 @@ import numpy as np
 
 from textae.config.choices import SPLITS
 from textae.data.corpora.checking import Label
+from textae.data.corpora.examples import features_of
 
 _BATCH_BYTES = 1 << 20
 _BATCH_DOCUMENTS = 8192
@@ -31,7 +32,7 @@ class Corpus:
         self.fingerprint = fingerprint
         self.folder = folder
         try:
-            self._builder = tfds.builder_from_directory(folder)
+            self._builder: Any = tfds.builder_from_directory(folder)
             self.sizes = {split: self._builder.info.splits[split].num_examples for split in SPLITS}
         except Exception as error:  # of many types, as the metadata are read by TFDS
             raise self._damaged(folder, error) from error
@@ -64,7 +65,6 @@ class Corpus:
     def _examples(self, split: str) -> Iterator[Any]:
         # `as_data_source` gives the same, one example at a time and at a tenth of the speed.
         from array_record.python.array_record_module import ArrayRecordReader
-        from tensorflow_datasets.proto import tf_example_pb2
 
         if split not in self.sizes:
             raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split}")
@@ -79,7 +79,7 @@ class Corpus:
                         raise RuntimeError(f"expected {records} records, found {reader.num_records()}")
                     for start in range(0, records, step):
                         for record in reader.read(start, min(start + step, records)):
-                            yield tf_example_pb2.Example.FromString(record).features.feature
+                            yield features_of(record)
                 finally:
                     reader.close()
             except RuntimeError as error:

@@ -10,11 +10,13 @@ import logging
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from textae.config.choices import SPLITS
 from textae.data.corpora.checking import Label
+from textae.data.corpora.examples import new_example
 from textae.data.corpora.specification import VERSION, CorpusSpecification
 from textae.data.corpora.splitting import Splitting
 from textae.progress import Progress
@@ -96,8 +98,8 @@ def _write_examples(
 
     paths = {split: folder / f"{specification.kind}-{split}.array_record-00000-of-00001" for split in SPLITS}
     writers = {split: ArrayRecordWriter(str(path), _OPTIONS) for split, path in paths.items()}
-    documents = dict.fromkeys(SPLITS, 0)
-    sizes = dict.fromkeys(SPLITS, 0)  # bytes
+    documents: dict[str, int] = dict.fromkeys(SPLITS, 0)
+    sizes: dict[str, int] = dict.fromkeys(SPLITS, 0)  # bytes
     serialize = None
     try:
         title = f"preparing the corpus {specification.name}"
@@ -141,10 +143,8 @@ class _Serializer:
     def _new_example(self) -> None:
         # Filling one message again and again is twice as fast as making one for each document, but what
         # it held before is freed only with the message.
-        from tensorflow_datasets.proto import tf_example_pb2
-
         self._held = 0
-        self._example = tf_example_pb2.Example()
+        self._example = new_example()
         features = self._example.features.feature
         self._text = features["text"].bytes_list.value
         self._text.append(b"")
@@ -181,9 +181,11 @@ def _write_metadata(
 ) -> None:
     import numpy as np
     import tensorflow_datasets as tfds
+    from etils import epath
     from tensorflow_datasets.core.dataset_info import DatasetIdentity
+    from tensorflow_datasets.core.splits import SplitDict
 
-    features = {"text": tfds.features.Text()}
+    features: dict[str, Any] = {"text": tfds.features.Text()}
     if label_type is str:
         features["label"] = tfds.features.Text()
     elif label_type in _DTYPES:
@@ -203,16 +205,16 @@ def _write_metadata(
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
     template = tfds.core.ShardedFileTemplate(
-        data_dir=folder,
+        data_dir=epath.Path(folder),
         dataset_name=specification.kind,
         filetype_suffix=tfds.core.FileFormat.ARRAY_RECORD.file_suffix,
     )
-    splits = [
+    splits: list[Any] = [
         tfds.core.SplitInfo(
             name=split, shard_lengths=[documents[split]], num_bytes=sizes[split], filename_template=template
         )
         for split in SPLITS
         if documents[split]
     ]
-    info.set_splits(tfds.core.splits.SplitDict(splits))
+    info.set_splits(SplitDict(splits))
     info.write_to_directory(folder)

@@ -91,7 +91,7 @@ def packages(max_bytes: int) -> list[Source]:
             continue
         for file in package.files or []:
             if _wanted(file) and file.size:
-                found.setdefault(file.as_posix(), (file.as_posix(), Path(package.locate_file(file)), file.size))
+                found.setdefault(file.as_posix(), (file.as_posix(), Path(str(package.locate_file(file))), file.size))
     drawn, total = [], 0
     for source in sorted(found.values(), key=lambda source: hashlib.blake2b(source[0].encode()).digest()):
         total += source[2]
@@ -148,9 +148,9 @@ def _texts(name: str, path: Path) -> Iterator[str]:
     if name == _TOPICS:
         for node in ast.walk(tree):
             if isinstance(node, ast.Dict):
-                yield from (item.value for item in node.values if isinstance(item, ast.Constant))
+                yield from (str(item.value) for item in node.values if isinstance(item, ast.Constant))
         return
-    nodes: list[ast.AST] = [tree]
+    nodes: list[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef] = [tree]
     while nodes:
         node = nodes.pop()
         if (text := ast.get_docstring(node, clean=False)) is not None:

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from textae.data.corpora.checking import BadRecords, Label, Record, Tell
 from textae.data.corpora.encodings import guess_encoding
@@ -33,7 +34,7 @@ def documents(
     max_characters: int | None = None,
     *,
     on_bad_record: str = "stop",
-    **reading: str | None,
+    **reading: Any,
 ) -> Iterator[str]:
     """Documents of files, folders and globs, in order, without those that are empty.
 
@@ -135,9 +136,9 @@ def _read(
         yield from parquet(source.path, source.size, field or "", label, bad, advance)
         return
     with source.path.open("rb") as stream:
-        shared = {"keep_undecodable": True, "advance": advance, "guess": guess_encoding, "tell": tell}
+        shared: dict[str, Any] = {"keep_undecodable": True, "advance": advance, "guess": guess_encoding, "tell": tell}
         if source.format == "json":
-            parts = texts(stream, name, source.encoding, **shared | {"keep_undecodable": bad.skip})
+            parts = texts(stream, name, source.encoding, **{**shared, "keep_undecodable": bad.skip})
             yield from json_values(parts, name, field, label, bad)
             return
         is_table = source.format in ("csv", "tsv")

@@ -57,16 +57,16 @@ def table(
         rows = _tabbed(lines, name, delimiter, columns, bad, tell, skipped)
     else:
         rows = Enclosed(lines, name, delimiter, columns, bad, tell, skipped).rows()
-    wanted: list[int] = []
+    indices: list[int] = []  # of the columns with the text and the label
+    shift = 0
     for _, row in rows:
-        if not wanted:
-            wanted = [column(name, row, each) for each in (field, label) if each is not None]
-            shift = 0
+        if not indices:
+            indices = [column(name, row, each) for each in (field, label) if each is not None]
             continue
         if columns.shift != shift:
-            wanted, shift = [place + 1 for place in wanted], columns.shift
-        yield row[wanted[0]], row[wanted[1]] if label is not None else None
-    if not wanted:
+            indices, shift = [index + 1 for index in indices], columns.shift
+        yield row[indices[0]], row[indices[1]] if label is not None else None
+    if not indices:
         raise ValueError(f"{name}: expected a header with a column {field}, found an empty file")
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from textae.config.choices import SPLITS
 from textae.config.schema import TfdsConfig
 from textae.data.corpora.checking import Label
+from textae.data.corpora.examples import features_of
 from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example
 from textae.data.fingerprints import fingerprint
 
@@ -58,7 +59,9 @@ def specification(settings: TfdsConfig) -> CorpusSpecification:
                 text = _decoded(example[text_field], text_field, where)[:max_characters]
                 advance(1)
                 if text:
-                    value = None if label is None else _label(example[label], label_type, label, where)
+                    value = None
+                    if label is not None and label_type is not None:
+                        value = _label(example[label], label_type, label, where)
                     yield split if split != "train" or not fractions else None, text, value
 
     return CorpusSpecification(
@@ -235,13 +238,12 @@ def _state(builder: Any) -> list[tuple[str, int, str]]:
 
 def _examples(builder: Any, title: str, split: str, names: list[str]) -> Iterator[Mapping[str, Any]]:
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.proto import tf_example_pb2
 
     if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
         # Taken apart here: TFDS decodes every feature of an example, which is far slower.
         source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         for record in _batched(source):
-            features = tf_example_pb2.Example.FromString(record).features.feature
+            features = features_of(record)
             yield {name: _value(features[name]) for name in names}
         return
     if builder.info.file_format in tfds.core.FileFormat.with_random_access():

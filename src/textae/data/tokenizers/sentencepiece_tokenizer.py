@@ -75,7 +75,7 @@ def check_model(model: bytes, kind: str) -> None:
     under which a text is not its pieces joined. What a model says is therefore read by Protocol Buffers first.
     """
     from google.protobuf.message import DecodeError
-    from sentencepiece.sentencepiece_model_pb2 import ModelProto
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 
     try:
         found = ModelProto.FromString(model)

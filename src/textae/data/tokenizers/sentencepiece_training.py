@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from textae.data.tokenizers import sentencepiece_worker as worker
 
@@ -42,11 +42,12 @@ def train_apart(settings: dict[str, Any], sentences: Iterable[str], title: str) 
         if process is None:
             return worker.train(settings, sentences)
         with suppress(BrokenPipeError):  # it has ended; how is seen below
-            process.stdin.write(worker.frame(json.dumps(settings).encode()))
+            stdin = _stream(process.stdin)
+            stdin.write(worker.frame(json.dumps(settings).encode()))
             for sentence in sentences:
-                process.stdin.write(worker.frame(sentence.encode("utf-8")))
-            process.stdin.write(worker.LENGTH.pack(worker.END))
-            process.stdin.flush()
+                stdin.write(worker.frame(sentence.encode("utf-8")))
+            stdin.write(worker.LENGTH.pack(worker.END))
+            stdin.flush()
         answer = _answer(process, title)
     if answer.startswith(worker.MODEL):
         return answer[1:]
@@ -56,7 +57,7 @@ def train_apart(settings: dict[str, Any], sentences: Iterable[str], title: str) 
 
 
 @contextmanager
-def _started() -> Iterator[subprocess.Popen | None]:
+def _started() -> Iterator[subprocess.Popen[bytes] | None]:
     """Give a process that is ready for settings and sentences, or None; in the end it is ended."""
     search_path = json.dumps([entry for entry in sys.path if isinstance(entry, str)]).encode()
     for python in _interpreters():
@@ -70,20 +71,28 @@ def _started() -> Iterator[subprocess.Popen | None]:
             )
         except OSError:
             continue
+        stdin, stdout = _stream(process.stdin), _stream(process.stdout)
         try:
             with suppress(BrokenPipeError):
-                process.stdin.write(worker.frame(search_path))
-                process.stdin.flush()
-            if os.read(process.stdout.fileno(), 1) == worker.READY:
+                stdin.write(worker.frame(search_path))
+                stdin.flush()
+            if os.read(stdout.fileno(), 1) == worker.READY:
                 yield process
                 return
         finally:
             process.kill()
             process.wait()
-            for stream in (process.stdin, process.stdout):
+            for stream in (stdin, stdout):
                 with suppress(OSError):  # of what it did not take
                     stream.close()
     yield None
+
+
+def _stream(pipe: IO[bytes] | None) -> IO[bytes]:
+    """Return a pipe to or from the process, which was started with both."""
+    if pipe is None:
+        raise ValueError("expected a process with pipes, found one without")
+    return pipe
 
 
 def _interpreters() -> Iterator[str]:
@@ -95,7 +104,7 @@ def _interpreters() -> Iterator[str]:
             yield path
 
 
-def _answer(process: subprocess.Popen, title: str) -> bytes:
+def _answer(process: subprocess.Popen[bytes], title: str) -> bytes:
     """Return all that the process writes until its end, saying now and then that it is at work."""
     started = time.monotonic()
     stdin, process.stdin = process.stdin, None  # it would be closed, and with it the process ended
