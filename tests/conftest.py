@@ -27,6 +27,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+# On JAX compiling takes most of the time, and half of that the passes that make the code fast.
+if os.environ.get("KERAS_BACKEND") == "jax":
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them the commands that they start.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -168,7 +172,7 @@ def trained(tiny_config, shared_folder):
 
 @pytest.fixture(scope="module")
 def small_pictures():
-    """Runs whose pictures nobody looks at draw them small."""
+    """Runs whose pictures nobody looks at leave them blank."""
     from helpers.process_harness import small_figure
 
     with pytest.MonkeyPatch.context() as patch:

@@ -74,8 +74,8 @@ AWKWARD = [
     "\r",
     "שלום עולם مرحبا",
     "e\u0301 combining, \ufeff mark, \U0010ffff last, ▁ lower block",
-    "long " * 20_000,
-    "x" * 100_000,
+    "long " * 1_000,
+    "x" * 20_000,
     "the last one",
 ]
 
@@ -234,7 +234,7 @@ def test_an_empty_input_gives_an_empty_answer(fork, finished, tmp_path):
 
 def test_a_reader_that_has_seen_enough_is_no_error(finished, tmp_path):
     folder, _, _ = finished
-    (tmp_path / "in.txt").write_text("a line of words\n" * 20_000)
+    (tmp_path / "in.txt").write_text("a line of words\n" * 8_000)
     command = f"'{sys.executable}' -m textae.reconstruct 'run={folder}' input=in.txt | head -n 1"
     made = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, timeout=300, env=environment())
     assert made.stdout.count(b"\n") == 1
