@@ -226,7 +226,7 @@ class RunDir:
             if (found := environment.get("format")) != FORMAT:
                 raise ValueError(
                     f"expected an unfinished run of format {FORMAT}, found one of format {found!r:.100} in "
-                    f"{self.folder}{_remedy(environment)}, or begin anew in another folder"
+                    f"{self.folder}{_remedy(environment)}"
                 )
         damaged: ValueError | None = None
         for name in (CHECKPOINT, PREVIOUS):

@@ -28,7 +28,7 @@ SKIPPED_IN_A_ROW = 100  # updates that are not finite, after which skipping more
 
 
 class LoopReporter(Protocol):
-    """Who is told how the loop goes."""
+    """What records the progress of the loop."""
 
     def trained(self, state: Any, sums: dict[str, float], rate: float, seconds: float) -> None:
         """Take note of one update; one that was skipped has no sums."""
@@ -58,7 +58,7 @@ class TrainingLoop:
         evaluated: the model that takes over the step's weights for a validation.
         validation: texts of the validation split.
         state: where the run stands.
-        reporter: is told how it goes.
+        reporter: records the progress.
         interrupts: Ctrl-C and SIGTERM.
     """
 
