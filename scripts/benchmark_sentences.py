@@ -8,8 +8,8 @@ autoencoder: the 10,000 most frequent words, embeddings of 512, a bidirectional 
 numbers, which is added to each input of an LSTM of 1,024, dropout .5, Adam with rate .0005 and beta_1 .5, batches of
 256 sentences of the same length. Sentences are written greedily. Here the vector is the mean itself, without noise.
 
-Prints every few minutes reconstructions of the first test sentences, and at the end the metrics of the whole test file,
-those that `python -m textae.evaluate` prints; with `--run` those of a run of textae beside them.
+Prints every few minutes reconstructions of the first test sentences, and at the end the metrics of the whole test
+file, those that `python -m textae.evaluate` prints; with `--run` those of a run of textae beside them.
 """
 
 import argparse

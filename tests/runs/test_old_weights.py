@@ -85,6 +85,8 @@ def test_an_unfinished_run_of_format_2_is_refused_with_what_to_do(tiny_config, b
     shutil.copy(broken / rundir.WEIGHTS, broken / rundir.CHECKPOINT)
     (broken / rundir.METRICS).unlink()
     age(broken)
-    match = r"expected an unfinished run of format 3, found one of format 2 in .*use that version for it, or train it anew"
+    match = (
+        r"expected an unfinished run of format 3, found one of format 2 in .*use that version for it, or train it anew"
+    )
     with pytest.raises(ValueError, match=match):
         fit(tiny_config(), broken)
