@@ -1,9 +1,9 @@
-"""Time every way to compute a one-dimensional transposed convolution, on this machine.
+"""Time the implementations of a one-dimensional transposed convolution, on this machine.
 
     python scripts/benchmark_layer.py                       # TensorFlow: graph and XLA, float32 and bfloat16
     KERAS_BACKEND=jax python scripts/benchmark_layer.py     # JAX, which is always compiled by XLA
 
-All ways run in one process and take turns: a round times each of them once, and ratios are medians over rounds
+All of them run in one process and take turns: a round times each of them once, and ratios are medians over rounds
 of the ratio within a round. A rate is the arithmetic of the overlap-add (2*batch*length*kernel_size*channels*
 filters a pass, three passes forward and backward) over the time, as a share of the rate of 1024 x 1024 matrix
 products in the same rounds, mode and precision.
@@ -42,32 +42,32 @@ SHAPES = [
     (64, 16, 512, 512, 5, 4),
 ]
 DTYPES = ["float32", "bfloat16"]
-WAYS = [*IMPLEMENTATIONS, "auto", "keras", "expand_dims", "torch"]
+CANDIDATES = [*IMPLEMENTATIONS, "auto", "keras", "expand_dims", "torch"]
 
 
-def layers_of(shape, ways, dtype):
-    """The layers by name of way, with equal weights."""
+def layers_of(shape, methods, dtype):
+    """The layers by name, with equal weights."""
     batch, length, channels, filters, kernel_size, stride = shape
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal((kernel_size, filters, channels)).astype("float32")
     kernel /= (kernel_size * channels) ** 0.5
     found = {}
-    for way in ways:
-        if way == "torch":
+    for method in methods:
+        if method == "torch":
             continue
         common = {"padding": "same", "use_bias": False, "dtype": dtype}
-        if way == "keras":
+        if method == "keras":
             layer = keras.layers.Conv1DTranspose(filters, kernel_size, strides=stride, **common)
-        elif way == "expand_dims":
+        elif method == "expand_dims":
             inner = keras.layers.Conv2DTranspose(filters, (kernel_size, 1), strides=(stride, 1), **common)
             inputs = keras.Input((length, channels), dtype=dtype)
             picture = inner(keras.ops.expand_dims(inputs, 2))
             layer = keras.Model(inputs, keras.ops.squeeze(picture, 2))
         else:
-            layer = Conv1DTranspose(filters, kernel_size, stride, implementation=way, **common)
+            layer = Conv1DTranspose(filters, kernel_size, stride, implementation=method, **common)
         layer.build((batch, length, channels))
-        layer.set_weights([kernel[:, None] if way == "expand_dims" else kernel])
-        found[way] = layer
+        layer.set_weights([kernel[:, None] if method == "expand_dims" else kernel])
+        found[method] = layer
     return found
 
 
@@ -96,7 +96,7 @@ def tensorflow_calls(layers, shape, dtype, backward, xla):
 
         return both if backward else forward
 
-    calls = {way: timed(of(layer)) for way, layer in layers.items()}
+    calls = {method: timed(of(layer)) for method, layer in layers.items()}
     return {"product": timed(lambda: [square @ square]), **calls}
 
 
@@ -126,7 +126,7 @@ def jax_calls(layers, shape, dtype, backward, xla):
     product = jax.jit(lambda square: square @ square)  # as an argument: a constant would be multiplied beforehand
     return {
         "product": lambda: jax.block_until_ready(product(square)),
-        **{way: of(layer) for way, layer in layers.items()},
+        **{method: of(layer) for method, layer in layers.items()},
     }
 
 
@@ -215,19 +215,19 @@ def row_of(shape, seconds, backward, backend, xla, dtype):
     return row
 
 
-def table(rows, ways):
+def table(rows, methods):
     """The rows as a table in Markdown, one block for each mode, precision and pass."""
     lines = []
     blocks = list(dict.fromkeys((row["backend"], row["mode"], row["dtype"], row["pass"]) for row in rows))
     for block in blocks:
         mine = [row for row in rows if (row["backend"], row["mode"], row["dtype"], row["pass"]) == block]
         lines += ["", "**" + ", ".join(block) + "** (ms; the last columns are of auto)", ""]
-        heads = ["batch, length, in, out, kernel, stride", *ways, "way", "over best", "of product rate"]
+        heads = ["batch, length, in, out, kernel, stride", *methods, "method", "over best", "of product rate"]
         lines += ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
         for row in mine:
             over = row.get("speed_of_auto_over", {})
             cells = [", ".join(map(str, row["shape"]))]
-            cells += [f"{row['ms'][way]:.1f}" if way in row["ms"] else "" for way in ways]
+            cells += [f"{row['ms'][method]:.1f}" if method in row["ms"] else "" for method in methods]
             best = f"{min(over.values()):.2f}" if over else ""
             cells += [row["chosen"], best, f"{row['share'].get('auto', float('nan')):.2f}"]
             lines.append("| " + " | ".join(cells) + " |")
@@ -245,7 +245,7 @@ def main():
     parser.add_argument("--dtypes", nargs="+", default=DTYPES, choices=DTYPES)
     parser.add_argument("--modes", nargs="+", default=["graph", "xla"], choices=["graph", "xla"])
     parser.add_argument("--passes", nargs="+", default=["forward", "both"], choices=["forward", "both"])
-    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
+    parser.add_argument("--methods", nargs="+", default=CANDIDATES, choices=CANDIDATES)
     parser.add_argument("--shapes", nargs="+", help="batch,length,channels,filters,kernel_size,stride")
     parser.add_argument("--longest", type=float, default=0.25, help="seconds; slower calls run three rounds")
     parser.add_argument("--json", type=Path, help="file to write the measurements to")
@@ -255,13 +255,13 @@ def main():
         shapes = [tuple(int(part) for part in shape.split(",")) for shape in arguments.shapes]
     backend = keras.backend.backend()
     modes = ["xla"] if backend == "jax" else arguments.modes
-    ways = list(arguments.ways)
+    methods = list(arguments.methods)
     try:
         import torch
 
         torch.set_num_threads(len(os.sched_getaffinity(0)))
     except ImportError:
-        ways = [way for way in ways if way != "torch"]
+        methods = [method for method in methods if method != "torch"]
     calls_of = {"tensorflow": tensorflow_calls, "jax": jax_calls}[backend]
     rows = []
     for mode in modes:
@@ -269,14 +269,14 @@ def main():
             for a_pass in arguments.passes:
                 for shape in shapes:
                     backward, xla = a_pass == "both", mode == "xla"
-                    calls = calls_of(layers_of(shape, ways, dtype), shape, dtype, backward, xla)
-                    if "torch" in ways:
+                    calls = calls_of(layers_of(shape, methods, dtype), shape, dtype, backward, xla)
+                    if "torch" in methods:
                         calls["torch"] = torch_call(shape, dtype, backward)
                     seconds = measure(calls, arguments.rounds, arguments.longest)
                     rows.append(row_of(shape, seconds, backward, backend, xla, dtype))
                     print(f"{mode} {dtype} {a_pass} {shape}", file=sys.stderr, flush=True)
                 block = [row for row in rows if (row["mode"], row["dtype"]) == (mode, dtype)]
-                print(table([row for row in block if row["pass"] == block[-1]["pass"]], ways), flush=True)
+                print(table([row for row in block if row["pass"] == block[-1]["pass"]], methods), flush=True)
                 if arguments.json:
                     versions = {"python": platform.python_version(), "keras": keras.__version__}
                     report = {"versions": versions, "threads": len(os.sched_getaffinity(0)), "rows": rows}

@@ -1,4 +1,4 @@
-"""Time the vocabulary loss and a whole training step in the ways that `auto` chooses from; prints tables, writes JSON.
+"""Time the vocabulary loss and a whole training step, with each setting that `auto` knows; tables, and JSON.
 
 python scripts/benchmark_step.py [--vocabulary 8192] [--rows 4096] [--repeats 9] [--json FILE]
 

@@ -38,10 +38,10 @@ RENAMED = [
 ]
 # decoder_input, informed_start, train_encoder, train_waves -> initialization, freeze_encoder, train_frequencies
 INITIALIZATIONS = [
-    ({}, {}, "orthogonal", False, True),
-    ({}, {"informed_start": False}, "random", False, True),
+    ({}, {}, "orthogonal", None, True),
+    ({}, {"informed_start": False}, "random", None, True),
     ({"decoder_input": "linear"}, {"informed_start": True, "train_encoder": False}, "orthogonal", True, True),
-    ({"decoder_input": "fourier"}, {"train_encoder": False, "train_waves": False}, "lattice", True, False),
+    ({"decoder_input": "fourier"}, {"train_encoder": False, "train_waves": False}, "lattice", None, False),
     ({"decoder_input": "fourier"}, {"informed_start": True, "train_encoder": True}, "lattice", False, True),
 ]
 
@@ -100,7 +100,6 @@ def old(broken):
 
 def test_a_folder_of_format_2_is_used_as_one_of_today(old, trained):
     before, now = RunDir(old).config(), RunDir(trained[0]).config()
-    now["training"]["freeze_encoder"] = False  # which null means here
     assert to_mapping(from_mapping(before)) == to_mapping(from_mapping(now))
     texts = ["the red house", "a tree sings under the river", ""]
     one, other = textae.load(old), textae.load(trained[0])

@@ -121,7 +121,7 @@ class TextAutoencoder:
     def interpolate(self, first: str, last: str, steps: int = 7) -> list[str]:
         """Return what `steps` points on the line between two texts' latents decode to, both ends among them.
 
-        Of texts with different numbers of latent positions, both are stretched to a number between them.
+        If the texts differ in their number of latent positions, both are stretched to a number in between.
 
         Raises:
             ValueError: fewer than two steps.

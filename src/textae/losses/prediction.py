@@ -12,7 +12,7 @@ from textae.losses import row_blocks
 
 
 class Predictions(NamedTuple):
-    """For each row the best id of the text, whether the end would beat it, and the target's cross-entropy in nats."""
+    """For each row the best id of a text, whether the end would beat it, and the cross-entropy (nats) of the target."""
 
     ids: Any
     ends: Any

@@ -91,7 +91,7 @@ class ReconstructionObjective:
         )
 
     def _add_kl(self, sums: dict[str, Any], out: Reconstruction, lengths: Any) -> None:
-        """Add the KL divergence of a variational model's latents, in nats."""
+        """Add the KL divergence (nats) of a variational model's latents."""
         if out.kl is None:
             return
         counts = num_positions(lengths, self.model.stride)
@@ -103,7 +103,7 @@ class ReconstructionObjective:
         sums["total"] += self.kl_weight * ops.sum(mask * ops.maximum(out.kl, self.free_bits))
 
     def _add_length_loss(self, sums: dict[str, Any], out: Reconstruction, lengths: Any) -> None:
-        """Add the cross-entropy of the length head, in nats."""
+        """Add the cross-entropy (nats) of the length head."""
         logits = out.length_logits
         if logits is None:
             return

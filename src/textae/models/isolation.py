@@ -1,4 +1,4 @@
-"""Computing apart from the process's settings: with those that textae needs, after which they are as they were.
+"""Computing apart from the process's settings: they are replaced while textae computes, and restored afterwards.
 
 What a program has set for itself (a floating-point type, a data format, seeds, TensorFloat-32, errors of NumPy) does
 not change what textae computes, and is not changed by it.
@@ -120,20 +120,23 @@ def _process_settings() -> list[tuple[Callable[[], Any], Callable[[Any], Any], A
     return settings
 
 
-def _multiply_exactly(wanted: bool) -> None:
+def _multiply_exactly(exact: bool) -> None:
     """Let TensorFlow multiply float32 exactly, or by TF32; of exact and other work at once, all is exact."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        if tf.config.experimental.tensor_float_32_execution_enabled() == wanted:
-            tf.config.experimental.enable_tensor_float_32_execution(not wanted)
+        if tf.config.experimental.tensor_float_32_execution_enabled() == exact:
+            tf.config.experimental.enable_tensor_float_32_execution(not exact)
 
 
 def _enter_own_jax_settings(stack: ExitStack, exact: bool) -> None:
     """Enter JAX's settings, which are the thread's alone."""
     import jax
 
-    enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # before 0.8
+    if hasattr(jax, "enable_x64"):
+        enable_x64: Any = jax.enable_x64
+    else:  # before 0.8
+        from jax.experimental import enable_x64
     for settings in (
         enable_x64(False),
         jax.default_matmul_precision("highest" if exact else None),

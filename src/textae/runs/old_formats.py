@@ -42,7 +42,8 @@ def _join_initialization(model: dict[str, Any], training: dict[str, Any]) -> Non
             "the version in its environment.json reads it"
         )
     model["initialization"] = "lattice" if fourier else "orthogonal" if informed else "random"
-    training["freeze_encoder"] = not training.pop("train_encoder", True)
+    frozen = not training.pop("train_encoder", True)
+    training["freeze_encoder"] = None if frozen == fourier else frozen  # null: with the lattice
     training["train_frequencies"] = training.pop("train_waves", True)
 
 
