@@ -106,7 +106,7 @@ def opened(folder, format):
 
         def encode(*arrays):
             found = served.encode(*map(tf.constant, arrays))
-            return [found[name].numpy() for name in ("latents", "counts") if name in found]
+            return [found[name].numpy() for name in ("latents", "num_latents") if name in found]
 
         def decode(*arrays):
             found = served.decode(*map(tf.constant, arrays))
@@ -120,10 +120,10 @@ def opened(folder, format):
     def encode(ids, lengths):
         names = [place.name for place in encoder.get_outputs()]
         found = dict(zip(names, encoder.run(names, {"ids": ids, "lengths": lengths}), strict=True))
-        return [found[name] for name in ("latents", "counts") if name in found]
+        return [found[name] for name in ("latents", "num_latents") if name in found]
 
     def decode(*arrays):
-        names = ["latents", "counts"][: len(arrays)]
+        names = ["latents", "num_latents"][: len(arrays)]
         return decoder.run(["ids", "lengths"], dict(zip(names, arrays, strict=True)))
 
     return encode, decode
@@ -136,9 +136,9 @@ def check_texts(ae, folder):
     served = tf.saved_model.load(str(folder))
     encoded = served.encode_texts(tf.constant(TEXTS))
     for row, expected in enumerate(ae.encode(TEXTS)):
-        found = encoded["latents"][row, : encoded["counts"][row]]
+        found = encoded["latents"][row, : encoded["num_latents"][row]]
         np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
-    said = served.decode_texts(encoded["latents"], encoded["counts"])["texts"].numpy()
+    said = served.decode_texts(encoded["latents"], encoded["num_latents"])["texts"].numpy()
     assert [text.decode("utf-8", "replace") for text in said] == ae.decode(ae.encode(TEXTS))
     assert served.encode_texts(tf.constant([], tf.string))["latents"].shape[0] == 0
 
@@ -184,8 +184,8 @@ def test_what_differs_is_not_written(trained, tmp_path, monkeypatch):
 
     right = graphs.Graphs.decode
 
-    def wrong(self, latents, counts=None):
-        found = right(self, latents, counts)
+    def wrong(self, latents, num_latents=None):
+        found = right(self, latents, num_latents)
         return found | {"lengths": found["lengths"] + 1}
 
     monkeypatch.setattr(graphs.Graphs, "decode", wrong)

@@ -97,7 +97,7 @@ def test_nothing_is_left_when_the_disk_is_full(tmp_path, monkeypatch, name, kind
 
 def test_suffixes(tmp_path):
     assert check("a.npy", "vector").name == "a.npy"
-    with pytest.raises(ValueError, match=r"for chunk latents to end in \.npz or \.parquet, received a\.npy"):
+    with pytest.raises(ValueError, match=r"for sequence latents to end in \.npz or \.parquet, received a\.npy"):
         check("a.npy", "sequence")
     with pytest.raises(ValueError, match=r"for vector latents to end in \.npy or \.parquet, received a\.npz"):
         LatentWriter(tmp_path / "a.npz", "vector", SIZE)
@@ -158,7 +158,7 @@ def test_numbers_that_are_not_finite(tmp_path, monkeypatch, name, kind, odd):
     elif name.endswith(".npz"):
         np.savez(tmp_path / name, latents=rows, offsets=np.arange(5))
     else:
-        pq.write_table(pa.table({"latents": rows.tolist(), "chunks": [1] * 4}), tmp_path / name)
+        pq.write_table(pa.table({"latents": rows.tolist(), "num_latents": [1] * 4}), tmp_path / name)
     portions = read(tmp_path / name, kind, SIZE)
     assert len(next(portions)) == 2
     with pytest.raises(
@@ -223,18 +223,18 @@ def test_archives_without_their_parts(tmp_path):
     "columns",
     [
         {"latents": [[0.0] * SIZE]},
-        {"latents": [[0.0] * SIZE], "chunks": [2]},
-        {"latents": [[0.0] * SIZE], "chunks": [0]},
-        {"latents": [[0.0] * SIZE], "chunks": [-1]},
-        {"latents": [[]], "chunks": [0]},
-        {"latents": [None], "chunks": [1]},
-        {"latents": [[0.0] * SIZE], "chunks": [None]},
-        {"latents": [1.0], "chunks": [1]},
-        {"latents": ["text"], "chunks": [1]},
-        {"latents": [["text"] * SIZE], "chunks": [1]},
-        {"latents": [[None] * SIZE], "chunks": [1]},
-        {"latents": [[[0.0]] * SIZE], "chunks": [1]},
-        {"latents": [[0.0] * SIZE], "chunks": ["1"]},
+        {"latents": [[0.0] * SIZE], "num_latents": [2]},
+        {"latents": [[0.0] * SIZE], "num_latents": [0]},
+        {"latents": [[0.0] * SIZE], "num_latents": [-1]},
+        {"latents": [[]], "num_latents": [0]},
+        {"latents": [None], "num_latents": [1]},
+        {"latents": [[0.0] * SIZE], "num_latents": [None]},
+        {"latents": [1.0], "num_latents": [1]},
+        {"latents": ["text"], "num_latents": [1]},
+        {"latents": [["text"] * SIZE], "num_latents": [1]},
+        {"latents": [[None] * SIZE], "num_latents": [1]},
+        {"latents": [[[0.0]] * SIZE], "num_latents": [1]},
+        {"latents": [[0.0] * SIZE], "num_latents": ["1"]},
     ],
     ids=str,
 )
@@ -244,6 +244,6 @@ def test_hostile_parquet(tmp_path, columns, kind):
     refused(tmp_path / "a.parquet", kind)
 
 
-def test_several_chunks_are_no_vector(tmp_path):
+def test_several_latents_are_no_vector(tmp_path):
     write(tmp_path / "a.parquet", "sequence", [[np.zeros((2, SIZE), np.float32)]])
     refused(tmp_path / "a.parquet", "vector")
