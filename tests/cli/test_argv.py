@@ -72,7 +72,7 @@ def test_bash_completes_groups_options_and_keys(tmp_path, capsys):
     assert [line.split() for line in made.stdout.splitlines()] == [
         ["tokenizer=bpe", "tokenizer=bytes"],
         ["model/upsampler=resize_linear", "model/upsampler=resize_nearest"],
-        ["training.max_epochs=", "training.max_minutes=", "training.max_steps="],
+        ["training.max_epochs=", "training.max_gradient_norm=", "training.max_minutes=", "training.max_steps="],
         [],
         [],
         [],

@@ -9,6 +9,7 @@ import numpy as np
 from textae.config.choices import SPLITS
 from textae.data.corpora.checking import Label
 from textae.data.corpora.examples import features_of
+from textae.data.messages import one_line
 
 _BATCH_BYTES = 1 << 20
 _BATCH_DOCUMENTS = 8192
@@ -86,8 +87,9 @@ class Corpus:
                 raise self._damaged(Path(path), error) from error
 
     def _damaged(self, path: Path, error: Exception) -> ValueError:
-        reason = " ".join(str(error).split())[:300]
-        return ValueError(f"{path} is damaged: {reason}; without the folder {self.folder.parent} it is prepared anew")
+        return ValueError(
+            f"{path} is damaged: {one_line(error, 300)}; without the folder {self.folder.parent} it is prepared anew"
+        )
 
 
 def _shortest(value: float) -> float:

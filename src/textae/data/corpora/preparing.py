@@ -19,6 +19,7 @@ from textae.data.corpora.checking import Label
 from textae.data.corpora.examples import new_example
 from textae.data.corpora.specification import VERSION, CorpusSpecification
 from textae.data.corpora.splitting import Splitting
+from textae.data.messages import one_line
 from textae.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -122,8 +123,7 @@ def _write_examples(
         try:
             writer.close()  # says what went wrong in any `write` before
         except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise OSError(f"expected to write {paths[split]}, found: {reason}") from error
+            raise OSError(f"expected to write {paths[split]}, found: {one_line(error, 300)}") from error
     if serialize is not None:
         _write_metadata(specification, folder, serialize.label_type, documents, sizes)
     return documents

@@ -22,6 +22,7 @@ from textae.data.corpora.checking import Label
 from textae.data.corpora.examples import features_of
 from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example
 from textae.data.fingerprints import fingerprint
+from textae.data.messages import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,9 @@ def _prepared_builder(name: str, folder: Path) -> Any:
             raise ValueError(
                 f"tfds: expected a config of {base} (such as {_like(config, known)}), found {config}"
             ) from None
-        raise ValueError(f"tfds: expected a data set that TFDS can build, found {name}: {_line(error)}") from error
+        raise ValueError(
+            f"tfds: expected a data set that TFDS can build, found {name}: {one_line(error, 300)}"
+        ) from error
     full_name = builder.info.full_name
     remedy = f"run tfds build {name} --file_format=array_record where there is one, or name its folder in tfds_dir"
     if not _reachable(builder):
@@ -123,7 +126,7 @@ def _prepared_builder(name: str, folder: Path) -> Any:
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare()
     except Exception as error:
-        raise ValueError(f"tfds: expected to prepare {full_name}, found {_line(error)}: {remedy}") from error
+        raise ValueError(f"tfds: expected to prepare {full_name}, found {one_line(error, 300)}: {remedy}") from error
     finally:
         downloader.MAX_RETRIES = retries
     return builder
@@ -143,12 +146,6 @@ def _like(name: str, known: list[str]) -> str:
     same = [other for other in known if len(name) > 2 and (name in other or other in name)]
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     return ", ".join(list(dict.fromkeys([*close, *same, *known]))[:5])
-
-
-def _line(error: Exception) -> str:
-    """An error in one line of bounded length."""
-    line = " ".join(str(error).split()) or type(error).__name__
-    return line if len(line) <= 300 else line[:300] + "..."
 
 
 def _reachable(builder: Any) -> bool:

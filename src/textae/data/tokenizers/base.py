@@ -92,11 +92,6 @@ def utf8(text: str, encoding: str = "utf-8") -> bytes:
         ) from None
 
 
-def one_line(error: Exception) -> str:
-    """Return an error's message, or its type where it has none, as one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def write_file(path: Path, content: bytes) -> None:
     """Write a file as a whole.
 

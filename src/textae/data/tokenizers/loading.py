@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 
 from textae.config.choices import VOCABULARY_BOUNDS
-from textae.data.tokenizers.base import LARGEST_FILE_BYTES, Tokenizer, one_line, utf8
+from textae.data.messages import one_line
+from textae.data.tokenizers.base import LARGEST_FILE_BYTES, Tokenizer, utf8
 from textae.data.tokenizers.bytes_tokenizer import BytesTokenizer
 from textae.data.tokenizers.characters_tokenizer import CharactersTokenizer
 from textae.data.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer, check_model

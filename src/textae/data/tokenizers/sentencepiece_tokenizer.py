@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from textae.data.messages import one_line
 from textae.data.special_tokens import END_ID, PAD_ID
-from textae.data.tokenizers.base import Tokenizer, one_line, utf8, write_file
+from textae.data.tokenizers.base import Tokenizer, utf8, write_file
 
 UNKNOWN_ID = 2  # SentencePiece's obligatory one; bytes stand for what it has no piece for
 FIRST_PIECE_ID = 3 + 256  # after pad, end, unknown and one piece for each byte

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from textae.config.checks import SMALLEST_SAMPLE, require_at_least, require_vocabulary_size
 from textae.config.choices import VOCABULARY_BOUNDS
 from textae.data.inputs import each_text
+from textae.data.messages import one_line
 from textae.data.special_tokens import END_ID, PAD_ID
-from textae.data.tokenizers.base import FIRST_CHARACTER_ID, Tokenizer, one_line, utf8
+from textae.data.tokenizers.base import FIRST_CHARACTER_ID, Tokenizer, utf8
 from textae.data.tokenizers.bytes_tokenizer import BytesTokenizer
 from textae.data.tokenizers.characters_tokenizer import CharactersTokenizer
 from textae.data.tokenizers.sampling import LONGEST_TRAINING_LINE, most_frequent, too_large, training_sample
