@@ -76,7 +76,8 @@ corpus = corpora.open_corpus(TextConfig(files=[sys.argv[1]]), Path(sys.argv[2]))
 sys.exit(light or len(list(corpus.texts("train"))) < 900 or "tensorflow" in sys.modules)
 """
     process = run(code, numbers, tmp_path / "data")
-    assert process.wait() == 0, process.stderr.read()
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
 
 
 def test_the_split_of_a_document_stays_when_files_and_shares_change(tmp_path, numbers):
@@ -260,7 +261,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_counts(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert written[0].exists()
     assert [path.suffix for path in (tmp_path / "data/text").iterdir() if path.is_dir()] == [".incomplete"]
     corpus = open_corpus("text", tmp_path / "data", files=files)
@@ -287,7 +288,8 @@ def test_memory_is_bounded(tmp_path, kind):
         except psutil.Error:
             break
         time.sleep(0.02)
-    assert process.wait() == 0
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
     assert 50e6 < peak < 400e6  # of 300 MB of text
 
 
