@@ -24,7 +24,7 @@ class SweepTable(Callback):
             with suppress(ImportError):  # that it is missing is said when it is needed
                 import optuna
 
-                optuna.logging.set_verbosity(optuna.logging.ERROR)
+                optuna.logging.set_verbosity(logging.ERROR)
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Show what the sweep's jobs reached."""

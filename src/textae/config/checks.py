@@ -181,4 +181,5 @@ def _converted_to(name: str, value: Any, kind: Any) -> Any:
 def _number(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
     right = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
     require(right, f"{name} as {'a whole number' if kind is int else 'a number'}", value)
-    return kind(value)
+    converted: int | float = kind(value)  # pyright: ignore[reportArgumentType] NumPy's numbers have no common protocol
+    return converted
