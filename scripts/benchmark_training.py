@@ -278,11 +278,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
             command = [sys.executable, __file__, "--child", name, "--vocabulary", str(vocabulary)]
             command += ["--rows", str(options.rows), "--length", str(options.length)]
             command += ["--channels", *map(str, options.channels), "--latent-size", str(options.latent_size)]
-<<<<<<< HEAD
             environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}  # freed memory is returned at once
-=======
-            environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}  # freed memory returns to the system
->>>>>>> 05b7136 (The loop's reporter is described in plain words)
             result = subprocess.run(command, capture_output=True, text=True, env=environment)
             if result.returncode:
                 raise ValueError(f"expected the memory of {name}, received: {result.stderr.strip()[-500:]}")
