@@ -156,7 +156,7 @@ class _Composer:
             raise ValueError(f"expected at most {MOST_NODES:,} values, found more in line {line}")
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"expected plain values, found an alias in line {line}")
-        if event.anchor is not None or event.tag is not None:
+        if getattr(event, "anchor", None) is not None or getattr(event, "tag", None) is not None:
             raise ValueError(f"expected plain values, found a tag or an anchor in line {line}")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, line)

@@ -176,8 +176,9 @@ class _Evaluator:
             [int(document.correct.sum()) for document in documents],
         )
         if self.corruption is not None:
-            for i, given in zip(kept, tokenizer.decode([document.corrupted for document in documents]), strict=True):
-                self.edits += edit_distance(portion[i], given)
+            corrupted = [document.corrupted for document in documents if document.corrupted is not None]
+            for i, text in zip(kept, tokenizer.decode(corrupted), strict=True):
+                self.edits += edit_distance(portion[i], text)
                 self.characters += len(portion[i])
         if documents:
             divergences = [document.kl for document in documents if document.kl is not None]

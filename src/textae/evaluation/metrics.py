@@ -8,14 +8,14 @@ documents are an exact match, and an empty text against anything else scores 0.
 import math
 import re
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from rapidfuzz.distance import Levenshtein
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 
 ORDERS = 4  # n-gram orders of BLEU
 EXACT_CELLS = 10**10  # edit distances are exact up to this many pairs of items (100,000 x 100,000 characters)
@@ -59,7 +59,7 @@ class TextMetrics:
         self._total = np.zeros(ORDERS, np.int64)
         self._reconstruction_length = 0
         self._original_length = 0
-        self._sums: Counter[str] = Counter()
+        self._sums: defaultdict[str, float] = defaultdict(float)
         self._characters = self._words = 0
         self._exact = array("b")
         self._bleu4 = array("d")

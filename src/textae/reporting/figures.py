@@ -2,30 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+if TYPE_CHECKING:
+    from textae.evaluation.metrics import LengthRow
+
 TOKENS_OF_A_POINT = 100
 PANELS = 6
 LABELLED = 24  # runs
 
 
-class QualityRow(Protocol):
-    """Quality of the documents with ``low <= length < high``, as ``TextMetrics.by_length`` returns them."""
-
-    low: int
-    high: int | None
-    documents: int
-    token_accuracy: float | None
-    exact_match: float
-    sentence_bleu4: float
-
-
-def quality_by_length(rows: Sequence[QualityRow]) -> Figure:
+def quality_by_length(rows: Sequence["LengthRow"]) -> Figure:
     """Draw token accuracy (where known), exact match and BLEU-4 over ranges of document length."""
     if not rows:
         raise ValueError("expected at least one range of lengths, received none")

@@ -32,7 +32,7 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
     command = _command(environment["command"])
     sizes = [f"{corpus[split]:,} {split}" for split in ("train", "validation", "test")]
     versions = [f"{name} {_plain(found)}" for name, found in environment["versions"].items() if found]
-    return Template(files(__package__).joinpath("model_card.md").read_text(encoding="utf-8")).substitute(
+    return Template(files("textae.reporting").joinpath("model_card.md").read_text(encoding="utf-8")).substitute(
         name=_plain(config["name"]),
         textae=_plain(environment["versions"]["textae"]),
         latent_size=model["latent_size"],

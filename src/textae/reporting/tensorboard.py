@@ -21,7 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from tensorboardX import RecordWriter, summary
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined] # made when it is imported
 
 from textae.config.choices import SPLITS
 from textae.files import write_text, writing

@@ -131,5 +131,5 @@ def _checksum(arrays: Mapping[str, np.ndarray], described: str) -> int:
     value = zlib.crc32(described.encode())
     for name in sorted(arrays):
         value = zlib.crc32(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode(), value)
-        value = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8), value)
+        value = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data, value)
     return value

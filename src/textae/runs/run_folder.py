@@ -221,7 +221,8 @@ class RunDir:
         Raises:
             ValueError: all there are are damaged, or the run is of an older format.
         """
-        if any((self / name).is_file() for name in (CHECKPOINT, PREVIOUS)):
+        there = any((self / name).is_file() for name in (CHECKPOINT, PREVIOUS))
+        if there and (self / ENVIRONMENT).is_file():
             environment = read_json(self / ENVIRONMENT)
             if (found := environment.get("format")) != FORMAT:
                 raise ValueError(

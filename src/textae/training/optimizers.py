@@ -42,7 +42,8 @@ class InPlaceAdamW(keras.optimizers.AdamW):
         import tensorflow as tf
 
         index = self._get_variable_index(variable)
-        done = tf.cast(self.iterations.value + 1, variable.dtype)
+        iterations: Any = self.iterations  # a variable once the optimizer is built
+        done = tf.cast(iterations.value + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
