@@ -205,7 +205,7 @@ def test_what_cannot_be_written(tmp_path, monkeypatch):
         check_possible(tmp_path, "saved_model")
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tf2onnx" else object())
-    with pytest.raises(ValueError, match=r"found no tf2onnx; pip install 'textae\[export\]' brings it"):
+    with pytest.raises(ValueError, match=r"found no tf2onnx; pip install 'textae\[export\]' installs it"):
         check_possible(tmp_path / "new", "onnx")
 
 

@@ -27,7 +27,7 @@ def new_model(random_weights=True, **changes):
     if random_weights:
         draw = np.random.default_rng(1)
         for weight in model.trainable_variables:
-            values = np.array(weight.value)
+            values = np.array(keras.ops.convert_to_numpy(weight))
             weight.assign(values + 0.2 * draw.standard_normal(values.shape).astype(np.float32))
     return model
 
@@ -45,7 +45,7 @@ class Models:
             model, values = self.free[key].pop()
         else:
             model = new_model(**settings)
-            values = [np.array(variable.value) for variable in model.variables]
+            values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
         model.trainable = True
         for variable, value in zip(model.variables, values, strict=True):
             variable.assign(value)

@@ -1,16 +1,22 @@
 """Run folders of older formats: settings are translated, results are equal, and what cannot be read says what to do."""
 
 import json
+import re
+import shutil
 
 import pytest
 import yaml
 
 import textae
 from textae.config.mapping import from_mapping, to_mapping
+from textae.config.schema import ModelConfig
+from textae.models.shapes import weight_shapes
 from textae.runs import run_folder
+from textae.runs.arrays import read_arrays, write_arrays
 from textae.runs.json_files import read_json, write_json
-from textae.runs.old_formats import settings_of_format_2
+from textae.runs.old_formats import settings_of_format_2, weights_of_format_2
 from textae.runs.run_folder import RunDir
+from textae.training.fit import fit
 
 RENAMED = [
     ("model", "widths", [8, 16], "channels", [8, 16]),
@@ -35,6 +41,14 @@ RENAMED = [
     ("training", "validate_every", 11, "eval_every_steps", 11),
     ("training", "checkpoint_minutes", 3.0, "checkpoint_every_minutes", 3.0),
     ("training", "samples", 6, "num_logged_samples", 6),
+]
+# Today's names of weights, and those of format 2.
+WEIGHTS = [
+    (r"^(encoder|decoder)/level_(\d+)/block_(\d+)/", r"\1/\1_\2/\1_\2_unit_\3/"),
+    (r"^decoder/length_head/(linear/|no_end)", r"end_finder/\1"),
+    (r"^decoder/length_head/", "decoder/block_counter/"),
+    (r"/frequencies/", "/angles/"),
+    (r"^output_embedding/", ""),
 ]
 # decoder_input, informed_start, train_encoder, train_waves -> initialization, freeze_encoder, train_frequencies
 INITIALIZATIONS = [
@@ -88,6 +102,28 @@ def old_names(values):
     return values
 
 
+def old_weights(values):
+    """What is known of weights by today's names, by those of format 2."""
+    renamed = {}
+    for name, value in values.items():
+        for new, old in WEIGHTS:
+            name = re.sub(new, old, name)
+        renamed[name] = value
+    return renamed
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    "model",
+    [{"tie_embeddings": False}, {"latent": "vector"}, {"initialization": "lattice", "latent": "vector"}],
+    ids=str,
+)
+def test_all_names_of_weights_are_translated(model):
+    shapes = weight_shapes(ModelConfig(channels=[16, 32], residual_blocks=[1, 2], **model), 258)
+    assert weights_of_format_2(old_weights(shapes)) == shapes
+    assert set(old_weights(shapes)) != set(shapes)
+
+
 @pytest.fixture
 def old(broken):
     """A finished run as a folder of format 2."""
@@ -95,6 +131,9 @@ def old(broken):
     (broken / run_folder.CONFIG).write_text(yaml.safe_dump(values))
     environment = read_json(broken / run_folder.ENVIRONMENT)
     write_json(broken / run_folder.ENVIRONMENT, environment | {"format": 2})
+    for name in (run_folder.WEIGHTS, run_folder.LAST):
+        arrays, described = read_arrays(broken / name)
+        write_arrays(broken / name, old_weights(arrays), described)
     return broken
 
 
@@ -105,6 +144,15 @@ def test_a_folder_of_format_2_is_used_as_one_of_today(old, trained):
     one, other = textae.load(old), textae.load(trained[0])
     assert one.reconstruct(texts) == other.reconstruct(texts)
     assert one.score(texts).tolist() == other.score(texts).tolist()
+
+
+def test_an_unfinished_run_of_format_2_is_refused_with_what_to_do(tiny_config, old):
+    shutil.copy(old / run_folder.WEIGHTS, old / run_folder.CHECKPOINT)
+    (old / run_folder.METRICS).unlink()
+    match = r"expected an unfinished run of format 3, found one of format 2 in .*use that version"
+    with pytest.raises(ValueError, match=match) as caught:
+        fit(tiny_config(), old)
+    assert "\n" not in str(caught.value)
 
 
 def test_it_is_evaluated_equally(old, trained, answer):

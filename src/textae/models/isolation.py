@@ -6,6 +6,7 @@ not change what textae computes, and is not changed by it.
 
 from __future__ import annotations
 
+import importlib
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -133,10 +134,8 @@ def _enter_own_jax_settings(stack: ExitStack, exact: bool) -> None:
     """Enter JAX's settings, which are the thread's alone."""
     import jax
 
-    if hasattr(jax, "enable_x64"):
-        enable_x64: Any = jax.enable_x64
-    else:  # before 0.8
-        from jax.experimental import enable_x64
+    experimental: Any = importlib.import_module("jax.experimental")  # has `enable_x64` before JAX 0.8
+    enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else experimental.enable_x64
     for settings in (
         enable_x64(False),
         jax.default_matmul_precision("highest" if exact else None),
