@@ -16,18 +16,39 @@ from textae.models.length_head import FourierLengthHead
 EDGE = {"strides": [3, 2], "kernel_size": 5}  # strides and kernels whose windows reach over the padding's edge
 # Models in which each value of each setting stands with both kinds of latent, and each upsampler with each kernel.
 CASES = [
-    {**EDGE, "upsampler": "transpose", "kernel_factor": 2, "normalization": "layer", "tie_embeddings": False},
-    {**EDGE, "upsampler": "transpose", "kernel_factor": 3, "output": "cosine", "latent_normalization": "tanh"},
-    {**EDGE, "upsampler": "resize_nearest", "kernel_factor": 2, "output_bias": True, "expansion": 0.5},
-    {**EDGE, "upsampler": "resize_nearest", "kernel_factor": 3, "normalization": "none", "variational": True},
-    {**EDGE, "upsampler": "resize_linear", "kernel_factor": 2, "fourier_features": True},
-    {**EDGE, "upsampler": "resize_linear", "kernel_factor": 3, "residual_blocks": [2, 0, 1]},
-    {**EDGE, "upsampler": "subpixel", "kernel_factor": 2, "latent_normalization": "rms", "normalization": "rms"},
-    {**EDGE, "upsampler": "subpixel", "kernel_factor": 3, "fourier_features": True, "tie_embeddings": False},
-    {"strides": [4], "channels": [6, 8], "residual_blocks": [1, 1], "upsampler": "resize_linear", "kernel_size": 1},
-    {"strides": [1, 4], "upsampler": "resize_nearest", "kernel_factor": 1, "kernel_size": 3},
-    {"strides": [2, 2], "upsampler": "subpixel", "kernel_factor": 1, "output": "dot", "tie_embeddings": True},
-    {"strides": [2, 2], "upsampler": "transpose", "kernel_factor": 1, "latent_normalization": "none"},
+    {**EDGE, "upsampler": {"kind": "transpose", "kernel_factor": 2}, "normalization": "layer", "tie_embeddings": False},
+    {
+        **EDGE,
+        "upsampler": {"kind": "transpose", "kernel_factor": 3},
+        "output": "cosine",
+        "latent_normalization": "tanh",
+    },
+    {**EDGE, "upsampler": {"kind": "resize_nearest", "kernel_factor": 2}, "output_bias": True, "expansion": 0.5},
+    {**EDGE, "upsampler": {"kind": "resize_nearest", "kernel_factor": 3}, "normalization": "none", "variational": True},
+    {**EDGE, "upsampler": {"kind": "resize_linear", "kernel_factor": 2}, "initialization": "lattice"},
+    {**EDGE, "upsampler": {"kind": "resize_linear", "kernel_factor": 3}, "residual_blocks": [2, 0, 1]},
+    {
+        **EDGE,
+        "upsampler": {"kind": "subpixel", "kernel_factor": 2},
+        "latent_normalization": "rms",
+        "normalization": "rms",
+    },
+    {
+        **EDGE,
+        "upsampler": {"kind": "subpixel", "kernel_factor": 3},
+        "initialization": "lattice",
+        "tie_embeddings": False,
+    },
+    {
+        "strides": [4],
+        "channels": [6, 8],
+        "residual_blocks": [1, 1],
+        "upsampler": {"kind": "resize_linear"},
+        "kernel_size": 1,
+    },
+    {"strides": [1, 4], "upsampler": {"kind": "resize_nearest", "kernel_factor": 1}, "kernel_size": 3},
+    {"strides": [2, 2], "upsampler": {"kind": "subpixel", "kernel_factor": 1}, "output": "dot", "tie_embeddings": True},
+    {"strides": [2, 2], "upsampler": {"kind": "transpose", "kernel_factor": 1}, "latent_normalization": "none"},
 ]
 
 
