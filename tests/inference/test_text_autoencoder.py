@@ -67,7 +67,7 @@ def learnt(latent, overflow, texts):
 
 
 @pytest.fixture(scope="module")
-def chunk():
+def sequence():
     return learnt("sequence", "split", [*TEXTS, LONG])
 
 
@@ -89,14 +89,14 @@ def test_every_text_comes_back(kind, request):
     assert ae.score(["qzjw vkQ%&"])[0] > 10 * scores.mean()
 
 
-def test_shapes_of_latents(chunk, vector):
-    found = chunk.encode(["", "abc", "abcd", LONG])
+def test_shapes_of_latents(sequence, vector):
+    found = sequence.encode(["", "abc", "abcd", LONG])
     assert [array.shape for array in found] == [(1, 64), (1, 64), (2, 64), (18, 64)]
     assert vector.encode(["", "abc"]).shape == (2, 64)
     assert vector.encode([]).shape == (0, 64)
-    assert chunk.encode([]) == []
-    assert chunk.decode([]) == vector.decode([]) == []
-    assert chunk.score([]).shape == (0,)
+    assert sequence.encode([]) == []
+    assert sequence.decode([]) == vector.decode([]) == []
+    assert sequence.score([]).shape == (0,)
 
 
 def test_a_vector_text_that_is_too_long_is_cut(vector):
