@@ -15,6 +15,7 @@ pytestmark = pytest.mark.backend_free
 PROGRAM = """
 import json, logging, sys
 from pathlib import Path
+from textae.config.schema import TextConfig, TokenizerConfig
 from textae.data.preparation import prepare
 
 setting, given = sys.argv[1], json.loads(sys.argv[2])
@@ -22,7 +23,7 @@ if setting == "handler":
     logging.basicConfig(level="INFO", format="%(levelname)s %(name)s %(message)s", stream=sys.stdout)
 elif setting == "silenced":
     logging.getLogger("textae").setLevel(logging.CRITICAL)
-prepare(Path(given.pop("data_dir")), **given)
+prepare(Path(given["data_dir"]), TextConfig(**given["corpus"]), TokenizerConfig(**given["tokenizer"]))
 """
 
 
@@ -34,11 +35,11 @@ def printed(tmp_path):
     )
 
     def run(setting):
-        corpus = {"kind": "text", "files": [str(tmp_path / "a.jsonl")], "field": "text", "on_bad_record": "skip"}
+        corpus = {"files": [str(tmp_path / "a.jsonl")], "field": "text", "on_bad_record": "skip"}
         given = {
             "data_dir": str(tmp_path / setting),
             "corpus": corpus,
-            "tokenizer": {"kind": "bytes", "vocabulary_size": None, "sample_megabytes": 1},
+            "tokenizer": {"kind": "bytes"},
         }
         command = [sys.executable, "-c", PROGRAM, setting, json.dumps(given)]
         made = subprocess.run(command, capture_output=True, text=True)
