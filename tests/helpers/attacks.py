@@ -237,11 +237,13 @@ def _peak():
 
 def report_all(place, answer):
     """Make the table of all runs in a folder, and write its rows' runs, and what was said, as JSON."""
+    from textae.cli.streams import show_log
     from textae.reporting import run_table
 
     _little_memory()
     said, shown = io.StringIO(), io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(shown):
+        show_log()
         rows, differing = run_table.collect(place)
         print(run_table.table(rows, differing, "loss"))
     found = {"runs": [row["run"] for row in rows], "said": said.getvalue().splitlines(), "shown": shown.getvalue()}
