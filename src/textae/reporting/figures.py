@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def accuracy_by_position(correct: ArrayLike, total: ArrayLike, stride: int) -> F
     by_phase.plot(present, accuracy, "o-", linewidth=1)
     by_phase.axhline(correct.sum() / total.sum(), color="grey", linestyle="--", label="all positions")
     by_phase.set(xlabel=f"position modulo {stride}", ylabel="token accuracy")
-    by_phase.xaxis.get_major_locator().set_params(integer=True)
+    by_phase.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
     by_phase.legend()
     return figure
 

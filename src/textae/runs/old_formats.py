@@ -22,7 +22,7 @@ def settings_of_format_2(values: dict[str, Any]) -> dict[str, Any]:
     new = dict(values)
     for group, names in RENAMED.items():
         if isinstance(found := values.get(group), dict):
-            renamed = {names.get(name, name): value for name, value in found.items()}
+            renamed: dict[Any, Any] = {names.get(name, name): value for name, value in found.items()}
             for name, value in renamed.items():
                 known = RENAMED_VALUES.get((group, name), {})
                 renamed[name] = known.get(value, value) if isinstance(value, str) else value
