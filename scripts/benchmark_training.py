@@ -445,7 +445,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--reach", type=float, default=0.99, help="accuracy to train to")
     parser.add_argument("--minutes", type=float, default=20.0, help="limit of each training of plain Keras")
     parser.add_argument("--max-steps", type=int, default=TrainingConfig().max_steps)
-    parser.add_argument("--validate-every", type=int, default=20)
+    parser.add_argument("--eval-every-steps", type=int, default=20)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("TEXTAE_DATA", "data")))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", choices=("textae", "plain Keras"), help=argparse.SUPPRESS)

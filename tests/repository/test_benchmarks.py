@@ -81,7 +81,7 @@ def test_plain_keras_until_an_accuracy(corpus_file, data_dir):
     from benchmark_training import keras_until, parsed
     from textae.data.preparation import prepare
 
-    command = [str(corpus_file), *SMALL, "--validate-every", "2", "--reach", "1", "--data", str(data_dir)]
+    command = [str(corpus_file), *SMALL, "--eval-every-steps", "2", "--reach", "1", "--data", str(data_dir)]
     options = parsed(command)
     prepared = prepare(options.data, options.corpus, options.tokenizer)
     found = keras_until(options, prepared, "a plan", 4, lambda step: 0.001, 60.0)
