@@ -198,6 +198,7 @@ def test_tokenizers_are_copied():
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # as the other process computes
 def test_a_pickle_is_opened_by_another_process(ae, tmp_path):
     (tmp_path / "ae.pickle").write_bytes(pickle.dumps(ae))
     command = (

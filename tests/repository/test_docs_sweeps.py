@@ -18,9 +18,12 @@ SMALLER = [
     "training.tokens_per_batch=256", "training.num_length_buckets=1", "training.warmup_steps=1",
     "training.validation_documents=5",
 ]  # fmt: skip
-# All commands of a page in one process, which loads TensorFlow once.
-RUN = """
+# All commands of a page in one process, which loads TensorFlow once and compiles no graphs.
+RUN = f"""
 import runpy, shlex, sys
+sys.path.append({str(Path(__file__).parents[1])!r})
+from helpers.eager import compute_eagerly
+compute_eagerly()
 for line in sys.stdin:
     command = shlex.split(line)
     sys.argv = [command[2], *command[3:]]
@@ -28,7 +31,7 @@ for line in sys.stdin:
         runpy.run_module(command[2], run_name="__main__", alter_sys=True)
     except SystemExit as stop:
         if stop.code:
-            sys.exit(f"{stop.code}: {line}")
+            sys.exit(f"{{stop.code}}: {{line}}")
 """
 
 
@@ -47,6 +50,8 @@ def smaller(line, corpus_file):
     own += ["corpus.test_share=0.05", "corpus.validation_share=0.05"]
     if not any("experiment" in argument for argument in command):
         own.append("model.channels=[8,8]")
+    if "+experiment=upsamplers" in command:
+        own.append("model.channels=[8,8,8]")
     if "hydra/sweeper=optuna" in command:
         own.append("hydra.sweeper.n_trials=2")
     return shlex.join([*command, *SMALLER, *own])
