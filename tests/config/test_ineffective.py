@@ -18,6 +18,7 @@ SET = [
         {"model.kernel_size": "the model has no residual blocks"},
     ),
     ({"model": ModelConfig(residual_blocks=[0, 0], encoder_residual_blocks=[1, 0], kernel_size=5)}, {}),
+    ({"model": ModelConfig(residual_blocks=[0, 0], normalization="none")}, {}),  # the output's own is another one
     (
         {"tokenizer": TokenizerConfig(kind="words", sample_megabytes=1)},
         {"tokenizer.sample_megabytes": "tokenizer.kind=words"},

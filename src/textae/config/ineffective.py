@@ -35,7 +35,7 @@ def _reasons(config: Config) -> dict[str, str]:
     if model.output is not OutputKind.cosine:
         reasons["model.logit_scale"] = f"model.output={model.output.name}"
     if not any([*model.residual_blocks, *(model.encoder_residual_blocks or [])]):
-        keys = ("kernel_size", "expansion", "normalization", "residual_dropout")
+        keys = ("kernel_size", "expansion", "residual_dropout")  # normalization also stands in front of the output
         reasons |= {f"model.{key}": "the model has no residual blocks" for key in keys}
     if training.schedule is Schedule.constant:
         reasons["training.final_learning_rate"] = "training.schedule=constant"

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from textae.config.choices import Overflow
+from textae.data.positions import num_positions, num_segments
 from textae.data.special_tokens import END_ID
 from textae.data.token_store import TokenStore
 
-OVERFLOWS = ("split", "truncate", "drop")
 PREFETCHED_BATCHES = 8
 SECONDS_TO_END = 2.0  # how long the end of a thread is waited for, once its items are no longer needed
 
@@ -64,14 +65,14 @@ def segments(lengths: ArrayLike, max_length: int, stride: int, overflow: str) ->
     Raises ValueError if max_length is not a positive multiple of stride.
     """
     _check_lengths(max_length, stride)
-    if overflow not in OVERFLOWS:
-        raise ValueError(f"overflow should be one of {', '.join(OVERFLOWS)}, received {overflow!r}")
+    if overflow not in Overflow.__members__:
+        raise ValueError(f"overflow should be one of {', '.join(Overflow.__members__)}, received {overflow!r}")
     full = np.asarray(lengths).astype(np.int64) + 1
     documents = np.arange(len(full))
     long = full > max_length
     too_long = int(long.sum())
     if overflow == "split":
-        parts = -(-full // max_length)
+        parts = num_segments(full, max_length)
         documents = np.repeat(documents, parts)
         part = np.arange(len(documents)) - np.repeat(np.cumsum(parts) - parts, parts)
         starts = part * max_length
@@ -85,7 +86,7 @@ def segments(lengths: ArrayLike, max_length: int, stride: int, overflow: str) ->
 
 
 def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, length_buckets: int) -> list[int]:
-    """Choose at most `buckets` padded lengths, multiples of stride, that leave the fewest padded positions.
+    """Choose at most `length_buckets` padded lengths, multiples of stride, that leave the fewest padded positions.
 
     lengths are those of the segments, in tokens. Exact: a bucket ends at one of the rounded lengths, and the
     fewest positions for the first j of them with one bucket more are the lower envelope of straight lines in
@@ -99,7 +100,7 @@ def bucket_lengths(lengths: ArrayLike, stride: int, max_length: int, length_buck
         return [max_length]
     if not 1 <= lengths.min() <= lengths.max() <= max_length:
         raise ValueError(f"lengths should be from 1 to {max_length}, received {lengths.min()} to {lengths.max()}")
-    rounded, counts = np.unique(-(-lengths // stride), return_counts=True)
+    rounded, counts = np.unique(num_positions(lengths, stride), return_counts=True)
     sizes = rounded.tolist()
     below = [0, *np.cumsum(counts).tolist()]  # segments among the first j sizes
     # cost[j]: fewest positions for the first j sizes; one bucket first, then one more in each round.

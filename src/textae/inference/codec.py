@@ -388,7 +388,7 @@ def _padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _even_lengths(max_length: int, stride: int) -> list[int]:
     """Return a few padded lengths that grow by equal factors, for backends that compile each anew."""
     exact = np.geomspace(stride, max_length, SHAPES)
-    return sorted({int(-(-length // stride) * stride) for length in np.round(exact)} | {max_length})
+    return sorted({int(num_positions(length, stride) * stride) for length in np.round(exact)} | {max_length})
 
 
 def _together(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
