@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 
@@ -140,8 +141,11 @@ def old(broken):
 def test_a_folder_of_format_2_is_used_as_one_of_today(old, trained):
     before, now = RunDir(old).config(), RunDir(trained[0]).config()
     assert to_mapping(from_mapping(before)) == to_mapping(from_mapping(now))
-    texts = ["the red house", "a tree sings under the river", ""]
+    assert any("_unit_" in name for name in read_arrays(old / run_folder.WEIGHTS)[0])
+    texts = ["the red house", "a tree sings under the river", "", "a river " * 9]
     one, other = textae.load(old), textae.load(trained[0])
+    for given, expected in zip(one.encode(texts), other.encode(texts), strict=True):
+        np.testing.assert_array_equal(given, expected)
     assert one.reconstruct(texts) == other.reconstruct(texts)
     assert one.score(texts).tolist() == other.score(texts).tolist()
 
