@@ -14,6 +14,7 @@ from textae.layers.fourier import FourierFeatures
 from textae.layers.vectors import SequenceToVector, VectorToSequence
 from textae.models.autoencoder import build
 from textae.models.initialization import evenly_spaced, initialize, initialize_orthogonal
+from textae.models.initialization.orthogonal import LOG_VARIANCE
 
 
 def inner(one, two):
@@ -68,6 +69,36 @@ def test_an_untrained_orthogonal_model_reconstructs_random_tokens(changes):
     assert share_right(model) < 0.05
     initialize_orthogonal(model)
     assert share_right(model) > 0.8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"latent_size": 12},
+        {"latent_size": 13, "strides": [2, 2], "channels": [64, 97, 130], "residual_blocks": [1, 1, 1]},
+    ],
+    ids=str,
+)
+def test_tokens_of_a_latent_have_dimensions_of_their_own(changes):
+    """Another token changes the dimensions of its own place alone, 12 / 4 of them or one more."""
+    keras.utils.set_random_seed(0)
+    model = build(ModelConfig(**{"channels": [64, 128], "max_length": 4} | changes), vocabulary_size=256)
+    initialize_orthogonal(model)
+    tokens = np.array([[5, 6, 7, 8]] + [[5 + 9 * (i == j) + j for j in range(4)] for i in range(4)], np.int32)
+    latents = ops.convert_to_numpy(model.encoder(tokens, np.full(5, 4, np.int32))[0])[:, 0]
+    changed = np.abs(latents[1:] - latents[0]) > 1e-6
+    np.testing.assert_array_equal(changed.sum(axis=0), 1)
+    assert set(changed.sum(axis=1)) <= {3, 4}
+
+
+def test_log_variances_begin_with_little_noise():
+    keras.utils.set_random_seed(0)
+    model = build(ModelConfig(channels=[64, 128], latent_size=16, variational=True), vocabulary_size=256)
+    initialize_orthogonal(model)
+    tokens = np.random.default_rng(0).integers(2, 256, (8, 64)).astype(np.int32)
+    latents, posterior = model.encoder(tokens, np.full(8, 64, np.int32))
+    np.testing.assert_allclose(ops.convert_to_numpy(posterior.log_variance), LOG_VARIANCE, atol=1e-6)
+    assert float(ops.mean(latents**2)) == pytest.approx(1, rel=0.2)
 
 
 def test_an_untrained_vector_reconstructs_more_than_chance():

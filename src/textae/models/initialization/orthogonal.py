@@ -4,38 +4,87 @@ A projection by orthonormal vectors and its transpose give, for each position, w
 other positions: with `m` dimensions for `n` tokens the right token is sqrt(m / n) standard deviations above a wrong
 one, whatever the number of channels is. The likelihood ratio of two normal distributions so far apart is the product
 times that distance, which gives the logits their scale. Training has only to lower the interference.
+
+In a sequence, each token of a latent position has dimensions of its own, as many as any other. So there is no
+interference between tokens, and noise on the latents makes fewer tokens wrong, the more so the fewer dimensions there
+are. A vector has no such shares: a text of any length may use all of its dimensions.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from textae.layers.linear import Linear
 from textae.models.autoencoder import Autoencoder
+
+LOG_VARIANCE = -2.0  # of posteriors before training: 1.4 bits a dimension, where the means have a variance of 1
 
 
 def initialize_orthogonal(model: Autoencoder) -> None:
     """Give a built `Autoencoder` an orthonormal encoder, and a decoder that is its transpose, step by step.
 
     Upsampling methods that are no transpose of a strided convolution (`resize_nearest`, `resize_linear`, and `subpixel`
-    where windows overlap) keep the weights that they have. The log-variance of a variational model begins as 0.
+    where windows overlap) keep the weights that they have. The log-variances of a variational model's sequences begin
+    as `LOG_VARIANCE`, those of vectors as 0.
     """
     encoder, decoder = model.encoder, model.decoder
-    for down, up in zip(encoder.downsamplers, reversed(decoder.upsamplers), strict=True):
-        down.kernel.assign(orthonormal(down.kernel.shape))
+    kernels = [down.kernel.shape for down in encoder.downsamplers]
+    project = encoder.bottleneck.project
+    shape = (*project.kernel.shape[:-1], model.latent_size)
+    if _has_shares(model):
+        *down_kernels, mean = separate([*kernels, (1, *shape)])
+        mean = mean[0]
+    else:
+        *down_kernels, mean = [orthonormal(each) for each in (*kernels, shape)]
+    for kernel, down, up in zip(down_kernels, encoder.downsamplers, reversed(decoder.upsamplers), strict=True):
+        down.kernel.assign(kernel)
         up.assign_transpose(down.kernel)
-    project = encoder.bottleneck.project.kernel
-    mean = orthonormal((*project.shape[:-1], model.latent_size))
-    assign_mean(project, mean)
+    assign_mean(project.kernel, mean)
+    if model.variational and isinstance(project, Linear):
+        size = model.latent_size
+        project.bias.assign(ops.concatenate([ops.zeros(size), ops.full((size,), LOG_VARIANCE)]))
     decoder.project.assign_transpose(mean)  # pyright: ignore[reportAttributeAccessIssue]  # `initialize` has checked it
     if model.final_normalize.kind != "none" and model.latent == "sequence":  # vectors end worse with it, docs/study.md
         scale = model.final_normalize.scale
         scale.assign(ops.full(scale.shape, math.sqrt(model.latent_size / model.stride)))
     if model.output_embedding is not None:
         model.output_embedding.set_weights(encoder.embedding.get_weights())
+
+
+def _has_shares(model: Autoencoder) -> bool:
+    """Return whether each token of a latent position can have channels and dimensions of its own."""
+    backbone = model.specifications[0]
+    channels, tokens = [*backbone.channels[1:], model.latent_size], 1
+    for stride, width in zip([*backbone.strides, 1], channels, strict=True):
+        tokens *= stride
+        if width < tokens:
+            return False
+    return model.latent == "sequence" and backbone.kernel_factor == 1
+
+
+def separate(shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """Return kernels (taps, channels, filters) that are applied one after the other and keep tokens apart.
+
+    The channels are divided evenly among the tokens of a position. Each tap projects a token's channels to those that
+    the token has in the next level, by orthonormal vectors.
+    """
+    kernels, shares = [], [np.arange(shapes[0][1])]
+    for taps, channels, filters in shapes:
+        kernel = np.zeros((taps, channels, filters), np.float32)
+        shares_above = np.array_split(np.arange(filters), taps * len(shares))
+        for number, above in enumerate(shares_above):
+            tap, token = divmod(number, len(shares))
+            below = shares[token]
+            kernel[tap, below[:, None], above] = ops.convert_to_numpy(orthonormal((len(below), len(above))))
+        kernels.append(kernel)
+        shares = shares_above
+    return kernels
 
 
 def assign_mean(kernel: keras.Variable, mean: Any) -> None:
