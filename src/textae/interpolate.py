@@ -1,5 +1,6 @@
 """`python -m textae.interpolate run=DIR steps=7 < two_lines.txt`: texts on the way from one line to the other."""
 
+import logging
 from typing import Any
 
 from textae.cli.commands import (
@@ -12,6 +13,8 @@ from textae.cli.commands import (
     tell_truncated,
 )
 
+logger = logging.getLogger("textae.interpolate")
+
 
 def main(composed: Any) -> None:
     """Write a line for each step, both ends among them."""
@@ -22,12 +25,16 @@ def main(composed: Any) -> None:
     check_output(options.output)
     first, last = read_texts(options.input, ["the first text", "the last text"])
     start_keras()
+    from textae.evaluation.metrics import step_sizes
     from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
+    texts = autoencoder.interpolate(first, last, options.steps)
     with line_writer(options.output) as write:
-        write(autoencoder.interpolate(first, last, options.steps))
+        write(texts)
     tell_truncated(autoencoder)
+    shares = step_sizes(texts)
+    logger.info(f"distances of neighbours, in distances of the ends: {', '.join(f'{share:.2f}' for share in shares)}")
 
 
 if __name__ == "__main__":
