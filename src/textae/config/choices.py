@@ -101,6 +101,14 @@ class Schedule(Enum):
     constant = "constant"
 
 
+class KlSchedule(Enum):
+    """How the weight of the KL divergence is reached: at once, by one rise, or by a rise in each cycle."""
+
+    constant = "constant"
+    linear = "linear"
+    cyclic = "cyclic"
+
+
 class Precision(Enum):
     """The type of matrix products; auto: bfloat16 where the hardware is faster with it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from textae.config.choices import OutputKind, Schedule, TokenizerKind
+from textae.config.choices import KlSchedule, OutputKind, Schedule, TokenizerKind
 from textae.config.schema import Config
 
 
@@ -24,6 +24,10 @@ def _reasons(config: Config) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for split in {"validation", "test"} - corpus.split_fractions().keys():
         reasons[f"corpus.{split}_share"] = f"other keys name the {split} split"
+    if training.initial_run is not None:
+        keys = ("vocabulary_size", "target_vocabulary_size", "sample_megabytes")
+        reasons |= {f"tokenizer.{key}": "training.initial_run has a tokenizer" for key in keys}
+        reasons["model.initialization"] = "training.initial_run has weights"
     if tokenizer.kind not in (TokenizerKind.unigram, TokenizerKind.bpe):
         reasons["tokenizer.sample_megabytes"] = f"tokenizer.kind={tokenizer.kind.name}"
     if tokenizer.kind is TokenizerKind.bytes:
@@ -31,7 +35,12 @@ def _reasons(config: Config) -> dict[str, str]:
     elif tokenizer.vocabulary_size is not None:
         reasons["tokenizer.target_vocabulary_size"] = f"tokenizer.vocabulary_size={tokenizer.vocabulary_size}"
     if not model.variational:
-        reasons |= dict.fromkeys(("model.kl_weight", "model.free_bits"), "model.variational=false")
+        keys = ("kl_weight", "kl_schedule", "kl_warmup", "kl_cycles", "target_rate", "free_bits")
+        reasons |= {f"model.{key}": "model.variational=false" for key in keys}
+    elif model.kl_schedule is KlSchedule.constant:
+        reasons |= dict.fromkeys(("model.kl_warmup", "model.kl_cycles"), "model.kl_schedule=constant")
+    elif model.kl_schedule is KlSchedule.linear:
+        reasons["model.kl_cycles"] = "model.kl_schedule=linear"
     if model.output is not OutputKind.cosine:
         reasons["model.logit_scale"] = f"model.output={model.output.name}"
     if not any([*model.residual_blocks, *(model.encoder_residual_blocks or [])]):

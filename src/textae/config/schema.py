@@ -35,6 +35,7 @@ from textae.config.choices import (
     DocumentUnit,
     FileFormat,
     Initialization,
+    KlSchedule,
     LatentKind,
     LatentNormalization,
     Normalization,
@@ -49,6 +50,7 @@ from textae.config.choices import (
     TokenizerKind,
     UpsamplerKind,
 )
+from textae.config.metric_table import names
 
 PATHS = ("files", "test_files", "validation_files", "tfds_dir")  # settings of a corpus that say where it lies
 
@@ -211,8 +213,13 @@ class ModelConfig(Settings):
     latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latent, in training
     latent_dropout: float = 0.0  # dropout rate of the latent's dimensions, in training
     variational: bool = False  # whether the model is a variational autoencoder
-    kl_weight: float = 0.001  # weight of the KL divergence from N(0, 1), if variational
-    free_bits: float = 0.5  # free nats per latent dimension, if variational
+    kl_weight: float = 0.02  # weight of the KL divergence from N(0, 1), if variational
+    kl_schedule: KlSchedule = KlSchedule.constant  # how kl_weight is reached, if variational
+    kl_warmup: float = 0.5  # fraction of the training, or of each cycle, during which the KL weight rises
+    kl_cycles: int = 4  # cycles of the KL weight, with kl_schedule=cyclic
+    # bits per token that the KL divergence is held at by adapting its weight, if variational; null: kl_weight stays
+    target_rate: float | None = None
+    free_bits: float = 0.0  # free nats per latent dimension, if variational
     residual_dropout: float = 0.0  # dropout rate in residual blocks
     tie_embeddings: bool = True  # whether the output layer shares the weights of the input embedding
     output: OutputKind = OutputKind.dot  # logits are dot products, or cosines times logit_scale
@@ -253,6 +260,7 @@ class ModelConfig(Settings):
             require_at_least(f"model.{name}", getattr(self, name), 0)
         for name in ("latent_dropout", "residual_dropout"):
             require_share(f"model.{name}", getattr(self, name))
+        self._check_kl()
         require_above("model.logit_scale", self.logit_scale)
         require(
             not self.fourier_features or self.channels[-1] % 2 == 0,
@@ -267,6 +275,17 @@ class ModelConfig(Settings):
         )
         require_at_least("model.max_length", self.max_length, 1, MOST_POSITIONS)
         self._check_size()
+
+    def _check_kl(self) -> None:
+        """Raise a ValueError if the settings of the KL divergence exclude each other."""
+        require_share("model.kl_warmup", self.kl_warmup, below_one=False)
+        require_at_least("model.kl_cycles", self.kl_cycles, 1)
+        require_above("model.target_rate", self.target_rate)
+        if self.target_rate is not None:
+            where = "with model.target_rate"
+            require(self.kl_weight > 0, f"model.kl_weight above 0 {where}", self.kl_weight)
+            constant = self.kl_schedule is KlSchedule.constant
+            require(constant, f"model.kl_schedule=constant {where}", self.kl_schedule.name)
 
     @property
     def fourier_features(self) -> bool:
@@ -404,6 +423,8 @@ class TrainingConfig(Settings):
     # skip gradients of tokens that are already right below this fraction of the mean error; 0: none
     gradient_filter: float = 0.01
     length_curriculum: float = 0.0  # fraction of the first epoch during which batches go from short texts to long ones
+    # folder of a trained run whose tokenizer and weights this run begins with; null: new ones
+    initial_run: str | None = None
     freeze_encoder: bool | None = None  # whether only the decoder is trained; null: with initialization=lattice
     train_frequencies: bool = True  # whether the Fourier features' frequencies are trained, with initialization=lattice
     random_token_rate: float = 0.0  # fraction of tokens replaced by random ones, in the input and the target
@@ -483,6 +504,7 @@ class Config(Settings):
             self.training.tokens_per_batch,
         )
         self.training.corruption.require_alignment(self.model)
+        self._check_objective()
         lattice = self.model.initialization is Initialization.lattice
         if self.encoder_frozen:
             tied = self.model.tie_embeddings
@@ -501,6 +523,15 @@ class Config(Settings):
             )
             self.model.require_codewords()
 
+    def _check_objective(self) -> None:
+        """Raise a ValueError for an objective that a run of this model does not have."""
+        model = self.model
+        if not model.variational:
+            having = ("all", "noisy") if model.latent_noise else ("all",)
+            known = [name for kind in having for name in names(runs=kind)]
+            without = "model.variational=false" + ("" if model.latent_noise else " and model.latent_noise=0")
+            require(self.objective in known, f"objective as a metric that a run has with {without}", self.objective)
+
     @property
     def encoder_frozen(self) -> bool:
         """Whether only the decoder learns: an update of all weights would move codewords past one another."""
@@ -509,7 +540,9 @@ class Config(Settings):
 
     def located(self) -> Config:
         """Return the same with paths that mean the same from every folder."""
-        return replace(self, corpus=self.corpus.located(), data_dir=absolute_path(self.data_dir))
+        initial = self.training.initial_run
+        training = self.training if initial is None else replace(self.training, initial_run=absolute_path(initial))
+        return replace(self, corpus=self.corpus.located(), data_dir=absolute_path(self.data_dir), training=training)
 
 
 CORPORA = {"pydocs": PydocsConfig, "text": TextConfig, "tfds": TfdsConfig}

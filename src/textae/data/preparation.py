@@ -64,6 +64,7 @@ def prepare(
     tokenizer: TokenizerConfig,
     validation_documents: int | None = None,
     opened: Corpus | None = None,
+    given: Tokenizer | None = None,
 ) -> Prepared:
     """Return the prepared corpus, making under `data_dir` what is not there yet.
 
@@ -72,6 +73,8 @@ def prepare(
         corpus: the settings of the corpus.
         tokenizer: those of the tokenizer.
         validation_documents: how many documents of the validation split are kept (None: all).
+        opened: the corpus, where it is open already.
+        given: a tokenizer in place of one that is trained with these settings.
 
     Raises:
         ValueError, FileNotFoundError: one line, for what cannot be prepared.
@@ -83,13 +86,13 @@ def prepare(
     opened = opened or again()
     if opened.sizes["train"] == 0:
         raise ValueError(f"corpus {opened.name}: expected documents in the train split, found none")
-    folder = data_dir / "tokens" / _tokens_fingerprint(opened, tokenizer)
+    folder = data_dir / "tokens" / _tokens_fingerprint(opened, tokenizer, given)
     if not _whole(folder):  # what is whole needs no lock, which a folder that is only read could not have
         with _locked(folder, opened.name):
             for path in [*folder.glob(".*.tmp"), *leftovers(folder / "tokenizer")]:  # of a process that was killed
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             if not (folder / "tokenizer" / "tokenizer.json").is_file():
-                _train(opened, tokenizer).save(folder / "tokenizer")
+                (given or _train(opened, tokenizer)).save(folder / "tokenizer")
             if not (folder / "train").is_dir():
                 trained = load_tokenizer(folder / "tokenizer")
                 write_store(folder / "train", _encoded(opened, "train", trained), trained.vocabulary_size)
@@ -113,7 +116,9 @@ def first_documents(prepared: Prepared, count: int) -> Prepared:
     return replace(prepared, train=store, validation=prepared.tokenizer.decode(ids))
 
 
-def _tokens_fingerprint(corpus: Corpus, settings: TokenizerConfig) -> str:
+def _tokens_fingerprint(corpus: Corpus, settings: TokenizerConfig, given: Tokenizer | None) -> str:
+    if given is not None:
+        return fingerprint(_FORMAT, corpus.fingerprint, given.fingerprint)
     values = {f.name: getattr(settings, f.name) for f in fields(settings)} | {"kind": settings.kind.name}
     return fingerprint(_FORMAT, corpus.fingerprint, sorted(values.items()))
 

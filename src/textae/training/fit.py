@@ -15,6 +15,7 @@ from textae.config.mapping import to_mapping
 from textae.config.schema import Config
 from textae.data.corpora import Corpus
 from textae.data.preparation import Prepared, first_documents, prepare
+from textae.data.tokenizers import load_tokenizer
 from textae.evaluation.evaluator import Evaluation, final_evaluation
 from textae.files import write_csv, write_text
 from textae.hardware import peak_memory_mb
@@ -38,6 +39,7 @@ from textae.runs.run_folder import (
     RunDir,
 )
 from textae.training.checkpoint import Checkpoint, continues, read_checkpoint
+from textae.training.initial_run import InitialRun, read_initial_run
 from textae.training.interrupts import Interrupts
 from textae.training.loop import SKIPPED_IN_A_ROW, TrainingLoop
 from textae.training.setup import (
@@ -91,7 +93,8 @@ def fit(
 def _fit(config: Config, run: RunDir, command: Sequence[str] | None, corpus: Corpus | None) -> dict[str, Any]:
     gc.collect()  # what another run in this process has left
     arithmetic = Arithmetic.of(config)
-    prepared = _prepared(config, corpus)
+    initial = None if (run / CHECKPOINT).is_file() else read_initial_run(config)
+    prepared = _prepared(config, corpus, initial, run)
     tokenizer = prepared.tokenizer
     batches = training_batches(config, prepared, arithmetic)
     check_splits(config, prepared)
@@ -99,7 +102,7 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None, corpus: Cor
     state = _state(config, checkpoint)
 
     check_memory(config, tokenizer.vocabulary_size)
-    model, step = training_model(config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic)
+    model, step = training_model(config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic, initial)
     evaluated = evaluation_model(config, tokenizer)
 
     settings = to_mapping(config)
@@ -128,15 +131,22 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None, corpus: Cor
     return metrics
 
 
-def _prepared(config: Config, corpus: Corpus | None) -> Prepared:
-    """Return the corpus, the tokenizer and the tokens that the run trains on."""
+def _prepared(config: Config, corpus: Corpus | None, initial: InitialRun | None, run: RunDir) -> Prepared:
+    """Return the corpus, the tokenizer and the tokens that the run trains on.
+
+    A run that goes on has a tokenizer of its own, so the run that it began with may be gone.
+    """
     training = config.training
+    given = None if initial is None else initial.tokenizer
+    if given is None and training.initial_run is not None:
+        given = load_tokenizer(run / TOKENIZER)
     prepared = prepare(
         Path(config.data_dir),
         config.corpus,
         config.tokenizer,
         training.validation_documents,
         corpus,
+        given,
     )
     if training.overfit_documents is not None:
         prepared = first_documents(prepared, training.overfit_documents)

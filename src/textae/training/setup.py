@@ -15,12 +15,13 @@ from textae.data.corruption import corruption_from
 from textae.data.preparation import Prepared, in_portions
 from textae.data.tokenizers import Tokenizer
 from textae.hardware import choose_compile, choose_precision
-from textae.inference.text_autoencoder import TextAutoencoder
+from textae.inference.text_autoencoder import TextAutoencoder, set_weights
 from textae.losses.reconstruction import ReconstructionObjective
 from textae.models.autoencoder import Autoencoder, build
 from textae.models.initialization import initialize
 from textae.models.isolation import isolated
 from textae.models.shapes import parameters
+from textae.training.initial_run import InitialRun
 from textae.training.optimizers import optimizer
 from textae.training.steps import Objective, TrainingStep, training_step
 
@@ -91,7 +92,11 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
 
 
 def training_model(
-    config: Config, vocabulary_size: int, first_text_id: int, arithmetic: Arithmetic
+    config: Config,
+    vocabulary_size: int,
+    first_text_id: int,
+    arithmetic: Arithmetic,
+    initial: InitialRun | None = None,
 ) -> tuple[Autoencoder, TrainingStep]:
     """Return a new model of a configuration, and the step that trains it.
 
@@ -100,12 +105,16 @@ def training_model(
         vocabulary_size: the number of token ids.
         first_text_id: the lowest id that stands for text; random tokens are drawn from it on.
         arithmetic: how products are computed.
+        initial: the run whose weights the model begins with, in place of `model.initialization`.
     """
     training = config.training
     with isolated(seed=training.seed):
         dtype = "mixed_bfloat16" if arithmetic.precision == "bfloat16" else "float32"
         model = build(config.model, vocabulary_size, training.seed, dtype)
-        initialize(model, config.model.initialization.name)
+        if initial is None:
+            initialize(model, config.model.initialization.name)
+        else:
+            set_weights(model, initial.weights, "training.initial_run")
     model.encoder.trainable = not config.encoder_frozen
     model.decoder.project.trainable = training.train_frequencies
     step = training_step(
@@ -136,7 +145,6 @@ def _objective(config: Config, model: Autoencoder, first_text_id: int, arithmeti
 
     return ReconstructionObjective(
         model,
-        kl_weight=config.model.kl_weight,
         free_bits=config.model.free_bits,
         label_smoothing=training.label_smoothing,
         precision=arithmetic.precision,

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from textae.data.fingerprints import fingerprint
 from textae.data.inputs import check_list, texts_of
 from textae.data.special_tokens import END_ID, PAD_ID, SPECIAL_IDS
 from textae.files import write_bytes
@@ -66,6 +67,11 @@ class Tokenizer:
     def equals(self, other: "Tokenizer") -> bool:
         """Return whether another tokenizer gives the same ids for every text."""
         return (self.kind, self._content()) == (other.kind, other._content())
+
+    @property
+    def fingerprint(self) -> str:
+        """A name of all that the ids depend on."""
+        return fingerprint(self.kind, self._content())
 
     def _content(self) -> object:
         """Give all that the ids depend on, beside the kind."""
