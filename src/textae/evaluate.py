@@ -14,10 +14,13 @@ logger = logging.getLogger("textae.evaluate")
 def main(composed: Any) -> None:
     """Print one JSON object with the keys of metrics.json; `by_length=FILE.csv` writes a table besides."""
     from textae.config.mapping import resolve
+    from textae.inference.latent_operations import check_variational
 
     options = resolve(composed)
     trained_with = run_config(options.run)
     options.corruption.require_alignment(trained_with.model)
+    if options.importance_samples:
+        check_variational(trained_with.model.variational)
     check_output(None)
     if options.by_length is not None:
         check_output(options.by_length, "by_length")
@@ -31,7 +34,12 @@ def main(composed: Any) -> None:
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
     trained = RunDir(options.run).metrics()
-    found = final_evaluation(autoencoder, lambda: corpus.texts(options.split), corruption=asdict(options.corruption))
+    found = final_evaluation(
+        autoencoder,
+        lambda: corpus.texts(options.split),
+        corruption=asdict(options.corruption),
+        importance_samples=options.importance_samples,
+    )
     if options.by_length is not None:
         write_csv(options.by_length, [row._asdict() for row in found.by_length])
     of_training = {name: trained[name] for name in names(group="training") if name in trained}

@@ -44,7 +44,7 @@ def learnt(latent, overflow, texts):
     tokenizer = train_tokenizer("bytes", [])
     model = build(config.model, tokenizer.vocabulary_size)
 
-    def objective(tokens, lengths, training):
+    def objective(tokens, lengths, training, kl_weight):
         return ReconstructionObjective(model)(tokens, lengths, training)
 
     step = training_step(model, objective, optimizer("adamw"), max_gradient_norm=1.0)

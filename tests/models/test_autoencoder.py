@@ -105,11 +105,11 @@ def test_a_text_does_not_depend_on_its_neighbours(small_model):
 def test_shapes(small_model):
     tokens, lengths = np.full((3, 12), 5, np.int32), np.array([12, 5, 0], np.int32)
     out = small_model(variational=True)(tokens, lengths)
-    assert [tuple(a.shape) for a in (out.hidden, out.latent, out.kl)] == [(3, 12, 6), (3, 3, 5), (3, 3, 5)]
+    assert [tuple(a.shape) for a in (out.hidden, out.latent, out.posterior.kl)] == [(3, 12, 6), (3, 3, 5), (3, 3, 5)]
     assert out.length_logits is None
     out = small_model(latent="vector")(tokens, lengths)
     assert [tuple(a.shape) for a in (out.hidden, out.latent, out.length_logits)] == [(3, 12, 6), (3, 5), (3, 6)]
-    assert out.kl is None
+    assert out.posterior is None
 
 
 def test_residual_units_begin_as_the_identity(small_model):

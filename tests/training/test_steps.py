@@ -26,8 +26,8 @@ def batch(seed, rows=3, padded=12):
 
 
 def make(model, kind="adamw", corruption=None, **settings):
-    def objective(tokens, lengths, training):
-        return ReconstructionObjective(model, kl_weight=0.1, corruption=corruption)(tokens, lengths, training)
+    def objective(tokens, lengths, training, kl_weight):
+        return ReconstructionObjective(model, corruption=corruption)(tokens, lengths, training, 0.1)
 
     chosen = keras.optimizers.SGD(0.1) if kind == "sgd" else optimizer(kind)
     return training_step(model, objective, chosen, **settings)
@@ -138,7 +138,7 @@ def test_the_average_s_decay_grows():
 def test_a_loss_that_is_not_finite_changes_nothing(small_model, gradient_accumulation_steps):
     model = small_model()
 
-    def objective(tokens, lengths, training):
+    def objective(tokens, lengths, training, kl_weight):
         sums = ReconstructionObjective(model)(tokens, lengths, training)
         bad = ops.where(ops.any(tokens == 19), np.float32("nan"), np.float32(1))
         return sums | {"total": sums["total"] * bad}
@@ -201,7 +201,7 @@ def test_a_state_that_does_not_fit(small_model):
 def test_batches_of_other_shapes_are_traced_once_or_once_for_each_shape(small_model, gradient_accumulation_steps):
     model, traced = small_model(), []
 
-    def objective(tokens, lengths, training):
+    def objective(tokens, lengths, training, kl_weight):
         traced.append(tuple(tokens.shape))
         return ReconstructionObjective(model)(tokens, lengths, training)
 

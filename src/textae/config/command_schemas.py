@@ -28,12 +28,14 @@ class EvaluateConfig(Settings):
     latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latents
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # corruption of the encoder's input
     by_length: str | None = None  # CSV file of metrics by document length; null: not written
+    importance_samples: int = 0  # draws for the importance-weighted likelihood of a variational run; 0: none
     data_dir: str = "data"  # folder of prepared corpora
 
     def __post_init__(self) -> None:
         require_split(self.split)
         require_folder("data_dir", self.data_dir)
         require_at_least("latent_noise", self.latent_noise, 0)
+        require_at_least("importance_samples", self.importance_samples, 0, 10_000)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -26,6 +26,7 @@ class Metric:
         card: whether the model card shows it.
         column: whether the table of runs shows it.
         corrupted: whether a run trained with corruption has it for corrupted input too, as `corrupted_NAME`.
+        runs: which runs have it: "all", the "noisy" (variational, or with `model.latent_noise`), or the "variational".
     """
 
     name: str
@@ -38,6 +39,7 @@ class Metric:
     card: bool = False
     column: bool = False
     corrupted: bool = False
+    runs: Literal["all", "noisy", "variational"] = "all"
 
     def shown(self, value: Any) -> str:
         """Return a value as text."""
@@ -66,6 +68,27 @@ METRICS = (
            unit="0 or more", direction="minimize", card=True, corrupted=True),
     Metric(name="cer_before", meaning="with corruption: `cer` of the corrupted texts themselves", unit="0 or more",
            corrupted=True),
+    Metric(name="noisy_loss", meaning="`loss` of latents with the noise of training: drawn from the posterior of a "
+           "variational model, with `model.latent_noise`", unit="nats per token", direction="minimize", runs="noisy"),
+    Metric(name="noisy_token_accuracy", meaning="`token_accuracy` of latents with that noise", unit="0 to 1",
+           direction="maximize", card=True, runs="noisy"),
+    Metric(name="noisy_exact_match", meaning="share of documents whose tokens are all right with that noise",
+           unit="0 to 1", direction="maximize", runs="noisy"),
+    Metric(name="kl", meaning="of variational models: divergence of the posteriors from N(0, I)",
+           unit="nats per document", card=True, runs="variational"),
+    Metric(name="rate", meaning="`kl` divided by the tokens that were encoded", unit="bits per token", card=True,
+           runs="noisy"),
+    Metric(name="elbo", meaning="evidence lower bound: minus `noisy_loss` and `kl` of a document; the number of its "
+           "latent positions is taken as known", unit="nats per document", direction="maximize", runs="variational"),
+    Metric(name="nll", meaning="importance-weighted negative log-likelihood, with `importance_samples`",
+           unit="nats per document", runs="variational"),
+    Metric(name="mutual_information", meaning="mutual information of texts and latents, estimated from 1,000 latents: "
+           "6.9 at most", unit="nats per latent", runs="variational"),
+    Metric(name="posterior_mean_deviation", meaning="standard deviation of the posteriors' means", runs="variational"),
+    Metric(name="aggregate_mean", meaning="root mean square of the dimensions' means", runs="variational"),
+    Metric(name="aggregate_variance", meaning="variance of latents drawn from the posteriors; 1 for N(0, I)",
+           runs="variational"),
+    Metric(name="mmd", meaning="squared maximum mean discrepancy of drawn latents and N(0, I)", runs="variational"),
     Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
     Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
     Metric(name="latent_floats_per_token", meaning="floats of all latents divided by the tokens that were encoded",

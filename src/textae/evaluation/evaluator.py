@@ -15,6 +15,8 @@ from textae.data.corruption import Corruption
 from textae.data.preparation import in_portions
 from textae.evaluation.latent_statistics import LatentStatistics
 from textae.evaluation.metrics import LengthRow, TextMetrics, edit_distance
+from textae.evaluation.noisy_metrics import NoisyMetrics
+from textae.evaluation.posterior_statistics import kl_from_normal
 from textae.inference.codec import Reconstructed
 from textae.inference.text_autoencoder import TextAutoencoder
 
@@ -80,6 +82,7 @@ def final_evaluation(
     keep: int = 0,
     points: int = 0,
     corruption: Mapping[str, Any] | None = None,
+    importance_samples: int = 0,
 ) -> Evaluation:
     """Evaluate a trained run: what metrics.json and the command `evaluate` show of its quality.
 
@@ -91,12 +94,13 @@ def final_evaluation(
         texts: gives the documents, each time from the first.
         keep, points: as in `evaluate`.
         corruption: settings of another corruption, of the input of all metrics.
+        importance_samples: draws for the metric `nll` of a variational run; 0: without it.
 
     Raises:
         ValueError: no texts.
     """
     other = autoencoder.corruption(corruption or {})
-    found = evaluate(autoencoder, texts(), keep, points, other)
+    found = evaluate(autoencoder, texts(), keep, points, other, importance_samples)
     found.metrics["random_token_accuracy"] = random_token_accuracy(autoencoder, found.lengths)
     own = autoencoder.corruption(asdict(autoencoder.config.training.corruption))
     if own is not None and other is None:
@@ -127,6 +131,7 @@ def evaluate(
     keep: int = 0,
     points: int = 0,
     corruption: Corruption | None = None,
+    importance_samples: int = 0,
 ) -> Evaluation:
     """Reconstruct texts and compare; a portion of them is held at a time.
 
@@ -134,12 +139,15 @@ def evaluate(
     its end. `keep` documents are kept with their reconstructions, half of them the worst and the others typical ones,
     near the median; the first `points` documents are kept as points. With a corruption, of ids and lengths, the texts
     are compared with the reconstructions of their corrupted ids; `cer_before` is the character error rate of the
-    corrupted texts themselves, in which masked tokens are missing.
+    corrupted texts themselves, in which masked tokens are missing. A model whose latents have noise in training has
+    metrics of latents with that noise too (`NoisyMetrics`), among them `nll` from so many `importance_samples`.
 
     Raises:
         ValueError: no texts.
     """
     evaluator = _Evaluator(autoencoder, keep, points, corruption)
+    if autoencoder.codec.draws:
+        evaluator.noisy = NoisyMetrics(autoencoder.codec, importance_samples)
     for portion in in_portions(texts, CHARACTERS):
         evaluator.add(portion)
     return evaluator.result()
@@ -151,6 +159,7 @@ class _Evaluator:
     def __init__(self, autoencoder: TextAutoencoder, keep: int, points: int, corruption: Corruption | None) -> None:
         self.autoencoder, self.corruption, self.most_points = autoencoder, corruption, points
         self.text_metrics, self.statistics = TextMetrics(), LatentStatistics()
+        self.noisy: NoisyMetrics | None = None
         self.samples, self.points = _Samples(keep), Points()
         self.loss = 0.0  # summed over the tokens that were encoded
         self.encoded = self.tokens = self.right = 0
@@ -181,11 +190,12 @@ class _Evaluator:
                 self.edits += edit_distance(portion[i], text)
                 self.characters += len(portion[i])
         if documents:
-            divergences = [document.kl for document in documents if document.kl is not None]
-            self.statistics.update(
-                np.concatenate([document.latents for document in documents]),
-                np.concatenate(divergences) if divergences else None,
-            )
+            latents = np.concatenate([document.latents for document in documents])
+            found = [document.log_variances for document in documents if document.log_variances is not None]
+            log_variances = np.concatenate(found) if found else None
+            self.statistics.update(latents, None if log_variances is None else kl_from_normal(latents, log_variances))
+            if self.noisy is not None:
+                self.noisy.update(ids, latents, log_variances, self.corruption)
         for i, document in kept.items():
             self._add_document(self.read + i, portion[i], ids[i], document)
         self.read += len(portion)
@@ -239,6 +249,7 @@ class _Evaluator:
             "token_accuracy": self.right / self.tokens,
             **self.text_metrics.result(),
             **corrupted,
+            **({} if self.noisy is None else self.noisy.result()),
             "latent_floats_per_token": self.statistics.numbers / self.encoded,
             "active_units": self.statistics.active_units,
             "documents": len(self.scores),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from textae.evaluation.even_sample import EvenSample
+
 KEPT = 100_000  # single floats, for a histogram
 ROWS = 4096  # latents held in float64 at a time
 
@@ -16,15 +18,12 @@ ACTIVE = 0.01
 class LatentStatistics:
     """Statistics of latents, each a row of (dimensions,), fed in portions.
 
-    numbers: how many floats there were. values: at most `KEPT` of them, of which each was chosen with the same
-    probability, whatever its latent, dimension and portion; the same ones however the latents are portioned.
+    numbers: how many floats there were.
     """
 
     def __init__(self) -> None:
         self.count = self.numbers = 0
-        self.values = np.zeros(0, np.float32)
-        self._random = np.random.default_rng(0)
-        self._tickets = np.zeros(0)  # of the values that are kept: the lowest ones of all that were drawn
+        self._sample = EvenSample(KEPT)
         self._mean: np.ndarray | float = 0.0
         self._squares: np.ndarray | float = 0.0  # of the distances from the mean, summed
         self._kl: np.ndarray | None = None
@@ -36,22 +35,10 @@ class LatentStatistics:
         """
         for first in range(0, len(latents), ROWS):
             self._add(np.asarray(latents[first : first + ROWS], np.float64))
-            self._draw(latents[first : first + ROWS].ravel())
+            self._sample.update(latents[first : first + ROWS].ravel())
         self.numbers += latents.size
         if kl is not None:
             self._kl = (0.0 if self._kl is None else self._kl) + kl.sum(axis=0, dtype=np.float64)
-
-    def _draw(self, numbers: np.ndarray) -> None:
-        """Draw a ticket for each number, and keep those with the lowest: an even sample of all so far."""
-        tickets = self._random.random(numbers.size)
-        if self.values.size == KEPT:
-            chosen = np.flatnonzero(tickets < self._tickets.max())
-            tickets, numbers = tickets[chosen], numbers[chosen]
-        tickets, values = np.concatenate([self._tickets, tickets]), np.concatenate([self.values, numbers])
-        if values.size > KEPT:
-            lowest = np.sort(np.argpartition(tickets, KEPT)[:KEPT])
-            tickets, values = tickets[lowest], values[lowest]
-        self._tickets, self.values = tickets, values
 
     def _add(self, rows: np.ndarray) -> None:
         count = self.count + len(rows)
@@ -61,6 +48,11 @@ class LatentStatistics:
         self._squares = self._squares + distance**2 * (self.count * len(rows) / count)
         self._mean = self._mean + distance * (len(rows) / count)
         self.count = count
+
+    @property
+    def values(self) -> np.ndarray:
+        """Single floats of the latents, an even sample of at most `KEPT`."""
+        return self._sample.rows
 
     @property
     def variance(self) -> np.ndarray:

@@ -265,6 +265,15 @@ def rouge(original: str, reconstruction: str) -> tuple[float, float]:
     return rouge1, rouge2
 
 
+def step_sizes(texts: Sequence[str]) -> list[float]:
+    """Return the edit distance of each text from the one before it, as a multiple of that of the last from the first.
+
+    For texts on a line between two others: equal steps are even, and a sum of 1 means that none is a detour.
+    """
+    whole = max(edit_distance(texts[0], texts[-1]), 1)
+    return [edit_distance(one, other) / whole for one, other in pairwise(texts)]
+
+
 def edit_distance(
     original: Sequence[Hashable], reconstruction: Sequence[Hashable], exact_cells: int = EXACT_CELLS
 ) -> int:

@@ -35,7 +35,9 @@ class Reconstructed:
         correct: bools, for each token of the document, its end last: whether the reconstruction has it at its place.
         token_losses: the cross-entropy in nats of each token that was encoded.
         latents: float32 (latents, size), without the noise that was added.
-        kl: nats, of the same shape; None where the model is not variational.
+        log_variances: of the posteriors whose means the latents are, of their shape; None where the model is not
+            variational.
+        log_ratio: log p(z) - log q(z | x) in nats, of latents z that were drawn from the posterior; None otherwise.
         corrupted: the ids that were encoded, without the end, where they are corrupted ones; a masked one is 0.
     """
 
@@ -43,7 +45,8 @@ class Reconstructed:
     correct: np.ndarray
     token_losses: np.ndarray
     latents: np.ndarray
-    kl: np.ndarray | None = None
+    log_variances: np.ndarray | None = None
+    log_ratio: float | None = None
     corrupted: np.ndarray | None = None
 
 
@@ -62,8 +65,16 @@ class _Part(NamedTuple):
     correct: np.ndarray
     token_losses: np.ndarray
     latents: np.ndarray
-    kl: np.ndarray | None
+    log_variances: np.ndarray | None
+    log_ratio: float | None
     corrupted: np.ndarray | None
+
+
+class _Noisy(NamedTuple):
+    """Latents of a batch as they are decoded, and for each row log p(z) - log q(z | x), or None."""
+
+    latents: np.ndarray
+    log_ratios: np.ndarray | None
 
 
 class Codec:
@@ -179,16 +190,26 @@ class Codec:
             parts[document].append(text)
         return [np.concatenate(found) for found in parts]
 
+    @property
+    def draws(self) -> bool:
+        """Whether training decodes latents with noise: that of a posterior, or `model.latent_noise`."""
+        latent = self.model.specifications[1]
+        return bool(latent.variational or latent.noise)
+
     @isolated()
     def reconstruct(
-        self, documents: Sequence[np.ndarray], corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None
+        self,
+        documents: Sequence[np.ndarray],
+        corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+        draw: np.random.Generator | None = None,
     ) -> list[Reconstructed | None]:
         """Encode and decode documents and compare; None for one that `overflow="drop"` leaves out.
 
         Of a document that is truncated, the tokens beyond `max_length` count as wrong. `corruption` returns the (ids,
-        lengths) that are encoded in place of a batch's own.
+        lengths) that are encoded in place of a batch's own. With `draw`, a source of random numbers, the decoded
+        latents have the noise that they have in training, in place of `latent_noise`.
         """
-        found = self._reconstructed(documents, self.overflow, corruption)
+        found = self._reconstructed(documents, self.overflow, corruption, draw)
         return [_joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     @isolated()
@@ -197,35 +218,69 @@ class Codec:
         found = self._reconstructed(documents, self.effective_overflow, None)
         return [_joined(ids, parts) for ids, parts in zip(documents, found, strict=True)]
 
-    def _reconstructed(self, documents: Sequence[np.ndarray], overflow: str, corruption: Any) -> list[list[_Part]]:
+    def _reconstructed(
+        self, documents: Sequence[np.ndarray], overflow: str, corruption: Any, draw: np.random.Generator | None = None
+    ) -> list[list[_Part]]:
         """Return what was found of each document's segments."""
         found: list[list[_Part]] = [[] for _ in documents]
         for batch in self._batches(documents, overflow).epoch(0):
             given, lengths = batch.tokens, batch.lengths
             if corruption is not None:
                 given, lengths = map(ops.convert_to_numpy, corruption(given, lengths))
-            latents, *kl = self._encode(given, lengths)
-            noisy = latents
-            if self.latent_noise:
-                noise = self.random.standard_normal(latents.shape, np.float32)
-                noisy = latents + np.float32(self.latent_noise) * noise
+            latents, *log_variances = self._encode(given, lengths)
+            noisy = self._with_noise(latents, log_variances, batch.lengths, draw)
             counts = np.asarray(num_positions(batch.lengths, self.model.stride), np.int32)
             holds_end = batch.tokens[np.arange(len(counts)), batch.lengths - 1] == END_ID
-            decoded = self._decoded(noisy, counts, holds_end, batch.tokens)
+            decoded = self._decoded(noisy.latents, counts, holds_end, batch.tokens)
             for row, document in self._rows(batch):
                 tokens = batch.tokens[row, : batch.lengths[row]]
-                own = [array[row][None] if self._vector else array[row, : counts[row]] for array in (latents, *kl)]
+                own = [
+                    array[row][None] if self._vector else array[row, : counts[row]]
+                    for array in (latents, *log_variances)
+                ]
                 part = _Part(
                     int(batch.starts[row]),
                     decoded.texts[row],
                     _correct(tokens, decoded.texts[row], bool(holds_end[row])),
                     decoded.token_losses[row][: len(tokens)],
                     own[0],
-                    own[1] if kl else None,
+                    own[1] if log_variances else None,
+                    None if noisy.log_ratios is None else float(noisy.log_ratios[row]),
                     None if corruption is None else given[row, : lengths[row] - int(holds_end[row])],
                 )
                 found[document].append(part)
         return found
+
+    def _with_noise(
+        self,
+        latents: np.ndarray,
+        log_variances: list[np.ndarray],
+        lengths: np.ndarray,
+        draw: np.random.Generator | None,
+    ) -> _Noisy:
+        """Return latents with the noise of training, drawn from `draw`, or else with `latent_noise`."""
+        if draw is None:
+            deviation, ratios = self.latent_noise, None
+            draw = self.random
+        else:
+            deviation, ratios = self.model.specifications[1].noise, None
+            if log_variances:
+                latents, ratios = self._drawn(latents, log_variances[0], lengths, draw)
+        if deviation:
+            latents = latents + np.float32(deviation) * draw.standard_normal(latents.shape, np.float32)
+        return _Noisy(latents, ratios)
+
+    def _drawn(
+        self, means: np.ndarray, log_variances: np.ndarray, lengths: np.ndarray, draw: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return latents drawn from posteriors, and log p(z) - log q(z | x) of each row's own, in nats."""
+        noise = draw.standard_normal(means.shape, np.float32)
+        latents = means + np.exp(0.5 * log_variances) * noise
+        ratios = 0.5 * (log_variances + noise**2 - latents**2).sum(axis=-1, dtype=np.float64)
+        if not self._vector:
+            counts = num_positions(lengths, self.model.stride)
+            ratios = np.where(np.arange(ratios.shape[1]) < np.asarray(counts)[:, None], ratios, 0.0).sum(axis=1)
+        return latents, ratios
 
     def _batches(self, documents: Sequence[np.ndarray], overflow: str) -> Batches:
         return Batches(
@@ -320,9 +375,9 @@ class Codec:
         )
 
     def _encode_batch(self, tokens: Any, lengths: Any) -> tuple[Any, ...]:
-        """Return the latents and, from a variational model, their divergence."""
-        latents, kl = self.model.encoder(tokens, lengths)
-        return (latents,) if kl is None else (latents, kl)
+        """Return the latents and, from a variational model, the log-variances of their posteriors."""
+        latents, posterior = self.model.encoder(tokens, lengths)
+        return (latents,) if posterior is None else (latents, posterior.log_variance)
 
     def _length_batch(self, latents: Any) -> Any:
         return ops.cast(ops.argmax(self.model.decoder.length_logits(latents), axis=-1), "int32") + 1
@@ -365,7 +420,6 @@ def _correct(tokens: np.ndarray, text: np.ndarray, holds_end: bool) -> np.ndarra
 def _joined(document: np.ndarray, parts: list[_Part]) -> Reconstructed:
     """Join what was found of a document's segments."""
     parts = sorted(parts, key=lambda part: part.start)
-    kl, corrupted = [part.kl for part in parts], [part.corrupted for part in parts]
     correct = np.concatenate([part.correct for part in parts])
     missing = np.zeros(len(document) + 1 - len(correct), bool)
     if len(missing):  # truncated: the rest was not encoded, and the end was answered too early
@@ -375,9 +429,16 @@ def _joined(document: np.ndarray, parts: list[_Part]) -> Reconstructed:
         correct=np.concatenate([correct, missing]),
         token_losses=np.concatenate([part.token_losses for part in parts]),
         latents=np.concatenate([part.latents for part in parts]),
-        kl=None if kl[0] is None else np.concatenate([values for values in kl if values is not None]),
-        corrupted=None if corrupted[0] is None else np.concatenate([ids for ids in corrupted if ids is not None]),
+        log_variances=_concatenated([part.log_variances for part in parts]),
+        log_ratio=None if parts[0].log_ratio is None else sum(part.log_ratio or 0.0 for part in parts),
+        corrupted=_concatenated([part.corrupted for part in parts]),
     )
+
+
+def _concatenated(arrays: list[np.ndarray | None]) -> np.ndarray | None:
+    """Return arrays as one, or None where there are none."""
+    given = [array for array in arrays if array is not None]
+    return np.concatenate(given) if given else None
 
 
 def _padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

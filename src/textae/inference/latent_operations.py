@@ -82,8 +82,8 @@ def check_variational(variational: bool) -> None:
     """Raise a ValueError for a model whose latents follow no distribution that one could draw from."""
     if not variational:
         raise ValueError(
-            "sample: expected a run of a variational model (model.variational=true), whose latents training holds to "
-            "N(0, 1), found one whose latents follow no known distribution"
+            "expected a run of a variational model (model.variational=true), whose latents training holds to N(0, 1), "
+            "found one whose latents follow no known distribution"
         )
 
 

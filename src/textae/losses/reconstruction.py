@@ -19,7 +19,6 @@ class ReconstructionObjective:
 
     Args:
         model: whose reconstructions are compared with their texts.
-        kl_weight: weight of the KL divergence of a variational model.
         free_bits: nats per latent dimension below which the KL divergence costs nothing (Kingma et al., arXiv
             1606.04934).
         label_smoothing: share of each target that is spread evenly over the vocabulary.
@@ -34,7 +33,6 @@ class ReconstructionObjective:
         self,
         model: Autoencoder,
         *,
-        kl_weight: float = 0.0,
         free_bits: float = 0.0,
         label_smoothing: float = 0.0,
         precision: str = "float32",
@@ -43,18 +41,19 @@ class ReconstructionObjective:
         substitution: Replacement | None = None,
         corruption: Replacement | None = None,
     ) -> None:
-        self.model, self.kl_weight, self.free_bits = model, kl_weight, free_bits
+        self.model, self.free_bits = model, free_bits
         self.label_smoothing, self.precision = label_smoothing, precision
         self.gather, self.gradient_filter = gather, gradient_filter
         self.substitution, self.corruption = substitution, corruption
 
-    def __call__(self, tokens: Any, lengths: Any, training: bool) -> dict[str, Any]:
+    def __call__(self, tokens: Any, lengths: Any, training: bool, kl_weight: Any = 0.0) -> dict[str, Any]:
         """Return scalars by name: `total`, `loss` (nats), `correct`, `tokens`, `documents`, and what the model adds.
 
         Args:
             tokens: (batch, length) int32 ids, padded; `length` is a multiple of the model's stride.
             lengths: (batch,) int32, each text's own tokens; 0 for a row that is none.
             training: whether the model's noise, substitution and corruption apply.
+            kl_weight: weight of the KL divergence of a variational model, which a schedule may change.
         """
         if training and self.substitution is not None:
             tokens, lengths = self.substitution(tokens, lengths)
@@ -64,7 +63,7 @@ class ReconstructionObjective:
         out = self.model(*encoded, target_lengths=lengths, training=training)
         loss = self._vocabulary_loss(out.hidden, tokens, lengths)
         sums = {"loss": loss.loss, "correct": loss.correct, "tokens": loss.weight, "total": loss.loss}
-        self._add_kl(sums, out, lengths)
+        self._add_kl(sums, out, lengths, kl_weight)
         self._add_length_loss(sums, out, lengths)
         sums["documents"] = ops.cast(ops.sum(ops.cast(lengths > 0, "int32")), "float32")
         return sums
@@ -90,17 +89,18 @@ class ReconstructionObjective:
             gradient_filter=self.gradient_filter if self.gather else 0.0,
         )
 
-    def _add_kl(self, sums: dict[str, Any], out: Reconstruction, lengths: Any) -> None:
+    def _add_kl(self, sums: dict[str, Any], out: Reconstruction, lengths: Any, kl_weight: Any) -> None:
         """Add the KL divergence (nats) of a variational model's latents."""
-        if out.kl is None:
+        if out.posterior is None:
             return
+        kl = out.posterior.kl
         counts = num_positions(lengths, self.model.stride)
         mask = counts[:, None] > 0
-        if len(out.kl.shape) == 3:
-            mask = position_mask(counts, ops.shape(out.kl)[1], ops)[:, :, None]
+        if len(kl.shape) == 3:
+            mask = position_mask(counts, ops.shape(kl)[1], ops)[:, :, None]
         mask = ops.cast(mask, "float32")
-        sums["kl"] = ops.sum(mask * out.kl)
-        sums["total"] += self.kl_weight * ops.sum(mask * ops.maximum(out.kl, self.free_bits))
+        sums["kl"] = ops.sum(mask * kl)
+        sums["total"] += kl_weight * ops.sum(mask * ops.maximum(kl, self.free_bits))
 
     def _add_length_loss(self, sums: dict[str, Any], out: Reconstruction, lengths: Any) -> None:
         """Add the cross-entropy (nats) of the length head."""

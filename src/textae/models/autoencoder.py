@@ -13,6 +13,7 @@ from keras import ops
 
 from textae.data.positions import num_positions
 from textae.layers.residual import Normalize
+from textae.models.bottleneck import Posterior
 from textae.models.decoder import Decoder
 from textae.models.encoder import Encoder, embedding_initializer
 from textae.models.specification import BackboneSpec, LatentSpec, OutputSpec
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 class Reconstruction(NamedTuple):
     """What one pass makes: decoder states (batch, length, channels), the latents, and terms for the loss.
 
-    `kl` is (batch, positions, latent_size) or (batch, latent_size), nats per dimension, or None where the model is not
-    variational. `length_logits` is (batch, max_positions), as of `LengthHead`, or None for sequences.
+    `posterior` is that of the latents, or None where the model is not variational. `length_logits` is (batch,
+    max_positions), as of `LengthHead`, or None for sequences.
     """
 
     hidden: Any
     latent: Any
-    kl: Any
+    posterior: Posterior | None
     length_logits: Any
 
 
@@ -146,11 +147,11 @@ class Autoencoder(keras.Model):
             target_lengths: (batch,) int32, the tokens to decode, where they are not as many as are encoded.
             training: whether dropout and noise apply.
         """
-        latent, kl = self.encoder(tokens, lengths, training=training)
+        latent, posterior = self.encoder(tokens, lengths, training=training)
         positions = ops.shape(tokens)[1] // self.stride
         counts = num_positions(lengths if target_lengths is None else target_lengths, self.stride)
         hidden = self.decode(latent, counts, positions, training=training)
-        return Reconstruction(hidden, latent, kl, self.decoder.length_logits(latent))
+        return Reconstruction(hidden, latent, posterior, self.decoder.length_logits(latent))
 
     def decode(self, latent: Any, num_positions: Any, positions: Any, training: bool = False) -> Any:
         """Return the states that `output_rows` takes, (batch, positions * stride, channels); arguments as `Decoder`."""

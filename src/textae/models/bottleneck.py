@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -11,6 +11,20 @@ from textae.layers.linear import Linear
 from textae.layers.seeds import Seed, seed_generator
 from textae.layers.vectors import SequenceToVector
 from textae.models.specification import LatentSpec
+
+LOG_VARIANCES = (-12.0, 6.0)  # the least and the greatest log-variance of a posterior
+
+
+class Posterior(NamedTuple):
+    """The normal distribution of a variational model's latents, each array of their shape, float32."""
+
+    mean: Any
+    log_variance: Any
+
+    @property
+    def kl(self) -> Any:
+        """The divergence from N(0, 1) of each dimension, in nats."""
+        return 0.5 * (ops.square(self.mean) + ops.exp(self.log_variance) - 1 - self.log_variance)
 
 
 @keras.saving.register_keras_serializable(package="textae")
@@ -44,19 +58,18 @@ class Bottleneck(keras.layers.Layer):
         """Build the projection."""
         self.project.build(input_shape)
 
-    def call(self, states: Any, training: bool = False) -> tuple[Any, Any]:
-        """Return the latents in float32, and their KL divergence from N(0, 1) in nats per dimension, or None."""
-        latent, kl, deviation = ops.cast(self.project(states), "float32"), None, None
+    def call(self, states: Any, training: bool = False) -> tuple[Any, Posterior | None]:
+        """Return the latents in float32, and the posterior of a variational model or None."""
+        latent, posterior, deviation = ops.cast(self.project(states), "float32"), None, None
         if self.latent.variational:
             latent, log_variance = ops.split(latent, 2, axis=-1)
-            log_variance = ops.clip(log_variance, -12.0, 6.0)
-            kl = 0.5 * (ops.square(latent) + ops.exp(log_variance) - 1 - log_variance)
-            deviation = ops.exp(0.5 * log_variance) if training else None
+            posterior = Posterior(latent, ops.clip(log_variance, *LOG_VARIANCES))
+            deviation = ops.exp(0.5 * posterior.log_variance) if training else None
         if self.latent.normalization == "rms":
             latent = latent * ops.rsqrt(ops.mean(ops.square(latent), axis=-1, keepdims=True) + 1e-6)
         elif self.latent.normalization == "tanh":
             latent = ops.tanh(latent)
-        return self._with_noise(latent, deviation) if training else latent, kl
+        return self._with_noise(latent, deviation) if training else latent, posterior
 
     def _with_noise(self, latent: Any, deviation: Any) -> Any:
         """Return what is decoded in training; `deviation` is that of a variational model's latents."""

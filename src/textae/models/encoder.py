@@ -13,7 +13,7 @@ from textae.layers import Downsample
 from textae.layers.embedding import TokenEmbedding
 from textae.layers.residual import Level
 from textae.layers.seeds import Seed, seed_generator
-from textae.models.bottleneck import Bottleneck
+from textae.models.bottleneck import Bottleneck, Posterior
 from textae.models.specification import BackboneSpec, LatentSpec
 
 
@@ -94,8 +94,8 @@ class Encoder(keras.layers.Layer):
             level.build(here)
         self.bottleneck.build(shapes[-1])
 
-    def call(self, tokens: Any, lengths: Any, training: bool = False) -> tuple[Any, Any]:
-        """Return the latents and their KL divergence (or None), as `Bottleneck` does.
+    def call(self, tokens: Any, lengths: Any, training: bool = False) -> tuple[Any, Posterior | None]:
+        """Return the latents and their posterior (or None), as `Bottleneck` does.
 
         Args:
             tokens: (batch, length) int32 ids, padded; `length` is a multiple of the strides' product.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from itertools import islice
 from typing import Any, Protocol
@@ -41,6 +42,7 @@ class RunState(Protocol):
     best_step: int
     skipped: int
     validation_due: bool
+    kl_weight: float
     unlogged: dict[str, float]
 
 
@@ -107,7 +109,9 @@ class Reporter:
             "tokens_per_second": tokens / max(since["seconds"], 1e-9),
         }
         if "kl" in since:
-            values["kl"] = since["kl"] / tokens
+            values["kl"] = since["kl"] / max(since["documents"], 1.0)
+            values["rate"] = since["kl"] / math.log(2) / tokens
+            values["kl_weight"] = state.kl_weight
         if state.skipped:
             values["steps_skipped"] = state.skipped
         self.board.scalars(values, state.step, "train")
@@ -134,10 +138,15 @@ class Reporter:
         """Write a validation's metrics, texts and figures."""
         metrics = evaluation.metrics
         mark = " (best)" if state.best_step == state.step else ""
+        noisy = "".join(
+            f", {words} {metrics[name]:.4f}"
+            for name, words in (("noisy_token_accuracy", "with noise"), ("rate", "bits per token"))
+            if name in metrics
+        )
         logger.info(
             f"validation at step {state.step:,}: loss {metrics['loss']:.4f}, token accuracy "
             f"{metrics['token_accuracy']:.4f}, exact match {metrics['exact_match']:.4f}, "
-            f"BLEU {metrics['bleu']:.2f}{mark}"
+            f"BLEU {metrics['bleu']:.2f}{noisy}{mark}"
         )
         charted = {name: value for name, value in metrics.items() if _has_chart(name)}
         self.board.scalars(charted, state.step, "validation")

@@ -16,7 +16,7 @@ from textae.evaluation.evaluator import Evaluation, evaluate
 from textae.inference.text_autoencoder import TextAutoencoder, set_weights
 from textae.runs.arrays import write_arrays
 from textae.runs.run_folder import LAST, WEIGHTS, RunDir
-from textae.training import schedules
+from textae.training import kl_control, schedules
 from textae.training.checkpoint import write_checkpoint
 from textae.training.interrupts import Interrupted, Interrupts
 from textae.training.state import TrainingState
@@ -75,6 +75,7 @@ class TrainingLoop:
         interrupts: Interrupts,
     ) -> None:
         self.settings, self.run, self.batches, self.step = settings, run, batches, step
+        self.model = evaluated.config.model
         self.evaluated, self.validation, self.state = evaluated, validation, state
         self.reporter, self.interrupts = reporter, interrupts
         self._stream = stream(batches, state, settings.gradient_accumulation_steps)
@@ -131,10 +132,11 @@ class TrainingLoop:
             final_share=settings.final_learning_rate,
         )
         started = time.monotonic()
+        state.kl_weight = kl_control.kl_weight(self.model, state, self.done())
         arrays = [(batch.tokens, batch.lengths) for batch in group]
         # Compiling takes long, and before the first update there is nothing to save.
         with nullcontext() if self._compiled else self.interrupts.at_once():
-            sums = {name: float(value) for name, value in self.step(arrays, rate).items()}
+            sums = {name: float(value) for name, value in self.step(arrays, rate, state.kl_weight).items()}
         self._compiled = True
         elapsed = time.monotonic() - started
         finite = bool(np.isfinite(sums["total"]) and np.isfinite(sums["gradient_norm"]))
@@ -147,6 +149,8 @@ class TrainingLoop:
         state.seconds = time.monotonic() - self._began
         state.over = self.done() >= 1
         state.validation_due = state.over or state.step % settings.eval_every_steps == 0
+        if finite and "kl" in sums:
+            kl_control.observe(self.model, state, sums["kl"], sums["tokens"])
         self.reporter.trained(state, sums if finite else {}, rate, elapsed)
         if not finite:
             self._skip(_not_finite(state, sums, rate, group))
@@ -176,7 +180,7 @@ class TrainingLoop:
         set_weights(self.evaluated.model, weights, "the training step")
         with self.interrupts.at_once():
             evaluation = evaluate(self.evaluated, self.validation, keep=self.settings.num_logged_samples)
-        loss = evaluation.metrics["loss"]
+        loss = kl_control.validation_objective(self.model, evaluation.metrics)
         if state.best_loss is None or loss < state.best_loss or not np.isfinite(state.best_loss):
             state.best_loss, state.best_step, state.validations_since_best = loss, state.step, 0
             known = loss if np.isfinite(loss) else None

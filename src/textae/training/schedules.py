@@ -1,4 +1,4 @@
-"""How far a run is, and the learning rate there."""
+"""How far a run is, and the learning rate and the KL weight there."""
 
 import math
 
@@ -39,3 +39,21 @@ def learning_rate(
         raise ValueError(f"expected a schedule among {', '.join(falls)}, received {schedule!r}")
     fall = 1.0 if schedule == "constant" else final_share + (1 - final_share) * falls[schedule]
     return peak * min(1.0, (step + 1) / max(warmup_steps, 1)) * fall
+
+
+def kl_weight(peak: float, schedule: str, *, done: float, warmup: float, cycles: int) -> float:
+    """Return the weight of the KL divergence at a point of the run.
+
+    Args:
+        peak: the highest value.
+        schedule: "constant", "linear" (one rise from 0) or "cyclic" (a rise in each cycle, after Fu et al., arXiv
+            1903.10145).
+        done: share of the run that is done.
+        warmup: share of the run, or of each cycle, during which the weight rises.
+        cycles: of "cyclic".
+    """
+    done = min(max(done, 0.0), 1.0)
+    shares = {"constant": 1.0, "linear": done, "cyclic": 1.0 if done == 1 else cycles * done % 1.0}
+    if schedule not in shares:
+        raise ValueError(f"expected a schedule among {', '.join(shares)}, received {schedule!r}")
+    return peak if schedule == "constant" or shares[schedule] >= warmup else peak * shares[schedule] / warmup

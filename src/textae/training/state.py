@@ -21,6 +21,9 @@ class TrainingState:
     stopped: str | None = None  # what was not finite
     seconds: float = 0.0
     step_seconds: float = 0.0
+    rate: float | None = None  # running mean of the KL divergence in bits per token, with model.target_rate
+    kl_integral: float = 0.0  # what the control of the rate has added to the logarithm of the KL weight
+    kl_weight: float = 0.0  # of the last update
     best_loss: float | None = None
     best_step: int = 0
     validations_since_best: int = 0

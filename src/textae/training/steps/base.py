@@ -14,7 +14,8 @@ import numpy as np
 from keras import ops
 
 Arrays = tuple[np.ndarray, np.ndarray]  # of a batch: tokens (rows, length), lengths (rows,)
-Objective = Callable[[Any, Any, bool], dict[str, Any]]  # (tokens, lengths, training) -> sums; "total" is minimised
+# (tokens, lengths, training, kl_weight) -> sums; "total" is minimised
+Objective = Callable[[Any, Any, bool, Any], dict[str, Any]]
 
 
 class NamedModel(Protocol):
@@ -32,7 +33,7 @@ class NamedModel(Protocol):
 class TrainingStep(Protocol):
     """What the training loop needs of a step."""
 
-    def __call__(self, batches: list[Arrays], learning_rate: float) -> dict[str, Any]:
+    def __call__(self, batches: list[Arrays], learning_rate: float, kl_weight: float = 0.0) -> dict[str, Any]:
         """Make one update from some batches, and return sums over them and `gradient_norm`."""
         ...
 

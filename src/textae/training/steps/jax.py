@@ -38,17 +38,18 @@ class JaxStep(BaseStep):
         self._accumulate = jax.jit(self._one_accumulation, donate_argnums=0)
         self._update = jax.jit(self._one_update, donate_argnums=0)
 
-    def __call__(self, batches: list[Arrays], learning_rate: float) -> dict[str, Any]:
+    def __call__(self, batches: list[Arrays], learning_rate: float, kl_weight: float = 0.0) -> dict[str, Any]:
         """Train on one update's batches, (tokens, lengths) each; return sums over them and `gradient_norm`."""
         import jax
 
-        rate = np.float32(learning_rate)
+        rate, weight = np.float32(learning_rate), np.float32(kl_weight)
         if not self.sums:
-            return jax.device_get(self._run(self._step, self._groups, *batches[0], rate))  # one by one: a wait each
+            sums = self._run(self._step, self._groups, *batches[0], weight, rate)
+            return jax.device_get(sums)  # one by one: a wait each
         totals: dict[str, Any] = {}
         for tokens, lengths in batches:
             weights = [variable.value for variable in self.weights]
-            add_sums(totals, self._run(self._accumulate, ("rest", "sums"), weights, tokens, lengths))
+            add_sums(totals, self._run(self._accumulate, ("rest", "sums"), weights, tokens, lengths, weight))
         changed = ("weights", "optimizer", "averages", "sums")
         norm = self._run(self._update, changed, totals["tokens"], totals["total"], rate)
         return jax.device_get(totals | {"gradient_norm": norm})
@@ -62,25 +63,25 @@ class JaxStep(BaseStep):
                 variable.assign(value)
         return result
 
-    def _gradients(self, weights: list[Any], rest: list[Any], tokens: Any, lengths: Any) -> Any:
+    def _gradients(self, weights: list[Any], rest: list[Any], tokens: Any, lengths: Any, kl_weight: Any) -> Any:
         import jax
 
         def total(weights: list[Any]) -> Any:
             values = list(zip(self.weights, weights, strict=True)) + list(zip(self.rest, rest, strict=True))
             with keras.StatelessScope(state_mapping=values) as scope:
-                sums = self.objective(tokens, lengths, True)
+                sums = self.objective(tokens, lengths, True, kl_weight)
             after = [scope.get_current_value(variable) for variable in self.rest]
             return sums["total"], (sums, [b if a is None else a for a, b in zip(after, rest, strict=True)])
 
         (_, (sums, rest)), gradients = jax.value_and_grad(total, has_aux=True)(weights)
         return sums, rest, gradients
 
-    def _one_accumulation(self, state: Any, weights: list[Any], tokens: Any, lengths: Any) -> Any:
-        sums, rest, gradients = self._gradients(weights, state["rest"], tokens, lengths)
+    def _one_accumulation(self, state: Any, weights: list[Any], tokens: Any, lengths: Any, kl_weight: Any) -> Any:
+        sums, rest, gradients = self._gradients(weights, state["rest"], tokens, lengths, kl_weight)
         return {"rest": rest, "sums": [a + g for a, g in zip(state["sums"], gradients, strict=True)]}, sums
 
-    def _one_step(self, state: Any, tokens: Any, lengths: Any, learning_rate: Any) -> Any:
-        sums, rest, gradients = self._gradients(state["weights"], state["rest"], tokens, lengths)
+    def _one_step(self, state: Any, tokens: Any, lengths: Any, kl_weight: Any, learning_rate: Any) -> Any:
+        sums, rest, gradients = self._gradients(state["weights"], state["rest"], tokens, lengths, kl_weight)
         new, norm = self._applied(state, gradients, sums["tokens"], sums["total"], learning_rate)
         return new | {"rest": rest}, sums | {"gradient_norm": norm}
 

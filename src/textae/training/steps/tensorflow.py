@@ -25,42 +25,42 @@ class TensorFlowStep(BaseStep):
                 return tf.function(function, jit_compile=True)
             return tf.function(function, input_signature=signature)
 
-        self._step = compiled(self._one_step, [*batch, number])
-        self._accumulate = compiled(self._one_accumulation, batch)
+        self._step = compiled(self._one_step, [*batch, number, number])
+        self._accumulate = compiled(self._one_accumulation, [*batch, number])
         self._update = compiled(self._one_update, [number, number, number])
 
-    def __call__(self, batches: list[Arrays], learning_rate: float) -> dict[str, Any]:
+    def __call__(self, batches: list[Arrays], learning_rate: float, kl_weight: float = 0.0) -> dict[str, Any]:
         """Train on one update's batches, (tokens, lengths) each; return sums over them and `gradient_norm`."""
         import tensorflow as tf
 
-        rate = tf.constant(learning_rate, tf.float32)
+        rate, weight = tf.constant(learning_rate, tf.float32), tf.constant(kl_weight, tf.float32)
         given = [(tf.constant(tokens), tf.constant(lengths)) for tokens, lengths in batches]
         if not self.sums:
-            return self._step(*given[0], rate)
+            return self._step(*given[0], weight, rate)
         totals: dict[str, Any] = {}
         for tokens, lengths in given:
-            add_sums(totals, self._accumulate(tokens, lengths))
+            add_sums(totals, self._accumulate(tokens, lengths, weight))
         return totals | {"gradient_norm": self._update(totals["tokens"], totals["total"], rate)}
 
-    def _gradients(self, tokens: Any, lengths: Any) -> tuple[dict[str, Any], list[Any]]:
+    def _gradients(self, tokens: Any, lengths: Any, kl_weight: Any) -> tuple[dict[str, Any], list[Any]]:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            sums = self.objective(tokens, lengths, True)
+            sums = self.objective(tokens, lengths, True, kl_weight)
         gradients = tape.gradient(sums["total"], [w.value for w in self.weights])
         return sums, [
             tf.zeros_like(w.value) if g is None else tf.convert_to_tensor(g)
             for g, w in zip(gradients, self.weights, strict=True)
         ]
 
-    def _one_accumulation(self, tokens: Any, lengths: Any) -> dict[str, Any]:
-        sums, gradients = self._gradients(tokens, lengths)
+    def _one_accumulation(self, tokens: Any, lengths: Any, kl_weight: Any) -> dict[str, Any]:
+        sums, gradients = self._gradients(tokens, lengths, kl_weight)
         for total, gradient in zip(self.sums, gradients, strict=True):
             total.assign_add(gradient)
         return sums
 
-    def _one_step(self, tokens: Any, lengths: Any, learning_rate: Any) -> dict[str, Any]:
-        sums, gradients = self._gradients(tokens, lengths)
+    def _one_step(self, tokens: Any, lengths: Any, kl_weight: Any, learning_rate: Any) -> dict[str, Any]:
+        sums, gradients = self._gradients(tokens, lengths, kl_weight)
         return sums | {"gradient_norm": self._apply(gradients, sums["tokens"], sums["total"], learning_rate)}
 
     def _one_update(self, tokens: Any, total: Any, learning_rate: Any) -> Any:
