@@ -15,6 +15,7 @@ from textae.data.corruption import Corruption
 from textae.data.preparation import in_portions
 from textae.evaluation.latent_statistics import LatentStatistics
 from textae.evaluation.metrics import LengthRow, TextMetrics, edit_distance
+from textae.evaluation.rates import capacity
 from textae.inference.codec import Reconstructed
 from textae.inference.text_autoencoder import TextAutoencoder
 
@@ -234,6 +235,10 @@ class _Evaluator:
 
     def _metrics(self) -> dict[str, float]:
         corrupted = {} if self.corruption is None else {"cer_before": self.edits / max(self.characters, 1)}
+        rate = {}
+        if (noise := self.autoencoder.codec.noise) and self.statistics.kl is None:
+            bits = self.statistics.count * capacity(self.statistics.variance, noise**2)
+            rate = {"rate": bits / self.encoded}
         return {
             "loss": self.loss / self.encoded,
             "token_accuracy": self.right / self.tokens,
@@ -241,6 +246,7 @@ class _Evaluator:
             **corrupted,
             "latent_floats_per_token": self.statistics.numbers / self.encoded,
             "active_units": self.statistics.active_units,
+            **rate,
             "documents": len(self.scores),
             "documents_truncated": self.truncated,
             "documents_dropped": self.dropped,

@@ -99,6 +99,11 @@ class Codec:
         self._predict_lengths = compiled(model, self._length_batch, [(shape, "float32")])
 
     @property
+    def noise(self) -> float:
+        """Standard deviation of the noise that the latents have to survive: `latent_noise` or, if 0, training's."""
+        return self.latent_noise or self.model.encoder.bottleneck.latent.noise
+
+    @property
     def effective_overflow(self) -> str:
         """What happens to a long document that may not be left out: "split" or "truncate".
 
