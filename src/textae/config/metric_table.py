@@ -68,8 +68,9 @@ METRICS = (
            corrupted=True),
     Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
     Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
-    Metric(name="rate", meaning="with latent noise: the capacity that it leaves, 1/2 log2(1 + signal / noise) summed over "
-           "the dimensions of all latents, divided by the tokens that were encoded", unit="bits per token", card=True),
+    Metric(name="rate", meaning="with latent noise: the capacity that it leaves, 1/2 log2(1 + signal / noise) summed "
+           "over the dimensions of all latents, divided by the tokens that were encoded", unit="bits per token",
+           card=True),
     Metric(name="latent_floats_per_token", meaning="floats of all latents divided by the tokens that were encoded",
            unit="floats per token", direction="minimize", group="data", chart=False, card=True, column=True),
     Metric(name="documents", meaning="documents that were evaluated", unit="documents", group="data", chart=False,
