@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from textae.config.checks import Settings, require, require_at_least, require_folder, require_objective, require_split
+from textae.config.checks import (
+    MOST_BITS,
+    Settings,
+    require,
+    require_at_least,
+    require_folder,
+    require_objective,
+    require_split,
+)
 from textae.config.choices import ExportFormat
 from textae.config.schema import CorpusConfig, CorruptionConfig
 
@@ -52,6 +60,10 @@ class EncodeConfig(Settings):
     run: str = MISSING  # folder of a trained run
     input: str | None = None  # input file; null: standard input
     output: str = MISSING  # output file: .npy, .npz or .parquet
+    bits: int | None = None  # bits of a number, 1 to 16, in a .npz file; null: float32
+
+    def __post_init__(self) -> None:
+        require_at_least("bits", self.bits, 1, MOST_BITS)
 
 
 @dataclass(slots=True, kw_only=True)
