@@ -63,6 +63,11 @@ class LatentStatistics:
         self.count = count
 
     @property
+    def mean(self) -> np.ndarray:
+        """Each dimension's mean over all latents, (dimensions,)."""
+        return np.asarray(self._mean)
+
+    @property
     def variance(self) -> np.ndarray:
         """Each dimension's variance over all latents, (dimensions,)."""
         return np.asarray(self._squares) / self.count

@@ -184,36 +184,47 @@ class Codec:
             parts[document].append(text)
         return [np.concatenate(found) for found in parts]
 
+    def left_out(self, ids: np.ndarray) -> bool:
+        """Return whether `reconstruct` leaves a document out: with `overflow="drop"`, one that is too long."""
+        return self.overflow == "drop" and len(ids) + 1 > self.model.max_length
+
     @isolated()
     def reconstruct(
-        self, documents: Sequence[np.ndarray], corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None
+        self,
+        documents: Sequence[np.ndarray],
+        corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+        latents: Sequence[np.ndarray] | None = None,
     ) -> list[Reconstructed | None]:
         """Encode and decode documents and compare; None for one that `overflow="drop"` leaves out.
 
         Of a document that is truncated, the tokens beyond `max_length` count as wrong. `corruption` returns the (ids,
-        lengths) that are encoded in place of a batch's own.
+        lengths) that are encoded in place of a batch's own. `latents`, each document's of the shape that `encode`
+        returns, are decoded in place of the encoder's, and no noise is added to them.
         """
-        found = self._reconstructed(documents, self.overflow, corruption)
+        found = self._reconstructed(documents, self.overflow, corruption, latents)
         return [_joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     @isolated()
     def reconstruct_all(self, documents: Sequence[np.ndarray]) -> list[Reconstructed]:
         """Return what `decode` makes of `encode`, and how it compares: of every document, none is left out."""
-        found = self._reconstructed(documents, self.effective_overflow, None)
+        found = self._reconstructed(documents, self.effective_overflow, None, None)
         return [_joined(ids, parts) for ids, parts in zip(documents, found, strict=True)]
 
-    def _reconstructed(self, documents: Sequence[np.ndarray], overflow: str, corruption: Any) -> list[list[_Part]]:
+    def _reconstructed(
+        self, documents: Sequence[np.ndarray], overflow: str, corruption: Any, given_latents: Any
+    ) -> list[list[_Part]]:
         """Return what was found of each document's segments."""
         found: list[list[_Part]] = [[] for _ in documents]
         for batch in self._batches(documents, overflow).epoch(0):
             given, lengths = batch.tokens, batch.lengths
             if corruption is not None:
                 given, lengths = map(ops.convert_to_numpy, corruption(given, lengths))
-            latents, *kl = self._encode(given, lengths)
-            noisy = latents
-            if self.latent_noise:
-                noise = self.random.standard_normal(latents.shape, np.float32)
-                noisy = latents + np.float32(self.latent_noise) * noise
+            if given_latents is None:
+                latents, *kl = self._encode(given, lengths)
+                noisy = self._noisy(latents)
+            else:
+                noisy = latents = self._gathered(batch, given_latents)
+                kl = []
             counts = np.asarray(num_positions(batch.lengths, self.model.stride), np.int32)
             holds_end = batch.tokens[np.arange(len(counts)), batch.lengths - 1] == END_ID
             decoded = self._decoded(noisy, counts, holds_end, batch.tokens)
@@ -231,6 +242,22 @@ class Codec:
                 )
                 found[document].append(part)
         return found
+
+    def _noisy(self, latents: np.ndarray) -> np.ndarray:
+        """Return a batch's latents with `latent_noise`."""
+        if not self.latent_noise:
+            return latents
+        return latents + np.float32(self.latent_noise) * self.random.standard_normal(latents.shape, np.float32)
+
+    def _gathered(self, batch: Batch, latents: Sequence[np.ndarray]) -> np.ndarray:
+        """Return a batch's latents from those of each document."""
+        tokens, size, height = self._tokens_per_latent, self.model.latent_size, len(batch.lengths)
+        most = 1 if self._vector else batch.tokens.shape[1] // self.model.stride
+        out = np.zeros((height, most, size), np.float32)
+        for row, document in self._rows(batch):
+            first, count = batch.starts[row] // tokens, num_positions(batch.lengths[row], tokens)
+            out[row, :count] = np.reshape(latents[document], (-1, size))[first : first + count]
+        return out[:, 0] if self._vector else out
 
     def _batches(self, documents: Sequence[np.ndarray], overflow: str) -> Batches:
         return Batches(
