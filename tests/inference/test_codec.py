@@ -217,8 +217,8 @@ def test_given_latents_are_decoded_in_place_of_the_encoder_s(sequence, vector, k
         assert (own is None) == (true is None)
         if own is not None and true is not None:
             np.testing.assert_array_equal(own.ids, true.ids)
-            np.testing.assert_allclose(own.token_losses, true.token_losses, rtol=1e-6)
-            np.testing.assert_array_equal(own.latents, true.latents)
+            np.testing.assert_allclose(own.token_losses, true.token_losses, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(own.latents, true.latents, rtol=1e-4, atol=1e-6)
     turned = [-np.asarray(array) for array in found.encode(given)]
     if kind == "sequence" and overflow == "split":
         for own, ids in zip(found.reconstruct(given, latents=turned), found.decode(turned), strict=True):
