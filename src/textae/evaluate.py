@@ -63,6 +63,7 @@ def _evaluate(options: Any, corpus: Any) -> None:
 
 def _curve(options: Any, corpus: Any) -> None:
     """Print the points of a curve and what they are compared with; `csv` and `plot` write files besides."""
+    from textae.evaluation.baselines import bits_per_token
     from textae.evaluation.curves import Bits, Noise, curve, train_statistics
     from textae.files import write_csv
     from textae.inference.text_autoencoder import load
@@ -78,19 +79,23 @@ def _curve(options: Any, corpus: Any) -> None:
     found = curve(
         autoencoder,
         islice(corpus.texts(options.split), options.documents),
-        lambda: corpus.texts("train"),
         disturbance,
         total if options.documents is None else min(total, options.documents),
     )
+    baselines = bits_per_token(
+        corpus.texts(options.split), corpus.texts("train"), autoencoder.tokenizer, autoencoder.codec.left_out
+    )
     name = Path(options.run).resolve().name
-    rows = rows_of(name, options.curve.name, found.points, found.baselines)
+    rows = rows_of(name, options.curve.name, found.points, baselines)
     if options.csv is not None:
         write_csv(options.csv, rows)
     if options.plot is not None:
         plot(rows, Path(options.plot))
-    baselines = {f"{other}_bits_per_token": bits for other, bits in found.baselines.items()}
-    logger.info(f"{options.curve.name} of {name}, {found.metrics['documents']:,} documents:\n{table(rows)}")
-    announce(to_json({**found.metrics, **baselines, "curve": found.points}))
+    logger.info(f"{options.curve.name} of {name}, {found.metrics['documents']:,} documents:")
+    for line in table(rows).split("\n"):
+        logger.info(line)
+    own = {f"{other}_bits_per_token": bits for other, bits in baselines.items()}
+    announce(to_json({**found.metrics, **own, "curve": found.points}))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import lzma
 import numpy as np
 import pytest
 
+from textae.data.tokenizers import train_tokenizer
 from textae.evaluation import baselines
-from textae.evaluation.baselines import Baselines, CompressedText, TrigramModel
+from textae.evaluation.baselines import CompressedText, TrigramModel, bits_per_token
 
 pytestmark = pytest.mark.backend_free
 
@@ -23,6 +24,14 @@ def test_compressors_are_those_of_python():
     for first in range(0, 120, 7):
         compressed.add(texts[first : first + 7])
     assert compressed.bits() == expected
+
+
+WORDS = "the a small large red blue house tree river runs sleeps sings under over near and never often".split()
+
+
+def make_lines(count, seed):
+    draw = np.random.default_rng(seed)
+    return [" ".join(draw.choice(WORDS, draw.integers(1, 10))) for _ in range(count)]
 
 
 def documents(count, seed):
@@ -76,14 +85,20 @@ def test_a_part_of_a_large_corpus_is_read(monkeypatch):
     assert len(read) < 60
 
 
-def test_bits_per_token():
-    given, train = documents(30, 4), documents(300, 5)
-    texts = ["".join(chr(90 + i) for i in ids) for ids in given]
-    both = Baselines(train, 10)
-    for part in (slice(0, 12), slice(12, None)):
-        both.add(texts[part], given[part])
-    found = both.bits_per_token()
-    tokens = sum(len(ids) + 1 for ids in given)
-    assert found["trigram"] == pytest.approx(sum(TrigramModel(train, 10).bits(ids) for ids in given) / tokens)
+def test_bits_per_token(monkeypatch):
+    monkeypatch.setattr(baselines, "_PORTION", 100)
+    tokenizer = train_tokenizer("bytes", [])
+    texts, train = make_lines(60, 1), make_lines(300, 2)
+    found = bits_per_token(iter(texts), iter(train), tokenizer)
+    ids = tokenizer.encode(texts)
+    model, tokens = TrigramModel(tokenizer.encode(train), tokenizer.vocabulary_size), sum(len(one) + 1 for one in ids)
+    assert found["trigram"] == pytest.approx(sum(model.bits(one) for one in ids) / tokens)
     assert found["bz2"] == 8 * len(bz2.compress("".join(f"{text}\n" for text in texts).encode(), 9)) / tokens
-    assert found["trigram"] < np.log2(10) < found["xz"]
+    assert found["trigram"] < found["bz2"] < found["xz"] < 8
+    short = [text for text in texts if len(text) < 30]
+    left = bits_per_token(texts, train, tokenizer, lambda ids: len(ids) >= 30)
+    assert left == bits_per_token(short, train, tokenizer)
+    monkeypatch.setattr(baselines, "MOST_CHARACTERS", 1)
+    assert bits_per_token(texts, train, tokenizer)["bz2"] > found["bz2"]  # of the first portion alone
+    with pytest.raises(ValueError, match="expected documents to compress, found none"):
+        bits_per_token([], train, tokenizer)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import bz2
 import lzma
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from textae.data.preparation import in_portions
 from textae.data.special_tokens import END_ID
+from textae.data.tokenizers import Tokenizer
 
 MOST_TRAIN_TOKENS = 1 << 24  # that a trigram model is trained on: it holds some numbers for each
+MOST_CHARACTERS = 1 << 24  # of documents that are compressed, in whole portions
+_PORTION = 1 << 20  # characters
 
 
 class CompressedText:
@@ -120,25 +124,34 @@ def _found(ordered: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndar
     return place, (ordered[place] == wanted if len(ordered) else np.zeros(len(wanted), bool))
 
 
-class Baselines:
-    """What `xz`, `bz2` and a trigram model need for texts that are added in portions.
+def bits_per_token(
+    texts: Iterable[str],
+    train: Iterable[str],
+    tokenizer: Tokenizer,
+    left_out: Callable[[np.ndarray], bool] = lambda ids: False,
+) -> dict[str, float]:
+    """Return what `xz`, `bz2` and a trigram model need for documents, in bits per token, the end of each counted.
 
     Args:
-        train: the ids of other documents, that the trigram model is trained on.
-        vocabulary_size: ids are below it.
+        texts: the documents; those of the first `MOST_CHARACTERS` characters are read.
+        train: other documents, that the trigram model is trained on: of the first `MOST_TRAIN_TOKENS` tokens.
+        tokenizer: whose tokens are counted.
+        left_out: whether a document of these ids, without the end, is not counted.
+
+    Raises:
+        ValueError: no documents.
     """
-
-    def __init__(self, train: Iterable[np.ndarray], vocabulary_size: int) -> None:
-        self.trigram, self._compressed = TrigramModel(train, vocabulary_size), CompressedText()
-        self._trigram_bits, self._tokens = 0.0, 0
-
-    def add(self, texts: Sequence[str], ids: Sequence[np.ndarray]) -> None:
-        """Add documents and their ids without the end."""
-        self._compressed.add(texts)
-        self._trigram_bits += sum(self.trigram.bits(document) for document in ids)
-        self._tokens += sum(len(document) + 1 for document in ids)
-
-    def bits_per_token(self) -> dict[str, float]:
-        """Return the bits per token by name, the end of each document counted; nothing can be added afterwards."""
-        bits = {**self._compressed.bits(), "trigram": self._trigram_bits}
-        return {name: value / self._tokens for name, value in bits.items()}
+    ids_of_train = (ids for portion in in_portions(train, _PORTION) for ids in tokenizer.encode(portion))
+    trigram, compressed = TrigramModel(ids_of_train, tokenizer.vocabulary_size), CompressedText()
+    trigram_bits, tokens, characters = 0.0, 0, 0
+    for portion in in_portions(texts, _PORTION):
+        kept = [pair for pair in zip(portion, tokenizer.encode(portion), strict=True) if not left_out(pair[1])]
+        compressed.add(text for text, _ in kept)
+        trigram_bits += sum(trigram.bits(ids) for _, ids in kept)
+        tokens += sum(len(ids) + 1 for _, ids in kept)
+        characters += sum(map(len, portion))
+        if characters >= MOST_CHARACTERS:
+            break
+    if not tokens:
+        raise ValueError("expected documents to compress, found none")
+    return {name: value / tokens for name, value in {**compressed.bits(), "trigram": trigram_bits}.items()}

@@ -7,7 +7,7 @@ is held at a time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from textae.data.preparation import in_portions
-from textae.evaluation.baselines import Baselines
 from textae.evaluation.latent_statistics import LatentStatistics
 from textae.evaluation.metrics import TextMetrics
 from textae.evaluation.rates import capacity
@@ -32,17 +31,15 @@ FLOAT32 = 32  # bits
 
 @dataclass
 class Curve:
-    """A curve and what it is compared with.
+    """A curve.
 
     Attributes:
         points: of each level a row: the level, `rate` in bits per token (None: without limit), and metrics.
         metrics: what holds for the whole curve, flat.
-        baselines: bits per token of what stores the same texts without loss, by name.
     """
 
     points: list[dict[str, Any]]
     metrics: dict[str, Any]
-    baselines: dict[str, float]
 
 
 class Disturbance(ABC):
@@ -179,16 +176,14 @@ class _Point:
 def curve(
     autoencoder: TextAutoencoder,
     texts: Iterable[str],
-    train: Callable[[], Iterable[str]],
     disturbance: Disturbance,
     total: int = 0,
 ) -> Curve:
-    """Return the curve of a run over documents, beside what stores them without loss.
+    """Return the curve of a run over documents.
 
     Args:
         autoencoder: as `textae.load` gives it.
         texts: the documents; those that `overflow=drop` leaves out are not counted.
-        train: gives the documents that the trigram model is trained on, from the first.
         disturbance: what is done to the latents.
         total: how many documents there are, for the progress that is shown.
 
@@ -196,7 +191,6 @@ def curve(
         ValueError: no documents.
     """
     tokenizer, codec, levels = autoencoder.tokenizer, autoencoder.codec, disturbance.levels
-    baselines = Baselines(_ids(autoencoder, train()), tokenizer.vocabulary_size)
     points = [_Point() for _ in levels]
     read = dropped = floats = 0
     with Progress("decoding at each level", total * len(levels), unit="document") as progress:
@@ -210,7 +204,6 @@ def curve(
                 found = [one for one in codec.reconstruct(documents, latents=changed) if one is not None]
                 point.add(portion, tokenizer.decode([one.ids for one in found]), found, bits)
                 progress.advance(len(given))
-            baselines.add(portion, documents)
             read, dropped = read + len(portion), dropped + len(given) - len(portion)
             floats += sum(array.size for array in latents)
     if not read:
@@ -222,7 +215,7 @@ def curve(
         "documents_dropped": dropped,
         "tokens": points[0].tokens,
     }
-    return Curve(rows, disturbance.metrics(rows) | sizes, baselines.bits_per_token())
+    return Curve(rows, disturbance.metrics(rows) | sizes)
 
 
 def train_statistics(autoencoder: TextAutoencoder, train: Iterable[str]) -> LatentStatistics:
@@ -238,8 +231,3 @@ def train_statistics(autoencoder: TextAutoencoder, train: Iterable[str]) -> Late
     if not statistics.count:
         raise ValueError("expected documents in the train split, to normalise latents by, found none")
     return statistics
-
-
-def _ids(autoencoder: TextAutoencoder, texts: Iterable[str]) -> Iterator[np.ndarray]:
-    for portion in in_portions(texts, CHARACTERS):
-        yield from autoencoder.tokenizer.encode(portion)
