@@ -124,6 +124,15 @@ def test_noise_by_its_equation():
 
 
 @pytest.mark.backend_free
+def test_latents_are_normalised_by_the_first_of_the_train_split(lines, monkeypatch):
+    monkeypatch.setattr(curves, "NORMALIZED_BY", 6)
+    monkeypatch.setattr(curves, "_PORTION", 1)
+    statistics = train_statistics(lines, iter(["abc", "xy", "0189"]))
+    assert statistics.count == 4 + 3
+    np.testing.assert_allclose(statistics.mean, [np.mean([99, 100, 101, 1, 122, 123, 1])])
+
+
+@pytest.mark.backend_free
 def test_more_noise_leaves_less(lines):
     statistics = train_statistics(lines, ["abc", "xyz", "0189"] * 30)
     found = curve(lines, TEXTS, Noise([0.0, 1e-6, 0.1, 0.9], statistics), len(TEXTS))

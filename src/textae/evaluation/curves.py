@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,8 @@ from textae.models.isolation import isolated
 from textae.progress import Progress
 
 CHARACTERS = 1 << 20  # of documents that are encoded at a time
-NORMALIZED_BY = 4096  # documents of the train split, at most
+NORMALIZED_BY = 4096  # latents of the train split, or a few more
+_PORTION = 1 << 16  # characters of the train split that are encoded at a time
 FLOAT32 = 32  # bits
 
 
@@ -219,15 +219,17 @@ def curve(
 
 
 def train_statistics(autoencoder: TextAutoencoder, train: Iterable[str]) -> LatentStatistics:
-    """Return the statistics of the latents of the first documents of a train split, at most `NORMALIZED_BY`.
+    """Return the statistics of the latents of the first documents of a train split: `NORMALIZED_BY` or a few more.
 
     Raises:
         ValueError: there are none.
     """
     statistics = LatentStatistics()
-    for portion in in_portions(islice(train, NORMALIZED_BY), CHARACTERS):
+    for portion in in_portions(train, _PORTION):
         for latents in autoencoder.codec.encode(autoencoder.tokenizer.encode(portion)):
             statistics.update(np.reshape(latents, (-1, autoencoder.model.latent_size)))
+        if statistics.count >= NORMALIZED_BY:
+            break
     if not statistics.count:
         raise ValueError("expected documents in the train split, to normalise latents by, found none")
     return statistics
