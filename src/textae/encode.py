@@ -2,6 +2,7 @@
 
 One vector per text: `.npy`, float32 (lines, size). Several: `.npz` with `latents` (latents, size) and `offsets`
 (lines + 1), line i being latents[offsets[i]:offsets[i+1]]; or `.parquet` with a list of numbers and a count per line.
+`bits=N`: `.npz` whose numbers have N bits each.
 """
 
 from typing import Any
@@ -9,13 +10,20 @@ from typing import Any
 from textae.cli.commands import check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
 
 
-def main(options: Any) -> None:
+def main(composed: Any) -> None:
     """Write the latents file, whole or not at all."""
+    from textae.config.mapping import resolve
     from textae.inference.latent_files import LatentWriter
+    from textae.inference.packed_latents import PackedWriter
 
+    options = resolve(composed)
     model = run_config(options.run).model
     check_output(options.output)
-    writer = LatentWriter(options.output, model.latents_of_a_text, model.latent_size)
+    writer: LatentWriter | PackedWriter
+    if options.bits is None:
+        writer = LatentWriter(options.output, model.latents_of_a_text, model.latent_size)
+    else:
+        writer = PackedWriter(options.output, model.latent_size, options.bits)
     texts = input_portions(options.input, live=False)  # nothing is there to be read before the end
     start_keras()
     from textae.inference.text_autoencoder import load

@@ -3,6 +3,8 @@
 import logging
 import math
 from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras
@@ -12,7 +14,7 @@ logger = logging.getLogger("textae.evaluate")
 
 
 def main(composed: Any) -> None:
-    """Print one JSON object with the keys of metrics.json; `by_length=FILE.csv` writes a table besides."""
+    """Print one JSON object with the keys of metrics.json, or a curve; CSV and image files are written besides."""
     from textae.config.mapping import resolve
     from textae.inference.latent_operations import check_variational
 
@@ -22,10 +24,20 @@ def main(composed: Any) -> None:
     if options.importance_samples:
         check_variational(trained_with.model.variational)
     check_output(None)
-    if options.by_length is not None:
-        check_output(options.by_length, "by_length")
+    for key in ("by_length", "csv", "plot"):
+        if (name := getattr(options, key)) is not None:
+            check_output(name, key)
+    if options.plot is not None:
+        from textae.reporting.run_table import image_kind
+
+        image_kind(Path(options.plot))
     corpus = corpus_of(options, trained_with)
     start_keras()
+    (_evaluate if options.curve is None else _curve)(options, corpus)
+
+
+def _evaluate(options: Any, corpus: Any) -> None:
+    """Print the metrics of metrics.json; `by_length=FILE.csv` writes a table besides."""
     from textae.evaluation.evaluator import final_evaluation
     from textae.files import write_csv
     from textae.inference.text_autoencoder import load
@@ -36,7 +48,7 @@ def main(composed: Any) -> None:
     trained = RunDir(options.run).metrics()
     found = final_evaluation(
         autoencoder,
-        lambda: corpus.texts(options.split),
+        lambda: islice(corpus.texts(options.split), options.documents),
         corruption=asdict(options.corruption),
         importance_samples=options.importance_samples,
     )
@@ -51,6 +63,43 @@ def main(composed: Any) -> None:
         )
     if odd := [f"{name} {value}" for name, value in found.metrics.items() if not math.isfinite(value)]:
         logger.warning(f"expected finite metrics, found {', '.join(odd)}: null in the JSON object")
+
+
+def _curve(options: Any, corpus: Any) -> None:
+    """Print the points of a curve and what they are compared with; `csv` and `plot` write files besides."""
+    from textae.evaluation.baselines import bits_per_token
+    from textae.evaluation.curves import Bits, Noise, curve, train_statistics
+    from textae.files import write_csv
+    from textae.inference.text_autoencoder import load
+    from textae.reporting.curve_files import plot, rows_of, table
+    from textae.runs.json_files import to_json
+
+    autoencoder = load(options.run)
+    if options.curve.name == "noise":
+        disturbance = Noise(options.noise_levels, train_statistics(autoencoder, corpus.texts("train")))
+    else:
+        disturbance = Bits(options.bits, autoencoder.model.latent_size)
+    total = corpus.sizes[options.split]
+    found = curve(
+        autoencoder,
+        islice(corpus.texts(options.split), options.documents),
+        disturbance,
+        total if options.documents is None else min(total, options.documents),
+    )
+    baselines = bits_per_token(
+        corpus.texts(options.split), corpus.texts("train"), autoencoder.tokenizer, autoencoder.codec.left_out
+    )
+    name = Path(options.run).resolve().name
+    rows = rows_of(name, options.curve.name, found.points, baselines)
+    if options.csv is not None:
+        write_csv(options.csv, rows)
+    if options.plot is not None:
+        plot(rows, Path(options.plot))
+    logger.info(f"{options.curve.name} of {name}, {found.metrics['documents']:,} documents:")
+    for line in table(rows).split("\n"):
+        logger.info(line)
+    own = {f"{other}_bits_per_token": bits for other, bits in baselines.items()}
+    announce(to_json({**found.metrics, **own, "curve": found.points}))
 
 
 if __name__ == "__main__":

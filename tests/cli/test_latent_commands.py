@@ -147,3 +147,15 @@ def test_vectors_are_their_own_embedding(variational):
     np.testing.assert_array_equal(ae.embed(LINES), ae.encode(LINES))
     assert ae.embed([]).shape == (0, 16)
     assert len(ae.interpolate("a", "the large house", 3)) == 3
+
+
+def test_latents_of_few_bits_are_decoded(command, run_folder, ae, tmp_path):
+    (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+    file = tmp_path / "lines.npz"
+    assert command("encode", run_folder, f"input={tmp_path / 'lines.txt'}", f"output={file}", "bits=16") == []
+    assert command("decode", run_folder, f"input={file}") == [text.replace("\n", " ") for text in ae.reconstruct(LINES)]
+    for bits in (0, 17):
+        with pytest.raises(ValueError, match=f"expected bits of at .*, received {bits}"):
+            command("encode", run_folder, f"output={file}", f"bits={bits}")
+    with pytest.raises(ValueError, match=r"latents of 8 bits a number to end in \.npz, found .*a\.npy"):
+        command("encode", run_folder, f"output={tmp_path / 'a.npy'}", "bits=8")

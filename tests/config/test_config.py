@@ -82,6 +82,8 @@ def test_commands_compose(name):
     needed = {"encode": ["output=z.npy"], "decode": ["input=z.npy"], "export": ["output=served"]}.get(name, [])
     which = "runs" if name == "report" else "run"
     assert getattr(composed(f"{which}=somewhere", *needed, name=name), which) == "somewhere"
+    if name == "report":  # which has runs or curves
+        return
     with pytest.raises(OmegaConfBaseException, match=which):
         composed(*needed, name=name)
 
@@ -174,10 +176,19 @@ OTHERS = [
     (command_schemas.ProbeConfig, {"seed": -1}, "seed of at least 0", -1),
     (command_schemas.EvaluateConfig, {"split": "dev"}, "split as train, validation or test", "dev"),
     (command_schemas.EvaluateConfig, {"latent_noise": -1.0}, "latent_noise of at least 0", -1.0),
+    (command_schemas.EvaluateConfig, {"documents": 0}, "documents of at least 1", 0),
+    (command_schemas.EvaluateConfig, {"noise_levels": [0.5, 1.0]}, "noise_levels in [0, 1)", 1.0),
+    (command_schemas.EvaluateConfig, {"bits": [8, 17]}, "bits of at most 16", 17),
+    (command_schemas.EvaluateConfig, {"bits": []}, "levels of a curve", [[n / 10 for n in range(10)], []]),
+    (command_schemas.EvaluateConfig, {"csv": "a.csv"}, "curve=noise or curve=bits with csv", None),
+    (command_schemas.EvaluateConfig, {"curve": "bits", "latent_noise": 0.5}, "latent_noise=0 with curve", 0.5),
+    (command_schemas.EvaluateConfig, {"curve": "bits", "by_length": "a.csv"}, "no by_length with curve", "a.csv"),
+    (command_schemas.EncodeConfig, {"bits": 0}, "bits of at least 1", 0),
+    (command_schemas.ReportConfig, {"runs": "a", "curves": ["b"]}, "runs=FOLDER or curves=[FILE,...]", "a"),
     (settings.Config, {"objective": "accuracy"}, "objective as one of loss, token_accuracy, exact_match,", "accuracy"),
     (
         command_schemas.ReportConfig,
-        {"sort": "accuracy"},
+        {"runs": "outputs", "sort": "accuracy"},
         "sort as one of loss, token_accuracy, exact_match,",
         "accuracy",
     ),

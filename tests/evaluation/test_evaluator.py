@@ -14,6 +14,8 @@ from textae.inference.codec import Reconstructed
 class Known:
     """A codec that answers with changed ids: an x becomes a y; it cuts at 8 tokens, and drops what begins with #."""
 
+    noise = 0.0
+
     def reconstruct(self, documents, corruption=None):
         x, y, mark = (ord(c) + 2 for c in "xy#")
         found = []
@@ -72,6 +74,14 @@ def test_figures(known, monkeypatch, characters):
     assert found.points.tokens == [4, 1, 11]
     assert found.points.scores == [0.75, 1.0, pytest.approx(7 / 11)]
     np.testing.assert_allclose(found.points.latents, [[3, 0, 1, 0], [0, 0, 1, 0], [10, 0.5, 1, 0]])
+
+
+def test_the_rate_is_the_capacity_that_noise_leaves(known):
+    assert "rate" not in evaluate(known, TEXTS).metrics
+    known.codec.noise = 0.5
+    variances = np.var([3, 3, 0, 10, 10]), np.var([0, 0, 0, 0, 1])
+    bits = sum(0.5 * np.log2(1 + variance / 0.25) for variance in variances)
+    assert evaluate(known, TEXTS).metrics["rate"] == pytest.approx(5 * bits / 17)
 
 
 def test_nothing_to_evaluate(known):

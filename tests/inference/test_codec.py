@@ -234,3 +234,24 @@ def test_corrupted_documents_are_compared_with_the_clean_ones(sequence, vector, 
         np.testing.assert_array_equal(one.correct, full == np.concatenate([ids, [1]]))
         if len(ids):
             assert np.abs(one.token_losses - other.token_losses).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["sequence", "vector"])
+@pytest.mark.parametrize("overflow", ["split", "truncate", "drop"])
+def test_given_latents_are_decoded_in_place_of_the_encoder_s(sequence, vector, kind, overflow):
+    model = {"sequence": sequence, "vector": vector}[kind]
+    given = documents([0, 3, 5, 17, 23, 24, 50])
+    found = Codec(model, overflow, latent_noise=0.5)  # of which given latents take nothing
+    clean = Codec(model, overflow).reconstruct(given)
+    assert [found.left_out(ids) for ids in given] == [document is None for document in clean]
+    for own, true in zip(found.reconstruct(given, latents=found.encode(given)), clean, strict=True):
+        assert (own is None) == (true is None)
+        if own is not None and true is not None:
+            np.testing.assert_array_equal(own.ids, true.ids)
+            np.testing.assert_allclose(own.token_losses, true.token_losses, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(own.latents, true.latents, rtol=1e-4, atol=1e-6)
+    turned = [-np.asarray(array) for array in found.encode(given)]
+    if kind == "sequence" and overflow == "split":
+        for own, ids in zip(found.reconstruct(given, latents=turned), found.decode(turned), strict=True):
+            assert own is not None
+            np.testing.assert_array_equal(own.ids, ids)

@@ -20,6 +20,7 @@ import textae
 from helpers.corpora import open_corpus
 from helpers.refusals import one_line, refuses
 from textae.config.mapping import to_mapping
+from textae.inference import archives
 from textae.inference import latent_files as latentfiles
 from textae.runs import run_folder
 from textae.runs.arrays import read_arrays, write_arrays
@@ -338,7 +339,7 @@ def bomb(size):
 
 
 def test_a_zip_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(latentfiles, "_FREE_NUMBERS", 1 << 20)
+    monkeypatch.setattr(archives, "_FREE_NUMBERS", 1 << 20)
     path = tmp_path / "bomb.npz"
     rows = (64 << 20) // (4 * SIZE)
     archive(path, [npy((rows, SIZE)), *bomb(64 << 20)], npy((2,), "<i8", np.array([0, rows]).tobytes()))

@@ -44,6 +44,9 @@ MOST_WINDOWS = 1 << 9  # taps of all convolutions without a stride, each an oper
 MOST_POSITIONS = 1 << 24
 
 
+MOST_BITS = 16  # of a number that latents are quantised to
+
+
 SMALLEST_SAMPLE = 0.001  # millions of characters that a tokenizer is trained on
 MOST_FILES = 2_000  # that are named one by one; OmegaConf takes a fifth of a millisecond for each
 

@@ -165,6 +165,13 @@ class OnNonfinite(Enum):
     skip = "skip"
 
 
+class CurveKind(Enum):
+    """What is done to latents, more and more of it: noise is added, or they are stored in fewer bits."""
+
+    noise = "noise"
+    bits = "bits"
+
+
 class ExportFormat(Enum):
     """The formats of an exported run."""
 

@@ -6,8 +6,17 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from textae.config.checks import Settings, require, require_at_least, require_folder, require_objective, require_split
-from textae.config.choices import ExportFormat
+from textae.config.checks import (
+    MOST_BITS,
+    Settings,
+    require,
+    require_at_least,
+    require_folder,
+    require_objective,
+    require_share,
+    require_split,
+)
+from textae.config.choices import CurveKind, ExportFormat
 from textae.config.schema import CorpusConfig, CorruptionConfig
 
 
@@ -29,6 +38,12 @@ class EvaluateConfig(Settings):
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # corruption of the encoder's input
     by_length: str | None = None  # CSV file of metrics by document length; null: not written
     importance_samples: int = 0  # draws for the importance-weighted likelihood of a variational run; 0: none
+    documents: int | None = None  # first documents of the split that are evaluated; null: all
+    curve: CurveKind | None = None  # noise or bits: metrics at each level of it; null: those of the run as it is
+    noise_levels: list[float] = field(default_factory=lambda: [n / 10 for n in range(10)])  # 0 to below 1
+    bits: list[int] = field(default_factory=lambda: [16, 8, 6, 5, 4, 3, 2])  # bits of a number, 1 to 16
+    csv: str | None = None  # CSV file of the curve; null: not written
+    plot: str | None = None  # image file of the curve; null: not written
     data_dir: str = "data"  # folder of prepared corpora
 
     def __post_init__(self) -> None:
@@ -36,6 +51,19 @@ class EvaluateConfig(Settings):
         require_folder("data_dir", self.data_dir)
         require_at_least("latent_noise", self.latent_noise, 0)
         require_at_least("importance_samples", self.importance_samples, 0, 10_000)
+        require_at_least("documents", self.documents, 1)
+        require(bool(self.noise_levels and self.bits), "levels of a curve", [self.noise_levels, self.bits])
+        for level in self.noise_levels:
+            require_share("noise_levels", level)
+        for number in self.bits:
+            require_at_least("bits", number, 1, MOST_BITS)
+        if self.curve is None:
+            for name in ("csv", "plot"):
+                require(getattr(self, name) is None, f"curve=noise or curve=bits with {name}", None)
+            return
+        require(not self.latent_noise, "latent_noise=0 with curve", self.latent_noise)
+        require(self.by_length is None, "no by_length with curve", self.by_length)
+        require(self.corruption == CorruptionConfig(), "no corruption with curve", self.corruption)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +82,10 @@ class EncodeConfig(Settings):
     run: str = MISSING  # folder of a trained run
     input: str | None = None  # input file; null: standard input
     output: str = MISSING  # output file: .npy, .npz or .parquet
+    bits: int | None = None  # bits of a number, 1 to 16, in a .npz file; null: float32
+
+    def __post_init__(self) -> None:
+        require_at_least("bits", self.bits, 1, MOST_BITS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,13 +197,15 @@ class ProbeConfig(Settings):
 class ReportConfig(Settings):
     """The keys of `textae.report`."""
 
-    runs: str = MISSING  # folder with runs, or a glob of folders
+    runs: str | None = None  # folder with runs, or a glob of folders
+    curves: list[str] | None = None  # CSV files of textae.evaluate curve=..., or globs of them, in place of runs
     sort: str = "loss"  # metric that orders the table
     csv: str | None = None  # CSV file to write, with every column; null: none
     plot: str | None = None  # image file to write; null: none
 
     def __post_init__(self) -> None:
         require_objective("sort", self.sort)
+        require(self.runs is None or self.curves is None, "runs=FOLDER or curves=[FILE,...]", self.runs)
 
 
 COMMANDS = {

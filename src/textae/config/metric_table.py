@@ -76,8 +76,6 @@ METRICS = (
            unit="0 to 1", direction="maximize", runs="noisy"),
     Metric(name="kl", meaning="of variational models: divergence of the posteriors from N(0, I)",
            unit="nats per document", card=True, runs="variational"),
-    Metric(name="rate", meaning="`kl` divided by the tokens that were encoded", unit="bits per token", card=True,
-           runs="noisy"),
     Metric(name="elbo", meaning="evidence lower bound: minus `noisy_loss` and `kl` of a document; the number of its "
            "latent positions is taken as known", unit="nats per document", direction="maximize", runs="variational"),
     Metric(name="nll", meaning="importance-weighted negative log-likelihood, with `importance_samples`",
@@ -91,6 +89,8 @@ METRICS = (
     Metric(name="mmd", meaning="squared maximum mean discrepancy of drawn latents and N(0, I)", runs="variational"),
     Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
     Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
+    Metric(name="rate", meaning="bits that the latents carry: `kl` divided by the tokens that were encoded; with "
+           "latent noise and not variational, the capacity that it leaves", unit="bits per token", card=True, runs="noisy"),
     Metric(name="latent_floats_per_token", meaning="floats of all latents divided by the tokens that were encoded",
            unit="floats per token", direction="minimize", group="data", chart=False, card=True, column=True),
     Metric(name="documents", meaning="documents that were evaluated", unit="documents", group="data", chart=False,

@@ -17,6 +17,7 @@ from textae.evaluation.latent_statistics import LatentStatistics
 from textae.evaluation.metrics import LengthRow, TextMetrics, edit_distance
 from textae.evaluation.noisy_metrics import NoisyMetrics
 from textae.evaluation.posterior_statistics import kl_from_normal
+from textae.evaluation.rates import capacity
 from textae.inference.codec import Reconstructed
 from textae.inference.text_autoencoder import TextAutoencoder
 
@@ -244,6 +245,10 @@ class _Evaluator:
 
     def _metrics(self) -> dict[str, float]:
         corrupted = {} if self.corruption is None else {"cer_before": self.edits / max(self.characters, 1)}
+        rate = {}
+        if (noise := self.autoencoder.codec.noise) and self.statistics.kl is None:
+            bits = self.statistics.count * capacity(self.statistics.variance, noise**2)
+            rate = {"rate": bits / self.encoded}
         return {
             "loss": self.loss / self.encoded,
             "token_accuracy": self.right / self.tokens,
@@ -252,6 +257,7 @@ class _Evaluator:
             **({} if self.noisy is None else self.noisy.result()),
             "latent_floats_per_token": self.statistics.numbers / self.encoded,
             "active_units": self.statistics.active_units,
+            **rate,
             "documents": len(self.scores),
             "documents_truncated": self.truncated,
             "documents_dropped": self.dropped,

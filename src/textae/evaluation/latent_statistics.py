@@ -55,6 +55,11 @@ class LatentStatistics:
         return self._sample.rows
 
     @property
+    def mean(self) -> np.ndarray:
+        """Each dimension's mean over all latents, (dimensions,)."""
+        return np.asarray(self._mean)
+
+    @property
     def variance(self) -> np.ndarray:
         """Each dimension's variance over all latents, (dimensions,)."""
         return np.asarray(self._squares) / self.count

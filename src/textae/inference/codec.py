@@ -110,6 +110,11 @@ class Codec:
         self._predict_lengths = compiled(model, self._length_batch, [(shape, "float32")])
 
     @property
+    def noise(self) -> float:
+        """Standard deviation of the noise that the latents have to survive: `latent_noise` or, if 0, training's."""
+        return self.latent_noise or self.model.encoder.bottleneck.latent.noise
+
+    @property
     def effective_overflow(self) -> str:
         """What happens to a long document that may not be left out: "split" or "truncate".
 
@@ -196,30 +201,41 @@ class Codec:
         latent = self.model.specifications[1]
         return bool(latent.variational or latent.noise)
 
+    def left_out(self, ids: np.ndarray) -> bool:
+        """Return whether `reconstruct` leaves a document out: with `overflow="drop"`, one that is too long."""
+        return self.overflow == "drop" and len(ids) + 1 > self.model.max_length
+
     @isolated()
     def reconstruct(
         self,
         documents: Sequence[np.ndarray],
         corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+        latents: Sequence[np.ndarray] | None = None,
         draw: np.random.Generator | None = None,
     ) -> list[Reconstructed | None]:
         """Encode and decode documents and compare; None for one that `overflow="drop"` leaves out.
 
         Of a document that is truncated, the tokens beyond `max_length` count as wrong. `corruption` returns the (ids,
-        lengths) that are encoded in place of a batch's own. With `draw`, a source of random numbers, the decoded
-        latents have the noise that they have in training, in place of `latent_noise`.
+        lengths) that are encoded in place of a batch's own. `latents`, each document's of the shape that `encode`
+        returns, are decoded in place of the encoder's, and no noise is added to them. With `draw`, a source of random
+        numbers, latents have the noise that they have in training, in place of `latent_noise`.
         """
-        found = self._reconstructed(documents, self.overflow, corruption, draw)
+        found = self._reconstructed(documents, self.overflow, corruption, latents, draw)
         return [_joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     @isolated()
     def reconstruct_all(self, documents: Sequence[np.ndarray]) -> list[Reconstructed]:
         """Return what `decode` makes of `encode`, and how it compares: of every document, none is left out."""
-        found = self._reconstructed(documents, self.effective_overflow, None)
+        found = self._reconstructed(documents, self.effective_overflow)
         return [_joined(ids, parts) for ids, parts in zip(documents, found, strict=True)]
 
     def _reconstructed(
-        self, documents: Sequence[np.ndarray], overflow: str, corruption: Any, draw: np.random.Generator | None = None
+        self,
+        documents: Sequence[np.ndarray],
+        overflow: str,
+        corruption: Any = None,
+        given_latents: Any = None,
+        draw: np.random.Generator | None = None,
     ) -> list[list[_Part]]:
         """Return what was found of each document's segments."""
         found: list[list[_Part]] = [[] for _ in documents]
@@ -227,8 +243,12 @@ class Codec:
             given, lengths = batch.tokens, batch.lengths
             if corruption is not None:
                 given, lengths = map(ops.convert_to_numpy, corruption(given, lengths))
-            latents, *log_variances = self._encode(given, lengths)
-            noisy = self._with_noise(latents, log_variances, batch.lengths, draw)
+            if given_latents is None:
+                latents, *log_variances = self._encode(given, lengths)
+                noisy = self._with_noise(latents, log_variances, batch.lengths, draw)
+            else:
+                latents, log_variances = self._gathered(batch, given_latents), []
+                noisy = _Noisy(latents, None)
             counts = np.asarray(num_positions(batch.lengths, self.model.stride), np.int32)
             holds_end = batch.tokens[np.arange(len(counts)), batch.lengths - 1] == END_ID
             decoded = self._decoded(noisy.latents, counts, holds_end, batch.tokens)
@@ -281,6 +301,16 @@ class Codec:
             counts = num_positions(lengths, self.model.stride)
             ratios = np.where(np.arange(ratios.shape[1]) < np.asarray(counts)[:, None], ratios, 0.0).sum(axis=1)
         return latents, ratios
+
+    def _gathered(self, batch: Batch, latents: Sequence[np.ndarray]) -> np.ndarray:
+        """Return a batch's latents from those of each document."""
+        tokens, size, height = self._tokens_per_latent, self.model.latent_size, len(batch.lengths)
+        most = 1 if self._vector else batch.tokens.shape[1] // self.model.stride
+        out = np.zeros((height, most, size), np.float32)
+        for row, document in self._rows(batch):
+            first, count = batch.starts[row] // tokens, num_positions(batch.lengths[row], tokens)
+            out[row, :count] = np.reshape(latents[document], (-1, size))[first : first + count]
+        return out[:, 0] if self._vector else out
 
     def _batches(self, documents: Sequence[np.ndarray], overflow: str) -> Batches:
         return Batches(

@@ -3,12 +3,11 @@
 `.npy` holds one row per text, float32 (texts, size), from models with one vector per text. `.npz` holds `latents`
 (latents, size) and `offsets` (texts + 1). `.parquet` holds a row per text with `latents` (a flat list of floats) and
 `num_latents`. Both are for texts of several latents: one per latent position, or one vector per segment. Where each
-text has one segment, `.npy` holds them too.
+text has one segment, `.npy` holds them too. Latents of few bits are `.npz` with other arrays: see `packed_latents`.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import tempfile
@@ -17,11 +16,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from textae.files import target, writing
+from textae.inference.archives import check_inflation, member, read_header, read_numbers, read_row
+from textae.inference.packed_latents import is_packed, read_packed
 
 SUFFIXES = {
     "vector": (".npy", ".parquet"),
@@ -30,8 +31,6 @@ SUFFIXES = {
 }
 _ROWS = 4096  # texts of a portion
 _COPIED = 1 << 20  # bytes at a time
-_FREE_NUMBERS = 1 << 26  # a portion of a compressed file may hold so many numbers,
-_MOST_PER_BYTE = 16  # or so many for each of its bytes
 # What NumPy and zipfile raise for content that is something else.
 _FAULTS = (ValueError, KeyError, OSError, EOFError, RuntimeError, OverflowError, zlib.error, zipfile.BadZipFile)
 
@@ -129,15 +128,10 @@ class LatentWriter:
         counts = np.concatenate([np.zeros(1, np.int64), *self._counts])
         with zipfile.ZipFile(self._out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             self._file.seek(0)
-            with _member(archive, "latents.npy") as member:
-                shutil.copyfileobj(self._file, member, _COPIED)
-            with _member(archive, "offsets.npy") as member:
-                np.lib.format.write_array(member, np.cumsum(counts), allow_pickle=False)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    """Open a file of an archive for writing; it has the oldest date that the format knows."""
-    return archive.open(zipfile.ZipInfo(name), "w", force_zip64=True)
+            with member(archive, "latents.npy") as stream:
+                shutil.copyfileobj(self._file, stream, _COPIED)
+            with member(archive, "offsets.npy") as stream:
+                np.lib.format.write_array(stream, np.cumsum(counts), allow_pickle=False)
 
 
 def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]:
@@ -146,7 +140,9 @@ def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]
     Raises:
         ValueError: no such file, or one whose content is not latents of this kind and size.
     """
-    path = check(path, latent)
+    path = Path(path)
+    if path.suffix != ".npz":  # which may hold latents of few bits, of every kind
+        check(path, latent)
     if not path.is_file():
         raise FileNotFoundError(f"input: expected a file of latents, found none at {path}")
     seen = 0
@@ -171,61 +167,40 @@ def _portions(path: Path, latent: str, size: int) -> Iterator[list[np.ndarray]]:
             portion = _float32(rows[start : start + _ROWS])
             yield list(portion if latent == "vector" else portion[:, None])
     else:
-        yield from _read_archive(path, size)
+        yield from _read_archive(path, latent, size)
 
 
-def _read_archive(path: Path, size: int) -> Iterator[list[np.ndarray]]:
-    """Read the two arrays of an `.npz` as streams: what their headers claim is never allocated at once."""
+def _read_archive(path: Path, latent: str, size: int) -> Iterator[list[np.ndarray]]:
+    """Read the arrays of an `.npz` as streams."""
     with zipfile.ZipFile(path) as archive:
-        with archive.open("offsets.npy") as member:
-            shape, dtype = _read_header(member)
-            _check_inflation(path, math.prod(shape))
-            if len(shape) != 1 or dtype.kind not in "iu" or not shape[0]:
-                raise ValueError(f"expected offsets as one row of whole numbers, found {dtype}{shape}")
-            offsets = _read_numbers(member, dtype, shape[0])
-        with archive.open("latents.npy") as member:
-            shape, dtype = _read_header(member)
+        if is_packed(archive):
+            yield from read_packed(archive, path, latent, size)
+            return
+        check(path, latent)
+        offsets = read_row(archive, "offsets", path)
+        with archive.open("latents.npy") as stream:
+            shape, dtype = read_header(stream)
             if len(shape) != 2 or shape[1] != size or dtype.kind != "f":
                 raise ValueError(f"expected rows of {size} floats, found {dtype} of shape {shape}")
-            if offsets[0] != 0 or offsets[-1] != shape[0] or (np.diff(offsets.astype(np.int64)) < 1).any():
+            if (
+                not len(offsets)
+                or offsets[0] != 0
+                or offsets[-1] != shape[0]
+                or (np.diff(offsets.astype(np.int64)) < 1).any()
+            ):
                 raise ValueError(f"expected offsets that rise from 0 to {shape[0]}, found others")
             for start in range(0, len(offsets) - 1, _ROWS):
                 ends = offsets[start : start + _ROWS + 1].astype(np.int64)
                 count = int(ends[-1] - ends[0])
-                _check_inflation(path, count * size)
-                rows = _read_numbers(member, dtype, count * size).reshape(count, size)
+                check_inflation(path, count * size)
+                rows = read_numbers(stream, dtype, count * size).reshape(count, size)
                 yield np.split(_float32(rows), ends[1:-1] - ends[0])
-
-
-def _read_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(member)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"expected an array of NumPy's format 1 or 2, found {version}")
-    shape, fortran_order, dtype = readers[version](member)
-    if dtype.hasobject or (fortran_order and len(shape) > 1):
-        raise ValueError(f"expected plain numbers, row by row, found {dtype}{' by column' if fortran_order else ''}")
-    return shape, dtype
-
-
-def _read_numbers(member: IO[bytes], dtype: np.dtype, count: int) -> np.ndarray:
-    content = member.read(count * dtype.itemsize)
-    if len(content) != count * dtype.itemsize:
-        raise ValueError(f"expected {count * dtype.itemsize:,} bytes of numbers, found {len(content):,}")
-    return np.frombuffer(content, dtype)
 
 
 def _float32(numbers: np.ndarray) -> np.ndarray:
     """Return numbers in float32; what it cannot hold becomes infinite, which is refused where files are read."""
     with np.errstate(over="ignore"):
         return np.asarray(numbers, np.float32)
-
-
-def _check_inflation(path: Path, numbers: int) -> None:
-    """Raise a ValueError for more numbers at once than a file of this size can mean honestly."""
-    most = max(_FREE_NUMBERS, _MOST_PER_BYTE * path.stat().st_size)
-    if numbers > most:
-        raise ValueError(f"expected at most {most:,} numbers together in a file this small, found {numbers:,}")
 
 
 def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarray]]:
@@ -236,7 +211,7 @@ def _read_parquet(path: Path, latent: str, size: int) -> Iterator[list[np.ndarra
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):  # each of them may be read as a whole
             columns = [file.metadata.row_group(group).column(i) for i in range(file.metadata.num_columns)]
-            _check_inflation(path, max((column.num_values for column in columns), default=0))
+            check_inflation(path, max((column.num_values for column in columns), default=0))
         for batch in file.iter_batches(_ROWS, columns=["latents", "num_latents"]):
             rows = []
             for numbers, count in zip(batch["latents"], batch["num_latents"].to_pylist(), strict=True):

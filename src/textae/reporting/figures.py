@@ -1,13 +1,13 @@
 """Figures of the quality of models, drawn with Matplotlib's objects and without its global state."""
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
@@ -132,6 +132,38 @@ def runs_compared(
         axes.set_ylabel(name.replace("_", " "))
         axes.margins(x=0.12, y=0.12)
     panels[-1].margins(x=0.25)  # room for the names
+    return figure
+
+
+def curves_compared(curves: Mapping[str, Mapping[str, ArrayLike]], baselines: Mapping[str, float]) -> Figure:
+    """Draw token accuracy, exact match and BLEU of several curves over their rates, in bits per token.
+
+    Args:
+        curves: by name, the values of `rate`, `token_accuracy`, `exact_match` and `bleu` at each point, of equal
+            lengths; a rate that is not finite is not drawn.
+        baselines: bits per token that others need without loss, by name: dotted lines.
+    """
+    if not curves:
+        raise ValueError("expected at least one curve, received none")
+    figure, panels = _figure(3, width=7.0)
+    for axes, metric in zip(panels, ("token_accuracy", "exact_match", "bleu"), strict=True):
+        for (name, points), marker in zip(curves.items(), cycle("os^vDP*X"), strict=False):
+            rates = np.asarray(points["rate"], np.float64)
+            shown = np.flatnonzero(np.isfinite(rates) & (rates > 0))
+            shown = shown[np.argsort(rates[shown], kind="stable")]
+            axes.plot(
+                rates[shown], np.asarray(points[metric])[shown], marker=marker, linewidth=1, markersize=4, label=name
+            )
+        for number, (name, bits) in enumerate(baselines.items()):
+            axes.axvline(bits, color="grey", linestyle=":", linewidth=1)
+            place = (bits, 0.03 + 0.12 * (number % 4))
+            axes.annotate(name, place, xycoords=("data", "axes fraction"), fontsize=7, color="grey")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        whole = 100 if metric == "bleu" else 1
+        axes.set(ylabel=metric.replace("_", " "), ylim=(-0.02 * whole, 1.02 * whole))
+    panels[-1].set_xlabel("rate (bits per token)")
+    panels[0].legend(fontsize=7)
     return figure
 
 

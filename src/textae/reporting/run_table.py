@@ -6,6 +6,7 @@ import glob
 import io
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,14 @@ def table(rows: list[dict[str, Any]], differing: list[str], sort: str) -> str:
     rows = _named(sorted_rows(rows, sort))
     state = [] if all(row["state"] == FINISHED for row in rows) else ["state"]
     shown = ["run", *state, *differing, *dict.fromkeys([sort, *names(column=True)])]
-    body = [[_cell(row.get(name)) for name in shown] for row in rows]
-    head = [_cell(name) for name in shown]
-    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(shown))]
+    return markdown_table(rows, shown)
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Return columns of rows as a Markdown table whose columns are aligned."""
+    body = [[_cell(row.get(name)) for name in names] for row in rows]
+    head = [_cell(name) for name in names]
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(names))]
     lines = [head, ["-" * width for width in widths], *body]
     return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
 
