@@ -149,6 +149,7 @@ def test_a_corpus_that_is_not_utf8(run):
     refused(run, "train", *text_corpus(run, b"good\nb\xffd\n"), says=["a.txt, line 2: expected UTF-8", "0xFF"])
 
 
+@pytest.mark.slow
 def test_saying_no_loads_no_backend(run, trained, tmp_path):
     """And there it is said in processes as users have them, whatever the others here begin with."""
     (run.place / "a.txt").write_bytes(b"\n\n")

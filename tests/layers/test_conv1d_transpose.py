@@ -642,6 +642,7 @@ def test_nonsense_is_refused(arguments, message):
         Conv1DTranspose(**{"filters": 2, "kernel_size": 3, **arguments})
 
 
+@pytest.mark.slow
 @pytest.mark.backend_free
 def test_the_layers_import_nothing_else_of_textae():
     command = (

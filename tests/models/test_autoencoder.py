@@ -67,15 +67,15 @@ def text(length, seed):
     return ids
 
 
-def on_each_backend(number, latent):
-    """On JAX, where each model takes seconds to compile, every other case of `CASES` with either kind of latent."""
-    return () if number % 2 == (latent == "vector") else pytest.mark.backend_free
+def of_both_halves(number, latent):
+    """Every other case of `CASES` with either kind of latent is fast; the rest is slow, and for one backend only."""
+    return () if number % 2 == (latent == "vector") else (pytest.mark.slow, pytest.mark.backend_free)
 
 
 @pytest.mark.parametrize(
     ("changes", "latent"),
     [
-        pytest.param(changes, latent, marks=on_each_backend(number, latent), id=f"{changes}-{latent}")
+        pytest.param(changes, latent, marks=of_both_halves(number, latent), id=f"{changes}-{latent}")
         for number, changes in enumerate(CASES)
         for latent in ("sequence", "vector")
     ],
