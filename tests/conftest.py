@@ -1,6 +1,5 @@
 """What several test files share: a small corpus, a small configuration, and one run trained on them."""
 
-import gc
 import io
 import json
 import os
@@ -74,12 +73,6 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
-
-
-def pytest_collection_finish():
-    """What has been imported stays; no later collection of garbage need look at its million objects."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -76,6 +76,7 @@ def vector():
     return learnt("vector", "truncate", TEXTS)
 
 
+@pytest.mark.compiled  # for many steps this is faster
 @pytest.mark.parametrize("kind", ["sequence", pytest.param("vector", marks=pytest.mark.backend_free)])
 def test_every_text_comes_back(kind, request):
     ae = request.getfixturevalue(kind)
