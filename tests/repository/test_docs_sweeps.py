@@ -52,19 +52,19 @@ def test_commands(page, forks, corpus_file, tmp_path):
     others = {line.split()[0] for line in commands(page) if line not in found}
     assert others <= {"tensorboard", "pip"}
     assert len(found) >= 3
-    said = ""
+    printed, said = "", ""
     for line in found:
         _, _, module, *arguments = shlex.split(smaller(line, corpus_file))
         command = module.removeprefix("textae.")
         ended = forks.run(arguments, command=command, cwd=tmp_path, env={"TEXTAE_DATA": "data"})
         assert ended.code == 0, f"{line}\n{ended.errors}"
-        said += ended.output.decode() + ended.errors
+        printed, said = printed + ended.output.decode(), said + ended.errors
     if page == "sweeps.md":
         table = (tmp_path / "outputs" / "comparison" / "report.txt").read_text()
         for name in ("resize_linear", "resize_nearest", "subpixel", "transpose", "tokens_per_second", "token_accuracy"):
             assert name in table
         assert (tmp_path / "runs.png").is_file()
-        assert said.count("| run ") == 2
+        assert printed.count("| run ") == 2
         assert len(list(tmp_path.glob("outputs/*/*/optimization_results.yaml"))) == 1
     else:
         assert f"tensorboard --logdir {tmp_path / 'outputs' / 'look'}" in said
