@@ -96,7 +96,13 @@ CONFIGURATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("argument", "says"), CONFIGURATIONS, ids=[argument for argument, _ in CONFIGURATIONS])
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        pytest.param(argument, says, id=argument, marks=pytest.mark.slow if number % 3 else ())
+        for number, (argument, says) in enumerate(CONFIGURATIONS)
+    ],
+)
 def test_a_configuration_that_cannot_be(run, argument, says):
     refused(run, "train", argument, says=says)
 

@@ -95,15 +95,16 @@ class Forks:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
         environment |= dict.fromkeys(THREADS, "1")  # a library that starts threads when it loads cannot be forked
         Path(self.address).unlink(missing_ok=True)
-        server = subprocess.Popen(
+        self.server = subprocess.Popen(
             [sys.executable, __file__, self.address],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
         )
-        if server.stdout.readline() != b"ready\n":
-            raise RuntimeError("expected a server that is ready")
+        with self.server.stdout as said:
+            if said.readline() != b"ready\n":
+                raise RuntimeError("expected a server that is ready")
 
     def start(self, arguments, command="train", at=None, cwd=".", input=b"", **more):
         """Start a command and return its process, for `wait`.
