@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from helpers.jax_compiling import XLA_FLAGS
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the commands, whose figures are compared to the bit
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -27,9 +29,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-# On JAX compiling takes most of the time, and half of that the passes that make the code fast.
 if os.environ.get("KERAS_BACKEND") == "jax":
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+    os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them the commands that they start.
 if threading.current_thread() is threading.main_thread():
@@ -49,10 +50,11 @@ def make_lines(count, seed=0):
 # Where several processes share the tests (-n), each of them gets whole files, in this order: with the longest first,
 # none has much left to do when the others are done.
 LONGEST = (
-    "test_fit", "test_exporter", "test_docs", "test_killed", "test_commands", "test_limits", "test_full_disk",
-    "test_board_in_browser", "test_conv1d_transpose", "test_docs_sweeps", "test_benchmarks", "test_errors",
-    "test_bad_input", "test_sweeps", "test_autoencoder", "test_untrusted_files", "test_layer_export",
-    "test_vocabulary_loss", "test_config", "test_upsamplers", "test_text_autoencoder",
+    "test_fit", "test_commands", "test_exporter", "test_steps", "test_killed", "test_docs", "test_limits",
+    "test_docs_sweeps", "test_errors", "test_autoencoder", "test_conv1d_transpose", "test_full_disk",
+    "test_board_in_browser", "test_bad_input", "test_text_autoencoder", "test_run_folder_fuzz", "test_config",
+    "test_benchmarks", "test_sweeps", "test_search", "test_folders", "test_upsamplers", "test_isolation",
+    "test_corpora", "test_untrusted_files", "test_layer_export", "test_vocabulary_loss",
 )  # fmt: skip
 
 
@@ -257,14 +259,14 @@ def small_model(models):
 
 
 @pytest.fixture(scope="session")
-def forks():
-    """Commands without the seconds that a start takes; see `forks.py`."""
+def forks(shared_folder):
+    """Commands without the seconds that a start takes; see `helpers/process_harness.py`."""
     import keras
 
     if keras.backend.backend() != "tensorflow" or not Path("/proc/self/task").exists():
         pytest.skip("forks of a process with TensorFlow, on Linux")
     from helpers.process_harness import Forks
 
-    made = Forks()
+    made = Forks(shared_folder)
     yield made
     made.close()

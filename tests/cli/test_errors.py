@@ -96,7 +96,13 @@ CONFIGURATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("argument", "says"), CONFIGURATIONS, ids=[argument for argument, _ in CONFIGURATIONS])
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        pytest.param(argument, says, id=argument, marks=pytest.mark.slow if number % 3 else ())
+        for number, (argument, says) in enumerate(CONFIGURATIONS)
+    ],
+)
 def test_a_configuration_that_cannot_be(run, argument, says):
     refused(run, "train", argument, says=says)
 
@@ -149,6 +155,7 @@ def test_a_corpus_that_is_not_utf8(run):
     refused(run, "train", *text_corpus(run, b"good\nb\xffd\n"), says=["a.txt, line 2: expected UTF-8", "0xFF"])
 
 
+@pytest.mark.slow
 def test_saying_no_loads_no_backend(run, trained, tmp_path):
     """And there it is said in processes as users have them, whatever the others here begin with."""
     (run.place / "a.txt").write_bytes(b"\n\n")

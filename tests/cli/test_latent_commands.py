@@ -7,7 +7,7 @@ import pytest
 
 import textae
 
-pytestmark = pytest.mark.usefixtures("small_pictures")
+pytestmark = [pytest.mark.usefixtures("small_pictures"), pytest.mark.backend_free]  # the API's answers, in a form
 
 LINES = ["the red house", "", "a river runs often", "naïve 日本", "tab\tin it", "qzjw vkQ%&"]
 

@@ -56,6 +56,7 @@ def trials(place):
     return {trial.number: trial for trial in found}
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_goes_on(searched, tmp_path):
     ended, begun = searched("hydra.sweeper.n_trials=5", killed_at=2)
     assert ended.code == 137

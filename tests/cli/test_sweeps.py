@@ -115,7 +115,7 @@ def test_jobs_in_processes_of_their_own(program, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_stops_jobs_in_other_processes_with_a_checkpoint(program, tmp_path, number):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     command = [*program, "hydra/launcher=joblib", "training.learning_rate=3", "training.seed=0,1,2"]
@@ -133,6 +133,7 @@ def test_a_signal_stops_jobs_in_other_processes_with_a_checkpoint(program, tmp_p
     assert not (tmp_path / "sweep" / "2").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into Linux's /proc")
 def test_jobs_end_with_a_command_that_was_killed(program, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")

@@ -242,6 +242,7 @@ print(corpus.fingerprint, corpus.sizes, sum(map(len, corpus.texts("train"))))
 """
 
 
+@pytest.mark.slow
 def test_processes_that_prepare_one_corpus_at_once(tmp_path):
     files = write(tmp_path / "big.txt", (f"number {n}" for n in range(200_000)))
     processes = [run(OPEN, files, tmp_path / "data", stdout=subprocess.PIPE) for _ in range(3)]
@@ -252,6 +253,7 @@ def test_processes_that_prepare_one_corpus_at_once(tmp_path):
     assert len([path for path in (tmp_path / "data" / "text").iterdir() if path.is_dir()]) == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_nothing_that_counts(tmp_path):
     files = write(tmp_path / "big.txt", (f"number {n}" for n in range(500_000)))
     process = run(OPEN, files, tmp_path / "data", stdout=subprocess.PIPE)

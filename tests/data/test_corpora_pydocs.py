@@ -90,6 +90,7 @@ def test_sources_are_those_of_the_standard_library_and_of_packages():
     assert 4_000_000 < sum(size for _, _, size in sample) <= 5_000_000
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_another_process():
     code = """
 from textae.config.schema import PydocsConfig

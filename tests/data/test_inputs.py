@@ -56,6 +56,7 @@ def calls(ae):
     return found | {f"{tokenizer.kind} tokenizer": tokenizer.encode for tokenizer in tokenizers}
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("kind", NO_LISTS)
 def test_what_is_no_list_of_texts_is_told_everywhere(ae, kind):
     value, found = NO_LISTS[kind]
@@ -64,6 +65,7 @@ def test_what_is_no_list_of_texts_is_told_everywhere(ae, kind):
             pytest.fail(f"{name}: {call(value)}")
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("kind", NO_TEXTS)
 def test_what_is_no_text_is_told_everywhere_with_its_place(ae, kind):
     value, found = NO_TEXTS[kind]
@@ -81,6 +83,7 @@ class Table:
         return iter(self.columns)
 
 
+@pytest.mark.backend_free
 def test_lists_of_many_kinds_are_texts(ae):
     expected = ["a", "bc"]
     for texts in (expected, tuple(expected), iter(expected), np.array(expected), np.array(expected, object)):
@@ -91,6 +94,7 @@ def test_lists_of_many_kinds_are_texts(ae):
         each_text(Table())
 
 
+@pytest.mark.backend_free
 def test_two_texts_and_three_are_strings(ae):
     with pytest.raises(TypeError, match="expected last as a string, received bytes"):
         ae.interpolate("a", b"b")
@@ -103,6 +107,7 @@ def test_two_texts_and_three_are_strings(ae):
             ae.arithmetic(*texts)
 
 
+@pytest.mark.backend_free
 def test_latents_are_a_list_of_arrays(ae):
     latents = ae.encode(["a", "the house"])
     assert ae.decode([array.tolist() for array in latents]) == ae.decode(latents) == ae.decode(tuple(latents))
@@ -127,6 +132,7 @@ def test_latents_are_a_list_of_arrays(ae):
         ae.tokenizer.decode("abc")
 
 
+@pytest.mark.backend_free
 def test_settings_are_converted_to_their_types():
     assert TokenizerConfig(kind="bpe").kind is TokenizerKind.bpe
     assert UpsamplerConfig(kind="subpixel").kind is UpsamplerKind.subpixel
@@ -138,6 +144,7 @@ def test_settings_are_converted_to_their_types():
     assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("schema", "setting", "value", "message"),
     [
@@ -163,6 +170,7 @@ def test_settings_of_another_type_are_refused(schema, setting, value, message):
         schema(**{setting: value})
 
 
+@pytest.mark.backend_free
 def test_every_schema_converts_its_settings():
     for schema in (Config, TokenizerConfig, UpsamplerConfig, ModelConfig, TrainingConfig, *CORPORA.values()):
         assert issubclass(schema, Settings)
@@ -187,6 +195,7 @@ def test_copies_of_a_run_answer_alike(trained):
         assert answers(copied) == expected
 
 
+@pytest.mark.backend_free
 def test_tokenizers_are_copied():
     learnt = train_tokenizer("unigram", ["the house and the tree"] * 20, 300, nearest=True)
     for tokenizer in (BytesTokenizer(), CharactersTokenizer("ab"), WordsTokenizer(["a"]), learnt):

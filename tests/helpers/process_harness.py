@@ -1,21 +1,27 @@
 """`python -m textae.COMMAND` many times over for the price of one start, with whatever may befall a process.
 
-A server imports everything once and forks a process for each command, before TensorFlow has started any thread. When a
-process comes to a place it may be sent a signal, or its disk be filled; and some of its batches may be broken. Graphs
-are not compiled unless a test asks for it (`eager=False`), and pictures are blank, as neither is what is looked at.
+A server, one for all processes of a test session, imports everything once and forks a process for each command, before
+TensorFlow has started any thread. When a process comes to a place it may be sent a signal, or its disk be filled; and
+some of its batches may be broken. Graphs are not compiled unless a test asks for it (`eager=False`), and pictures are
+blank, as neither is what is looked at.
 
-    forks = Forks()
+    forks = Forks(folder)
     ended = forks.run(["training.max_steps=3", ...], at={"place": "step", "call": 2, "signal": 9})
     ended = forks.run(["run=trained"], command="reconstruct", input=b"a line")
 """
 
 import contextlib
+import gc
 import importlib
 import inspect
 import json
 import os
+import runpy
+import select
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +30,10 @@ import time
 import traceback
 from collections import namedtuple
 from pathlib import Path
+
+from filelock import FileLock
+
+from helpers.jax_compiling import XLA_FLAGS
 
 # Where a process may be met: the module (and the class in it), and the name of what it calls there.
 PLACES = {
@@ -42,6 +52,7 @@ PLACES = {
     "ending": ("textae.reporting.reporter:Reporter", "ends"),
 }
 TESTS = Path(__file__).parents[1]
+EAGER = "TEXTAE_TEST_EAGER"  # of a program that is run by a fork: "0" to compile graphs
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
@@ -49,8 +60,8 @@ THREADS = (
 Ended = namedtuple("Ended", "code errors seconds output")
 
 
-class Running(namedtuple("Running", "pid folder started")):
-    """A process whose output and errors are files of a folder."""
+class Running(namedtuple("Running", "pid folder started answers")):
+    """A process whose output and errors are files of a folder, and what says how it ended."""
 
     def errors(self):
         """Return what it has written on standard error so far."""
@@ -59,27 +70,41 @@ class Running(namedtuple("Running", "pid folder started")):
 
 
 class Forks:
-    """The server, seen from a test."""
+    """The server, seen from a test: of all processes that share a folder the first one starts it."""
 
-    def __init__(self):
+    def __init__(self, folder):
+        self.address = str(folder / "forks")
+        with FileLock(folder / "forks.lock"):
+            try:
+                self.presence = self._connect()
+            except OSError:
+                self._start_server()
+                self.presence = self._connect()
+
+    def _connect(self):
+        made = socket.socket(socket.AF_UNIX)
+        try:
+            made.connect(self.address)
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    def _start_server(self):
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
         environment |= dict.fromkeys(THREADS, "1")  # a library that starts threads when it loads cannot be forked
+        Path(self.address).unlink(missing_ok=True)
         self.server = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
+            [sys.executable, __file__, self.address],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
-            text=True,
         )
-        if self._ask(None) != "ready":
-            raise RuntimeError("expected a server that is ready")
-
-    def _ask(self, request):
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+        with self.server.stdout as said:
+            if said.readline() != b"ready\n":
+                raise RuntimeError("expected a server that is ready")
 
     def start(self, arguments, command="train", at=None, cwd=".", input=b"", **more):
         """Start a command and return its process, for `wait`.
@@ -94,12 +119,15 @@ class Forks:
         folder = Path(tempfile.mkdtemp(prefix="textae_fork_"))
         (folder / "input").write_bytes(input)
         request = {"command": command, "arguments": [str(a) for a in arguments], "at": at, "cwd": str(cwd)}
-        pid = self._ask(request | {"folder": str(folder)} | more)
-        return Running(pid, folder, time.time())
+        with self._connect() as server:
+            server.sendall(json.dumps(request | {"folder": str(folder)} | more).encode() + b"\n")
+            answers = server.makefile()
+        return Running(int(answers.readline()), folder, time.time(), answers)
 
     def wait(self, process):
         """Return how a process ended."""
-        code = self._ask({"wait": process.pid})
+        with process.answers as answers:
+            code = int(answers.readline())
         since, ended = process.started, time.time()
         errors, output = process.errors(), (process.folder / "output").read_bytes()
         if (mark := process.folder / "signal").exists():
@@ -121,12 +149,22 @@ class Forks:
         """Call a function in a process of its own, and return how that ended."""
         return self.wait(self.start_call(function, **keywords))
 
+    def write_python(self, path, training_settings=(), eager_training=True):
+        """Write a program that stands for `python` where commands are run; `textae.train` gets further settings."""
+        python = f'exec "{sys.executable}" -S -E "{Path(__file__).with_name("fork_client.py")}" "{self.address}" "$@"'
+        settings = " ".join(map(shlex.quote, training_settings))
+        lines = [
+            "#!/bin/sh",
+            f'if [ "$KERAS_BACKEND" = jax ]; then export XLA_FLAGS="{XLA_FLAGS}"; fi',
+            f'if [ "$2" = textae.train ]; then export {EAGER}={int(eager_training)}; {python} {settings}; fi',
+            python,
+        ]
+        path.write_text("".join(f"{line}\n" for line in lines))
+        path.chmod(0o755)
+
     def close(self):
-        """End the server."""
-        self.server.kill()
-        self.server.wait()
-        self.server.stdin.close()
-        self.server.stdout.close()
+        """Leave the server, which ends when all have left."""
+        self.presence.close()
 
 
 def meet(place, call=1, after=0.0, signal=signal.SIGKILL, fill=None, remove=None, mark=None):
@@ -246,8 +284,67 @@ def training_command(task, place, arguments):
         return stop.code
 
 
-def serve():
-    """Fork a process for each request, and say how it ended when asked to."""
+def be_program(request, streams):
+    """Be `python -m MODULE ...` or `python -c CODE`, and end as an interpreter does."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(request["cwd"])
+    os.environ.update({name: value for name, value in request["env"].items() if name not in THREADS})
+    tempfile.tempdir = None
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    from helpers.eager import compute_eagerly
+
+    compute_eagerly(os.environ.get(EAGER) != "0")
+    kind, what, *arguments = request["program"]
+    sys.argv = [kind, *arguments]
+    if kind == "-c":
+        exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.modules.pop(what, None)
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+
+
+def be_command(request):
+    """Be one of the package's commands, and end at once."""
+    code = 99
+    try:
+        code = behave(request)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+
+
+def attend(connection):
+    """Fork the process that a connection asks for; say its number, and how it ended."""
+    said, streams = b"", []
+    while not said.endswith(b"\n"):
+        part, received, *_ = socket.recv_fds(connection, 1 << 16, 3)
+        streams += received
+        if not part:  # who is there only to be there has gone
+            return
+        said += part
+    request = json.loads(said)
+    pid = os.fork()
+    if not pid:
+        connection.close()
+        be_program(request, streams) if "program" in request else be_command(request)
+        sys.exit()
+    for stream in streams:
+        os.close(stream)
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(f"{pid}\n".encode())
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(f"{code}\n".encode())
+    os._exit(0)
+
+
+def serve(address):
+    """Attend to each connection in a fork, until all who have come have gone."""
     for name in (
         "hydra.main", "matplotlib.backends.backend_agg", "sentencepiece", "tensorflow_datasets", "textae.cli.commands",
         "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training.fit",
@@ -256,32 +353,35 @@ def serve():
     importlib.import_module("textae.reporting.figures").Figure = small_figure
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("expected one thread, before forks")
-    answers = os.fdopen(os.dup(1), "w")
+    gc.collect()
+    gc.freeze()  # what a collection in a fork would look at, and so copy
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    print("ready", flush=True)
+    attended = 0
+    while True:
+        if select.select([listener], [], [], 0.5)[0]:
+            connection, _ = listener.accept()
+            attended += 1
+            if not os.fork():
+                listener.close()
+                attend(connection)
+                os._exit(0)
+            connection.close()
+        elif attended and _all_have_gone():
+            return
 
-    def answer(value):
-        print(json.dumps(value), file=answers, flush=True)
 
-    for line in sys.stdin:
-        request = json.loads(line)
-        if request is None:
-            answer("ready")
-        elif "wait" in request:
-            answer(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]))
-        else:
-            pid = os.fork()
-            if pid:
-                answer(pid)
-                continue
-            code = 99
-            try:
-                code = behave(request)
-            except Exception:
-                traceback.print_exc()
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code or 0)
+def _all_have_gone():
+    """Whether this process has no child any more; those that have ended are reaped."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

@@ -76,7 +76,8 @@ def vector():
     return learnt("vector", "truncate", TEXTS)
 
 
-@pytest.mark.parametrize("kind", ["sequence", "vector"])
+@pytest.mark.compiled  # for many steps this is faster
+@pytest.mark.parametrize("kind", ["sequence", pytest.param("vector", marks=pytest.mark.backend_free)])
 def test_every_text_comes_back(kind, request):
     ae = request.getfixturevalue(kind)
     texts = [*TEXTS, *TEXTS[::-1]] + ([LONG, LONG[:40]] if kind == "sequence" else [])
@@ -89,6 +90,7 @@ def test_every_text_comes_back(kind, request):
     assert ae.score(["qzjw vkQ%&"])[0] > 10 * scores.mean()
 
 
+@pytest.mark.backend_free
 def test_shapes_of_latents(sequence, vector):
     found = sequence.encode(["", "abc", "abcd", LONG])
     assert [array.shape for array in found] == [(1, 64), (1, 64), (2, 64), (18, 64)]
@@ -99,6 +101,7 @@ def test_shapes_of_latents(sequence, vector):
     assert sequence.score([]).shape == (0,)
 
 
+@pytest.mark.backend_free
 def test_a_vector_text_that_is_too_long_is_cut(vector):
     (found,) = vector.reconstruct(["ab" * 100])
     assert len(found.encode()) <= 64 or "\ufffd" in found

@@ -67,8 +67,19 @@ def text(length, seed):
     return ids
 
 
-@pytest.mark.parametrize("latent", ["sequence", "vector"])
-@pytest.mark.parametrize("changes", CASES, ids=str)
+def of_both_halves(number, latent):
+    """Every other case of `CASES` with either kind of latent is fast; the rest is slow, and for one backend only."""
+    return () if number % 2 == (latent == "vector") else (pytest.mark.slow, pytest.mark.backend_free)
+
+
+@pytest.mark.parametrize(
+    ("changes", "latent"),
+    [
+        pytest.param(changes, latent, marks=of_both_halves(number, latent), id=f"{changes}-{latent}")
+        for number, changes in enumerate(CASES)
+        for latent in ("sequence", "vector")
+    ],
+)
 def test_a_text_does_not_depend_on_its_batch(small_model, latent, changes):
     model = small_model(latent=latent, **changes)
     lengths = np.array([7, 12, 1, 0, 24, 9], np.int32)

@@ -9,7 +9,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -43,22 +42,21 @@ def blocks(page):
 
 
 @pytest.fixture
-def follow(tmp_path):
-    """A function that runs a page's blocks in a folder, one after the other, and returns what each printed."""
+def follow(tmp_path, forks):
+    """A function that runs a page's blocks in a folder, one after the other, and returns what each printed.
 
-    def run(page, settings):
+    `python` there is a fork of a process that has imported everything. Trainings of many steps are faster compiled.
+    """
+
+    def run(page, settings, eager_training=True):
         shims = tmp_path / "bin"
         shims.mkdir()
-        python = f"exec '{sys.executable}' \"$@\""
-        (shims / "python").write_text(
-            f'#!/bin/sh\nset -f\nif [ "$2" = textae.train ]; then {python} {" ".join(settings)}; fi\n{python}\n'
-        )
-        (shims / "python").chmod(0o755)
+        forks.write_python(shims / "python", settings, eager_training)
         env = os.environ | {"PATH": f"{shims}{os.pathsep}{os.environ['PATH']}", "TEXTAE_DATA": "data"}
         printed = []
         for language, text in blocks(page):
-            command = {"sh": ["bash", "-eu", "-c", text], "python": [sys.executable, "-W", "ignore", "-c", text]}
-            made = subprocess.run(command[language], cwd=tmp_path, capture_output=True, text=True, timeout=400, env=env)
+            command = {"sh": ["bash", "-eu", "-c", text], "python": [shims / "python", "-c", text]}
+            made = subprocess.run(command[language], cwd=tmp_path, capture_output=True, text=True, timeout=900, env=env)
             assert made.returncode == 0, f"{text}\n{made.stderr}"
             printed.append(made.stdout)
         return printed
@@ -91,7 +89,7 @@ def test_your_corpus(follow):
         file.writelines(json.dumps({"text": line, "stars": i % 5}) + "\n" for i, line in enumerate(make_lines(300)))
     write(place / "train.txt", make_lines(300, seed=1))
     write(place / "test.txt", make_lines(40, seed=2))
-    printed = follow("your-corpus.md", [*SMALL, "corpus.validation_share=0.1"])
+    printed = follow("your-corpus.md", [*SMALL, "corpus.validation_share=0.1", "training.max_steps=5"])
     assert printed[0] == f"{place / 'reviews' / 'metrics.json'}\n"
     metrics = json.loads((place / "lines" / "metrics.json").read_text())
     assert metrics["documents"] == 40
@@ -114,7 +112,7 @@ def test_chinese(follow):
     unseen = ["".join(draw.choices(words, k=6)) + "。" for _ in range(30)]
     write(place / "lines.txt", unseen)
     own = [setting for setting in SMALL if "vocabulary" not in setting and "max_steps" not in setting]
-    follow("chinese.md", [*own, "training.max_steps=150", "corpus.test_share=0.1"])
+    follow("chinese.md", [*own, "training.max_steps=120", "corpus.test_share=0.1"], eager_training=False)
     metrics = json.loads((place / "chinese" / "metrics.json").read_text())
     assert metrics["token_accuracy"] > 0.95
     assert metrics["cer"] < 0.05
@@ -139,7 +137,7 @@ def test_jax_gpu(follow):
 @pytest.mark.slow
 def test_log_anomaly(follow):
     """The anomalies have the highest scores, on what Python says on this machine, and so they have by the baseline."""
-    _, highest, usual, baseline = follow("log-anomaly.md", LOG_SETTINGS)
+    _, highest, usual, baseline = follow("log-anomaly.md", LOG_SETTINGS, eager_training=False)
     anomalies = set((follow.place / "anomalies.log").read_text().splitlines())
     rows = [line.split("\t", 2) for line in highest.splitlines()]
     for found in (rows, [line.split("\t", 2) for line in baseline.splitlines()]):

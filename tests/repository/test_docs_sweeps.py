@@ -1,11 +1,8 @@
 """The commands of docs/sweeps.md and docs/tensorboard.md, on a corpus of moments and with models of a few weights."""
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,25 +11,10 @@ pytestmark = pytest.mark.backend_free
 
 DOCS = Path(__file__).parents[2] / "docs"
 SMALLER = [
-    "tokenizer=bytes", "tokenizer.vocabulary_size=null", "model.max_length=32", "training.max_steps=2",
+    "tokenizer=bytes", "tokenizer.vocabulary_size=null", "model.max_length=32", "training.max_steps=1",
     "training.tokens_per_batch=256", "training.num_length_buckets=1", "training.warmup_steps=1",
     "training.validation_documents=5",
 ]  # fmt: skip
-# All commands of a page in one process, which loads TensorFlow once and compiles no graphs.
-RUN = f"""
-import runpy, shlex, sys
-sys.path.append({str(Path(__file__).parents[1])!r})
-from helpers.eager import compute_eagerly
-compute_eagerly()
-for line in sys.stdin:
-    command = shlex.split(line)
-    sys.argv = [command[2], *command[3:]]
-    try:
-        runpy.run_module(command[2], run_name="__main__", alter_sys=True)
-    except SystemExit as stop:
-        if stop.code:
-            sys.exit(f"{{stop.code}}: {{line}}")
-"""
 
 
 def commands(page):
@@ -59,7 +41,7 @@ def smaller(line, corpus_file):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["sweeps.md", "tensorboard.md"])
-def test_commands(page, corpus_file, tmp_path):
+def test_commands(page, forks, corpus_file, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     lines = corpus_file.read_text(encoding="utf-8").splitlines()
@@ -70,26 +52,22 @@ def test_commands(page, corpus_file, tmp_path):
     others = {line.split()[0] for line in commands(page) if line not in found}
     assert others <= {"tensorboard", "pip"}
     assert len(found) >= 3
-    small = "".join(smaller(line, corpus_file) + "\n" for line in found)
-    made = subprocess.run(
-        [sys.executable, "-c", RUN],
-        input=small,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env=os.environ | {"TEXTAE_DATA": "data"},
-    )
-    assert made.returncode == 0, made.stderr
+    printed, said = "", ""
+    for line in found:
+        _, _, module, *arguments = shlex.split(smaller(line, corpus_file))
+        command = module.removeprefix("textae.")
+        ended = forks.run(arguments, command=command, cwd=tmp_path, env={"TEXTAE_DATA": "data"})
+        assert ended.code == 0, f"{line}\n{ended.errors}"
+        printed, said = printed + ended.output.decode(), said + ended.errors
     if page == "sweeps.md":
         table = (tmp_path / "outputs" / "comparison" / "report.txt").read_text()
         for name in ("resize_linear", "resize_nearest", "subpixel", "transpose", "tokens_per_second", "token_accuracy"):
             assert name in table
         assert (tmp_path / "runs.png").is_file()
-        assert made.stdout.count("| run ") == 2
+        assert printed.count("| run ") == 2
         assert len(list(tmp_path.glob("outputs/*/*/optimization_results.yaml"))) == 1
     else:
-        assert f"tensorboard --logdir {tmp_path / 'outputs' / 'look'}" in made.stderr
+        assert f"tensorboard --logdir {tmp_path / 'outputs' / 'look'}" in said
         (labels,) = tmp_path.glob("outputs/debug/*/test/projector/*.labels.tsv")
         assert labels.read_text().startswith("text\tlabel\t")
     shutil.rmtree(tmp_path / "data")

@@ -19,6 +19,8 @@ from textae.runs.old_formats import settings_of_format_2, weights_of_format_2
 from textae.runs.run_folder import RunDir
 from textae.training.fit import fit
 
+pytestmark = pytest.mark.backend_free  # names are translated before there is a model
+
 RENAMED = [
     ("model", "widths", [8, 16], "channels", [8, 16]),
     ("model", "units", [0, 1], "residual_blocks", [0, 1]),
@@ -61,7 +63,6 @@ INITIALIZATIONS = [
 ]
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize(("group", "old", "value", "new", "translated"), RENAMED)
 def test_a_renamed_setting(group, old, value, new, translated):
     given = {"name": "a", "model": {}, "training": {}} | {group: {old: value}}
@@ -71,7 +72,6 @@ def test_a_renamed_setting(group, old, value, new, translated):
     assert given[group] == {old: value}  # nothing of what was given has changed
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize(("model", "training", "initialization", "frozen", "frequencies"), INITIALIZATIONS)
 def test_the_settings_that_are_now_one_choice(model, training, initialization, frozen, frequencies):
     found = settings_of_format_2({"model": model, "training": training})
@@ -81,7 +81,6 @@ def test_the_settings_that_are_now_one_choice(model, training, initialization, f
     }
 
 
-@pytest.mark.backend_free
 def test_a_model_that_is_not_made_any_more():
     with pytest.raises(ValueError, match=r"informed_start=false: the version in its environment\.json reads it"):
         settings_of_format_2({"model": {"decoder_input": "fourier"}, "training": {"informed_start": False}})
@@ -113,7 +112,6 @@ def old_weights(values):
     return renamed
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "model",
     [{"tie_embeddings": False}, {"latent": "vector"}, {"initialization": "lattice", "latent": "vector"}],

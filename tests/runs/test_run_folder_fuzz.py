@@ -48,6 +48,7 @@ def tried(good, forks, tmp_path_factory):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_each_case_is_one_line_and_exit_code_2_or_does_no_harm(tried):
     found, _ = tried
     assert len(found) == len(attacks.names()) > 400
@@ -73,6 +74,7 @@ def _cannot_be(file, kind):
     return kind != "missing" or file not in (run_folder.CHECKPOINT, run_folder.METRICS, run_folder.HISTORY)
 
 
+@pytest.mark.slow
 def test_a_table_is_made_whatever_other_runs_hold(tried, good, forks, tmp_path):
     found, place = tried
     shutil.copytree(good, place / "good")

@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 import textae
+from helpers.jax_compiling import XLA_FLAGS
 from helpers.runs import same_result
 from textae.config.mapping import from_mapping
 from textae.config.metric_table import DIRECTIONS
@@ -32,6 +33,9 @@ from textae.training.state import TrainingState
 pytestmark = pytest.mark.usefixtures("small_pictures")
 # What test_killed.py shows on TensorFlow too is of the fast suite on JAX only.
 fast_on_jax = pytest.mark.slow if keras.backend.backend() == "tensorflow" else lambda test: test
+
+# Folders and files, or which weights are trained: `test_steps.py` and `test_initialization.py` see to both backends.
+backend_free = pytest.mark.backend_free
 
 METRICS = {
     "loss", "token_accuracy", "exact_match", "bleu", "sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1",
@@ -97,6 +101,8 @@ def test_the_kept_weights_give_the_metrics(trained, tiny_config, data_dir):
 LATTICE = {"model.initialization": "lattice", "model.tie_embeddings": False}
 
 
+@pytest.mark.slow
+@backend_free
 @pytest.mark.parametrize("kind", ["orthogonal", "random"])
 def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_path, kind):
     still = {"training.max_steps": 1, "training.learning_rate": 1e-9}
@@ -107,6 +113,8 @@ def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_pa
     assert np.allclose(down, up, atol=1e-6) == (kind == "orthogonal")
 
 
+@pytest.mark.slow
+@backend_free
 def test_a_frozen_encoder_stays_as_it_began(tiny_config, tmp_path):
     changes = {"training.freeze_encoder": True, "model.tie_embeddings": False, "training.weight_decay": 0.5}
     weights = []
@@ -119,6 +127,8 @@ def test_a_frozen_encoder_stays_as_it_began(tiny_config, tmp_path):
         assert same == name.startswith("encoder"), name
 
 
+@pytest.mark.slow
+@backend_free
 def test_frequencies_that_are_not_trained_stay(tiny_config, tmp_path):
     changes = LATTICE | {"training.train_frequencies": False, "training.freeze_encoder": False}
     weights = []
@@ -131,6 +141,7 @@ def test_frequencies_that_are_not_trained_stay(tiny_config, tmp_path):
     assert not any("decoder_0_unit" in name or "embedding" in name for name in kept)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX the device decides")
 @pytest.mark.parametrize(("kind", "expected"), [("random", "bfloat16"), ("lattice", "float32")])
 def test_the_lattice_is_computed_in_float32_where_the_rest_is_not(tiny_config, tmp_path, monkeypatch, kind, expected):
@@ -140,12 +151,15 @@ def test_the_lattice_is_computed_in_float32_where_the_rest_is_not(tiny_config, t
     assert read_json(tmp_path / run_folder.ENVIRONMENT)["precision"] == expected
 
 
+@pytest.mark.slow
+@backend_free
 def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
     fit(tiny_config(**{"training.random_token_rate": 0.5}), tmp_path)
     before, after = (read_json(folder / run_folder.METRICS) for folder in (trained[0], tmp_path))
     assert after["random_token_accuracy"] > before["random_token_accuracy"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes that depend on the data")
 def test_the_filter_is_that_of_the_configuration(tiny_config, tmp_path):
     weights = {}
@@ -156,6 +170,7 @@ def test_the_filter_is_that_of_the_configuration(tiny_config, tmp_path):
     assert any(not np.array_equal(np.array(w), np.array(weights[0.99][n])) for n, w in weights[0.0].items())
 
 
+@backend_free
 def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
     folder, metrics = trained
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != run_folder.LOCK}
@@ -210,6 +225,8 @@ def goes_on(config, whole, parts, monkeypatch):
     assert not (parts / run_folder.CHECKPOINT).exists()
 
 
+@pytest.mark.slow
+@backend_free
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_config, tmp_path):
     """And the same seed gives the same run."""
     run = RunDir(tmp_path)
@@ -220,6 +237,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(trained, tiny_conf
     same_result(trained[0], tmp_path)
 
 
+@backend_free
 def test_another_configuration_is_refused(trained, tiny_config):
     with pytest.raises(ValueError, match=r"training\.learning_rate=0\.01, found 0\.5"):
         fit(tiny_config(**{"training.learning_rate": 0.5}), trained[0])
@@ -229,6 +247,7 @@ def test_another_configuration_is_refused(trained, tiny_config):
         fit(tiny_config(**{"training.resume": "never"}), trained[0])
 
 
+@backend_free
 def test_what_may_change(trained, tiny_config):
     changes = {"training.log_every_steps": 3, "training.checkpoint_every_minutes": 9.0, "data_dir": "elsewhere"}
     changes |= {"training.on_nonfinite": "skip", "objective": "bleu"}
@@ -236,6 +255,7 @@ def test_what_may_change(trained, tiny_config):
     assert fit(tiny_config(**changes), trained[0]) == trained[1]
 
 
+@backend_free
 def test_a_second_process_is_refused(tiny_config, tmp_path):
     with FileLock(tmp_path / run_folder.LOCK), pytest.raises(ValueError, match="found another process in"):
         fit(tiny_config(), tmp_path)
@@ -264,6 +284,7 @@ def damage(path):
     path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
 
 
+@backend_free
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(halted, tiny_config, trained, capsys):
     assert [read_arrays(halted / n)[1]["step"] for n in (run_folder.CHECKPOINT, run_folder.PREVIOUS)] == [6, 5]
     damage(halted / run_folder.CHECKPOINT)
@@ -276,6 +297,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(halted, tiny_conf
     assert not (halted / run_folder.CHECKPOINT).exists() and not (halted / run_folder.PREVIOUS).exists()
 
 
+@backend_free
 def test_two_damaged_checkpoints(halted, tiny_config):
     damage(halted / run_folder.CHECKPOINT)
     damage(halted / run_folder.PREVIOUS)
@@ -286,12 +308,14 @@ def test_two_damaged_checkpoints(halted, tiny_config):
     assert sorted(halted.rglob("*")) == before
 
 
+@backend_free
 def test_damaged_weights_are_told_when_a_run_goes_on(halted, tiny_config):
     damage(halted / run_folder.WEIGHTS)
     with pytest.raises(ValueError, match=r"weights\.safetensors is damaged"):
         fit(tiny_config(), halted)
 
 
+@backend_free
 def test_a_checkpoint_of_another_version(halted, tiny_config):
     arrays, state = read_arrays(halted / run_folder.CHECKPOINT)
     write_arrays(halted / run_folder.CHECKPOINT, arrays, state | {"momentum": 3})
@@ -299,6 +323,7 @@ def test_a_checkpoint_of_another_version(halted, tiny_config):
         fit(tiny_config(), halted)
 
 
+@backend_free
 def test_other_text_or_tokens_are_refused(halted, tiny_config):
     environment = read_json(halted / run_folder.ENVIRONMENT)
     other = environment["corpus"] | {"fingerprint": "0123"}
@@ -347,12 +372,14 @@ def test_a_few_documents_are_learnt_by_heart(tiny_config, tmp_path):
     assert metrics["exact_match"] < 0.5
 
 
+@backend_free
 def test_no_documents_that_fit(tiny_config, tmp_path):
     changes = {"model.overflow": "drop", "model.strides": [1], "model.max_length": 1}
     with pytest.raises(ValueError, match=r"at most model\.max_length=1 tokens, found none"):
         fit(tiny_config(**changes), tmp_path)
 
 
+@backend_free
 def test_the_checkpoint_s_state_is_plain():
     state = TrainingState(step=3, best_loss=0.5, history=[{"step": 1, "loss": 0.1 + 0.2}])
     assert TrainingState(**json.loads(json.dumps(vars(state)))) == state
@@ -381,7 +408,7 @@ def test_a_run_goes_on_with_the_other_backend(trained, tiny_config, tiny_mapping
         [sys.executable, "-c", CONTINUED, json.dumps(tiny_mapping()), str(tmp_path)],
         capture_output=True,
         text=True,
-        env=os.environ | {"KERAS_BACKEND": other},
+        env=os.environ | {"KERAS_BACKEND": other, "XLA_FLAGS": XLA_FLAGS if other == "jax" else ""},
     )
     assert done.returncode == 0, done.stderr
     metrics, whole = json.loads(done.stdout.splitlines()[-1]), trained[1]
@@ -395,5 +422,6 @@ def test_a_run_goes_on_with_the_other_backend(trained, tiny_config, tiny_mapping
     )
 
 
+@backend_free
 def test_mapping_and_config_are_inverse(trained, tiny_mapping):
     assert from_mapping(RunDir(trained[0]).config()) == from_mapping(tiny_mapping())

@@ -13,6 +13,8 @@ from textae.losses.reconstruction import ReconstructionObjective
 from textae.training.optimizers import optimizer
 from textae.training.steps import training_step, warmed_up_decay
 
+# Where each of many steps is computed several times over, or compiled.
+SMALLER = {"strides": [4], "channels": [6, 8], "residual_blocks": [0, 1]}
 SUMS = {"loss", "correct", "tokens", "total", "documents", "gradient_norm"}
 
 
@@ -43,7 +45,7 @@ def own_weights(step):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"latent": "vector"}, {"variational": True}, {"tie_embeddings": False, "output_bias": True}],
+    [{}, {"latent": "vector"}, {"variational": True, "tie_embeddings": False, "output_bias": True}],
     ids=str,
 )
 def test_every_weight_moves(small_model, changes):
@@ -160,12 +162,12 @@ def test_a_loss_that_is_not_finite_changes_nothing(small_model, gradient_accumul
     assert not all(np.array_equal(value, step.state()[name]) for name, value in before.items())
 
 
-@pytest.mark.parametrize(("kind", "xla"), [("adamw", False), ("muon", False), ("adamw", True)])
+@pytest.mark.parametrize(("kind", "xla"), [("adamw", True), ("muon", False)])
 def test_a_step_taken_up_again_goes_on_to_the_bit(small_model, kind, xla):
     rates = {"drop": 0.1, "mask": 0.1, "substitute": 0.2, "shuffle": 2}
 
     def new():
-        changes = {"latent": "vector", "latent_noise": 0.3, "latent_dropout": 0.2, "residual_dropout": 0.3}
+        changes = SMALLER | {"latent": "vector", "latent_noise": 0.3, "latent_dropout": 0.2, "residual_dropout": 0.3}
         model = small_model(random_weights=False, **changes)
         corruption = corruption_from(rates, first_id=2, vocabulary_size=20, seed=model.seeds)
         return make(
@@ -199,7 +201,7 @@ def test_a_state_that_does_not_fit(small_model):
 @pytest.mark.compiled
 @pytest.mark.parametrize("gradient_accumulation_steps", [1, 2])
 def test_batches_of_other_shapes_are_traced_once_or_once_for_each_shape(small_model, gradient_accumulation_steps):
-    model, traced = small_model(), []
+    model, traced = small_model(**SMALLER), []
 
     def objective(tokens, lengths, training, kl_weight):
         traced.append(tuple(tokens.shape))
