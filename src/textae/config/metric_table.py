@@ -90,7 +90,8 @@ METRICS = (
     Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
     Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
     Metric(name="rate", meaning="bits that the latents carry: `kl` divided by the tokens that were encoded; with "
-           "latent noise and not variational, the capacity that it leaves", unit="bits per token", card=True, runs="noisy"),
+           "latent noise and not variational, the capacity that it leaves", unit="bits per token", card=True,
+           runs="noisy"),
     Metric(name="latent_floats_per_token", meaning="floats of all latents divided by the tokens that were encoded",
            unit="floats per token", direction="minimize", group="data", chart=False, card=True, column=True),
     Metric(name="documents", meaning="documents that were evaluated", unit="documents", group="data", chart=False,
