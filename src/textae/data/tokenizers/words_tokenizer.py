@@ -16,7 +16,7 @@ class WordsTokenizer(Tokenizer):
     """The most frequent words between whitespace and one id for all others; the whitespace itself is lost."""
 
     kind = "words"
-    lossless = False
+    lossless = property(lambda self: False)
 
     def __init__(self, words: Sequence[str]):
         self.words = list(words)
