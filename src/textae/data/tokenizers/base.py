@@ -39,10 +39,11 @@ class Tokenizer:
         Raises TypeError for what is no list of strings, and ValueError for a text with a lone surrogate, which is not
         Unicode text.
         """
-        texts = texts_of(texts)
-        if self.number_normalization != "none":
-            texts = [normalize_numbers(text, self.number_normalization) for text in texts]
-        return self._encode(texts)
+        return self._encode([self.normalize(text) for text in texts_of(texts)])
+
+    def normalize(self, text: str) -> str:
+        """Return what is encoded of a text: the same, but for its numbers with a `number_normalization`."""
+        return normalize_numbers(text, self.number_normalization)
 
     def decode(self, ids: Sequence[ArrayLike]) -> list[str]:
         """Give the text of each sequence of ids.

@@ -57,7 +57,7 @@ def _of_description(description: dict) -> Tokenizer:
 
 def _number_normalization(description: dict) -> str:
     found = description.get("number_normalization", "none")
-    if found not in NUMBER_NORMALIZATIONS:
+    if not isinstance(found, str) or found not in NUMBER_NORMALIZATIONS:
         expected = ", ".join(NUMBER_NORMALIZATIONS)
         raise ValueError(f"expected number_normalization among {expected}, found {found!r:.100}")
     return found
