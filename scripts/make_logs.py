@@ -217,8 +217,8 @@ PAGES = (
 WORDS = (
     "alpine autumn blue bridge bright canvas cedar city cloud coast copper cotton crystal desert dream early eastern "
     "field flower forest garden glass golden green harbor hidden island lake light linen little marble meadow modern "
-    "morning mountain night north ocean old orange paper pine quiet rain river rose sand silent silver small snow south "
-    "spring stone summer sunny timber valley velvet village western white wild winter wood"
+    "morning mountain night north ocean old orange paper pine quiet rain river rose sand silent silver small snow "
+    "south spring stone summer sunny timber valley velvet village western white wild winter wood"
 ).split()
 AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{a}.0.0.0 Safari/537.36",
@@ -358,9 +358,9 @@ YESTERDAY = (
     "multiprocessing.pool urllib.request ctypes dataclasses difflib"
 ).split()
 TODAY = (
-    "asyncio json logging.config unittest csv ftplib html.parser sqlite3 statistics urllib.request configparser doctest "
-    "imaplib mailbox pdb pydoc smtplib turtledemo wsgiref.simple_server xmlrpc.client zoneinfo concurrent.futures "
-    "cProfile"
+    "asyncio json logging.config unittest csv ftplib html.parser sqlite3 statistics urllib.request configparser "
+    "doctest imaplib mailbox pdb pydoc smtplib turtledemo wsgiref.simple_server xmlrpc.client zoneinfo "
+    "concurrent.futures cProfile"
 ).split()
 
 

@@ -69,6 +69,8 @@ class Forest:
 
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Return float64 (texts,)."""
+        if not len(texts):
+            return np.zeros(0)
         return -self._forest.score_samples(self._reduced(self._words.transform(texts)))
 
     def _reduced(self, features: Any, fit: bool = False) -> np.ndarray:
