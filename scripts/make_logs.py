@@ -459,7 +459,7 @@ def truncated(draw: random.Random, lines: list[str]) -> str:
 
 
 def swapped(draw: random.Random, lines: list[str]) -> str:
-    """Return an ordinary line where two different fields have changed places."""
+    """Return an ordinary line where two different fields are exchanged."""
     fields = draw.choice([line for line in lines if len(line.split()) > 3]).split()
     while True:
         one, other = draw.sample(range(len(fields)), 2)
@@ -517,11 +517,11 @@ def with_anomalies(
         anomaly = kinds[kind](draw, lines)
         if anomaly not in known:
             found.append((anomaly, kind))
-    places = sorted(draw.sample(range(len(lines)), len(found)), reverse=True)
+    positions = sorted(draw.sample(range(len(lines)), len(found)), reverse=True)
     lines, labels = list(lines), ["-"] * len(lines)
-    for place, (anomaly, kind) in zip(places, found, strict=True):
-        lines.insert(place, anomaly)
-        labels.insert(place, kind)
+    for position, (anomaly, kind) in zip(positions, found, strict=True):
+        lines.insert(position, anomaly)
+        labels.insert(position, kind)
     return lines, labels
 
 

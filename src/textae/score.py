@@ -44,7 +44,7 @@ def main(composed: Any) -> None:
     from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
-    detectors = {"": lambda lines: autoencoder.score(lines, options.masked_passes)}
+    detectors: dict[str, Any] = {"": lambda lines: autoencoder.score(lines, options.masked_passes)}
     if corpus is not None:
         detectors |= _baselines(autoencoder.tokenizer, corpus)
         logger.info(f"columns: score, line number, {', '.join(list(detectors)[1:])}, line")

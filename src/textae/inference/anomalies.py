@@ -1,4 +1,4 @@
-"""How odd a text is, from how its tokens compare with what was predicted in their places."""
+"""How odd a text is, from how its tokens compare with what was predicted for their positions."""
 
 from __future__ import annotations
 

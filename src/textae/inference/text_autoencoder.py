@@ -109,9 +109,9 @@ class TextAutoencoder:
     def score(self, texts: Sequence[str], masked_passes: int | None = None) -> np.ndarray:
         """Return how odd each text is, float64 (texts,): high for an anomaly.
 
-        Without passes it is the reconstruction error, the mean cross-entropy of its tokens in nats. With passes each
-        token is predicted by an encoder that did not see it, and the score is that of `anomaly_score`: how far the
-        oddest tokens are from what was predicted, in standard deviations of the prediction.
+        Without passes it is the reconstruction error: mean cross-entropy of its tokens, in nats. With passes each token
+        is predicted by an encoder that did not see it, and the score is that of `anomaly_score`: how far the oddest
+        tokens are from what was predicted, in standard deviations of the prediction.
 
         Of a text that is truncated (see `encode`), of the tokens that were encoded. A text is scored once, however
         often it occurs.
@@ -130,15 +130,16 @@ class TextAutoencoder:
         if masked_passes < 0 or masked_passes == 1:
             raise ValueError(f"expected masked_passes of 0 or at least 2, received {masked_passes}")
         ids = self._ids(texts)
-        places = {content: place for place, content in enumerate(dict.fromkeys(array.tobytes() for array in ids))}
-        different = [np.frombuffer(content, np.int32) for content in places]
+        distinct = dict.fromkeys(array.tobytes() for array in ids)
+        positions = {content: position for position, content in enumerate(distinct)}
+        different = [np.frombuffer(content, np.int32) for content in positions]
         if masked_passes:
             found = self.codec.surprise(different, masked_passes, corruption.mask_span)
             scores = [anomaly_score(surprise) for surprise in found]
         else:
             reconstructed = self.codec.reconstruct_all(different)
             scores = [document.token_losses.mean(dtype=np.float64) for document in reconstructed]
-        return np.array([scores[places[array.tobytes()]] for array in ids], np.float64)
+        return np.array([scores[positions[array.tobytes()]] for array in ids], np.float64)
 
     @isolated()
     def embed(self, texts: Sequence[str]) -> np.ndarray:
