@@ -1,49 +1,125 @@
-"""`python -m textae.score run=DIR input=FILE`: each line's reconstruction error; with sort=true the oddest lines first.
+"""`python -m textae.score run=DIR input=FILE`: how odd each line is; with sort=true the oddest lines first.
 
-A line of the answer is `score<TAB>line number<TAB>line`; the score is nats per token, and numbers begin with 1.
+A line of the answer is `score<TAB>line number<TAB>line`; numbers begin with 1. With baseline=true the scores of the
+baselines stand before the line, each in a column of its own. With labels=FILE one JSON object says how well each
+detector tells the anomalies, and rows are written to output=FILE alone.
 """
 
+import itertools
+import logging
 import math
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 from textae.cli.commands import (
+    announce,
     check_output,
+    corpus_of,
     hydra_main,
     input_portions,
     line_writer,
+    open_input,
+    read_lines,
     run_config,
     start_keras,
     tell_truncated,
 )
 
+logger = logging.getLogger("textae.score")
+Row = tuple[tuple[float, ...], int, str]  # the model's score and the baselines', the line's number, the line
 
-def main(options: Any) -> None:
+
+def main(composed: Any) -> None:
     """Write a row for each line of the input; sorted, they are all held in memory first."""
-    run_config(options.run)
+    from textae.config.mapping import resolve
+
+    options = resolve(composed)
+    trained_with = run_config(options.run)
     check_output(options.output)
     texts = input_portions(options.input)
+    labels = _labels(options.labels) if options.labels is not None else None
+    corpus = corpus_of(options, trained_with) if options.baseline else None
     start_keras()
     from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
+    detectors: dict[str, Any] = {"": lambda lines: autoencoder.score(lines, options.masked_passes)}
+    if corpus is not None:
+        detectors |= _baselines(autoencoder.tokenizer, corpus)
+        logger.info(f"columns: score, line number, {', '.join(list(detectors)[1:])}, line")
+    seen: list[tuple[float, ...]] = []
 
-    def rows() -> Iterator[list[tuple[float, int, str]]]:
-        seen = 0
+    def portions() -> Iterator[list[Row]]:
+        numbers = itertools.count(1)
         for lines in texts:
-            yield list(zip(autoencoder.score(lines), range(seen + 1, seen + len(lines) + 1), lines, strict=True))
-            seen += len(lines)
+            scores = list(zip(*(detect(lines) for detect in detectors.values()), strict=True))
+            if labels is not None:
+                seen.extend(scores)
+            yield list(zip(scores, itertools.islice(numbers, len(lines)), lines, strict=True))
 
-    with line_writer(options.output) as write:
-        for portion in [sorted(chain.from_iterable(rows()), key=_oddness)] if options.sort else rows():
-            write(f"{score:.4f}\t{number}\t{line}" for score, number, line in portion)
+    rows = [sorted(chain.from_iterable(portions()), key=_oddness)] if options.sort else portions()
+    if labels is None or options.output is not None:
+        with line_writer(options.output) as write:
+            for portion in rows:
+                write(map(_written, portion))
+    else:
+        for _ in rows:
+            pass
+    if labels is not None:
+        announce(_metrics(labels, dict(zip(detectors, zip(*seen, strict=True), strict=False))))
     tell_truncated(autoencoder)
 
 
-def _oddness(row: tuple[float, int, str]) -> float:
+def _labels(name: str) -> list[int]:
+    """Return the labels of the lines, read from a file.
+
+    Raises:
+        ValueError: a line is neither 0 nor 1.
+    """
+    found = []
+    for number, line in enumerate(read_lines(open_input(name, "labels"), name), 1):
+        if line.strip() not in ("0", "1"):
+            raise ValueError(f"labels: expected 0 or 1 in line {number:,} of {name}, found {line!r:.100}")
+        found.append(int(line))
+    return found
+
+
+def _baselines(tokenizer: Any, corpus: Any) -> dict[str, Any]:
+    """Return the baselines' functions of lines by name; they read texts as the model's tokenizer does."""
+    from textae.evaluation.anomaly_baselines import fit_baselines
+
+    fitted = fit_baselines(map(tokenizer.normalize, corpus.texts("train")))
+    return {
+        name: lambda lines, baseline=baseline: baseline.score([*map(tokenizer.normalize, lines)])
+        for name, baseline in fitted.items()
+    }
+
+
+def _metrics(labels: list[int], scores: dict[str, Any]) -> str:
+    """Return the JSON object of how well detectors tell the anomalies.
+
+    Raises:
+        ValueError: there are more lines than labels, or fewer.
+    """
+    from textae.evaluation.anomaly_baselines import detection_metrics
+    from textae.runs.json_files import to_json
+
+    lines = len(next(iter(scores.values()), ()))
+    if len(labels) != lines:
+        raise ValueError(f"labels: expected one for each of {lines:,} lines of the input, found {len(labels):,}")
+    return to_json(detection_metrics(labels, scores))
+
+
+def _oddness(row: Row) -> float:
     """Return what rows are sorted by: high scores first, and before them those that are no numbers."""
-    return -row[0] if math.isfinite(row[0]) else -math.inf
+    score = row[0][0]
+    return -score if math.isfinite(score) else -math.inf
+
+
+def _written(row: Row) -> str:
+    (score, *others), number, line = row
+    return "\t".join([f"{score:.4f}", str(number), *(f"{other:.4f}" for other in others), line])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What one does with a trained run: the commands' answers are those of the Python API, in the form they promise."""
 
+import json
 import os
 
 import numpy as np
@@ -44,6 +45,48 @@ def test_score_keeps_the_order_or_sorts(command, run_folder, ae):
     assert [int(number) - 1 for _, number, _ in rows] == np.argsort(-expected, kind="stable").tolist()
     assert {(int(number), line) for _, number, line in rows} == set(enumerate(LINES, 1))
     assert command("score", run_folder) == []
+
+
+def test_score_by_masked_passes(command, run_folder, ae):
+    expected = ae.score(LINES, masked_passes=3)
+    assert not np.allclose(expected, ae.score(LINES))
+    rows = [line.split("\t", 2) for line in command("score", run_folder, "masked_passes=3", stdin="\n".join(LINES))]
+    np.testing.assert_allclose([float(score) for score, _, _ in rows], expected, atol=1e-4)
+    twice = ae.score([*LINES, *LINES[::-1]], masked_passes=3)
+    np.testing.assert_allclose(twice, [*expected, *expected[::-1]], rtol=1e-4, atol=1e-5)
+    ae.config.training.corruption.mask = 0.4  # as if it had been trained so
+    try:
+        np.testing.assert_allclose(ae.score(LINES), expected, rtol=1e-4, atol=1e-5)
+        assert np.array_equal(ae.score(LINES, masked_passes=0), textae.load(run_folder[4:]).score(LINES))
+    finally:
+        ae.config.training.corruption.mask = 0.0
+    for wrong in (1, -1):
+        with pytest.raises(ValueError, match=f"masked_passes of (0 or )?at least [02].* {wrong}"):
+            command("score", run_folder, f"masked_passes={wrong}", stdin="a")
+
+
+def test_score_beside_baselines(command, run_folder, ae, tmp_path):
+    text, labels, output = "\n".join(LINES), tmp_path / "labels", tmp_path / "rows.tsv"
+    rows = [line.split("\t") for line in command("score", run_folder, "baseline=true", stdin=text)]
+    width = len(rows[0]) - 3  # of the baselines; a line may have tabs of its own
+    assert width in (3, 4) and [row[1] for row in rows] == list("123456")
+    assert [float(row[2]) for row in rows][:3] == [0, 0, 0] and float(rows[5][2]) == 1  # unseen trigrams
+    assert ["\t".join(row[2 + width :]) for row in rows] == LINES
+    labels.write_text("0\n0\n0\n0\n0\n1\n")
+    shown = command("score", run_folder, f"labels={labels}", f"output={output}", "baseline=true", stdin=text)
+    found = json.loads("\n".join(shown))
+    assert (found["lines"], found["anomalies"]) == (6, 1)
+    assert found["auc"] == np.mean(ae.score(LINES)[:5] < ae.score(LINES)[5])
+    assert found["character_trigrams_auc"] > 0.8 and len(output.read_text().splitlines()) == 6
+    assert set(json.loads("\n".join(command("score", run_folder, f"labels={labels}", stdin=text)))) == {
+        "lines", "anomalies", "auc", "average_precision",
+    }  # fmt: skip
+    labels.write_text("0\n1\n")
+    with pytest.raises(ValueError, match="labels: expected one for each of 6 lines of the input, found 2"):
+        command("score", run_folder, f"labels={labels}", stdin=text)
+    labels.write_text("0\nodd\n")
+    with pytest.raises(ValueError, match=r"labels: expected 0 or 1 in line 2 of .*, found 'odd'"):
+        command("score", run_folder, f"labels={labels}", stdin=text)
 
 
 def test_interpolate_begins_and_ends_with_the_texts(command, run_folder, ae):

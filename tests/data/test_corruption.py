@@ -52,6 +52,7 @@ SETTINGS = [
     {"mask": 0.2},
     {"substitute": 0.2},
     {"shuffle": 3},
+    {"mask": 0.3, "mask_span": 4},
     {"drop": 0.2, "mask": 0.1, "substitute": 0.3, "shuffle": 2},
 ]
 
@@ -74,6 +75,23 @@ def test_masked_tokens_are_zero_and_the_others_are_as_they_were():
     masked = free & (found == 0)
     np.testing.assert_array_equal(found, np.where(masked, 0, tokens))
     assert masked.sum() / free.sum() == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize("others", [{}, {"substitute": 0.4}])
+def test_masks_cover_so_many_tokens_together(others):
+    tokens, lengths = batch()
+    found, _ = corrupted(tokens, lengths, mask=0.3, mask_span=5, **others)
+    free = movable(tokens, lengths)
+    masked = free & (found == 0)
+    assert masked.sum() / free.sum() == pytest.approx(0.3, abs=0.05)
+    columns = masked.sum(0) / np.maximum(free.sum(0), 1)
+    assert columns[:40].min() > 0.15, "the first tokens are as likely to be masked as others"
+    if not others:
+        inner = []
+        for row, length in zip(masked, lengths, strict=True):
+            begins, ends = np.flatnonzero(np.diff(np.concatenate([[0], row, [0]]))).reshape(-1, 2).T
+            inner.extend((ends - begins)[(begins > 0) & (ends < length - 1)])
+        assert len(inner) > 99 and min(inner) == 5  # a span at an end of a text lies in part outside
 
 
 def test_substitutes_come_evenly_from_the_ids_of_text():

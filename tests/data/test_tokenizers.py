@@ -1,4 +1,5 @@
 import json
+import pickle
 import re
 
 import numpy as np
@@ -15,6 +16,7 @@ from textae.data.tokenizers import (
     sampling,
     train_tokenizer,
 )
+from textae.data.tokenizers.numbers import normalize_numbers
 from textae.data.tokenizers.sampling import LONGEST_TRAINING_LINE, training_sample
 
 pytestmark = pytest.mark.backend_free
@@ -96,6 +98,33 @@ def test_pad_and_end_are_ignored_and_any_ids_decode(trained, kind):
             tokenizer.decode([bad])
     with pytest.raises(ValueError, match="1-D integer"):
         tokenizer.decode([[0.5]])
+
+
+def test_numbers_become_zeros():
+    text = "2026-05-01 libc6:amd64 at 0x7f00A1, b2804ab8 in cafe/1a2b face ٣"
+    assert normalize_numbers(text, "none") == text
+    assert normalize_numbers(text, "digits") == "0000-00-00 libc0:amd00 at 0x0f00A0, b0000ab0 in cafe/0a0b face ٣"
+    assert normalize_numbers(text, "hexadecimals") == "0000-00-00 libc0:amd00 at 0x000000, 00000000 in cafe/0000 face ٣"
+    with pytest.raises(ValueError, match="one of none, digits, hexadecimals, received 'all'"):
+        normalize_numbers(text, "all")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_keeps_its_normalization_of_numbers(kind, tmp_path):
+    texts = [*TEXTS, "page 12 of 0xbeef"]
+    tokenizer = train_tokenizer(kind, texts, SIZES[kind], number_normalization="hexadecimals")
+    tokenizer.save(tmp_path)
+    for own in (tokenizer, load_tokenizer(tmp_path), pickle.loads(pickle.dumps(tokenizer))):
+        assert not own.lossless and own.equals(tokenizer)
+        assert own.decode(own.encode([texts[-1]])) == own.decode(own.encode(["page 00 of 0x0000"]))
+        assert kind == "words" or own.decode(own.encode([texts[-1]])) == ["page 00 of 0x0000"]
+    assert not tokenizer.equals(train_tokenizer(kind, texts, SIZES[kind]))
+    if kind == "characters":
+        assert "2" not in tokenizer.characters
+    description = json.loads((tmp_path / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(description | {"number_normalization": [1]}))
+    with pytest.raises(ValueError, match="expected number_normalization among none, digits, hexadecimals"):
+        load_tokenizer(tmp_path)
 
 
 def test_words():

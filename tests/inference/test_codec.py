@@ -32,6 +32,41 @@ def vector():
     return new_model(**VECTOR)
 
 
+@pytest.mark.parametrize("kind", ["sequence", "vector"])
+@pytest.mark.parametrize("span", [1, 3])
+def test_surprise_of_tokens_that_were_not_seen(kind, span, request):
+    model = request.getfixturevalue(kind)
+    own = Codec(model, "truncate" if kind == "vector" else "split")
+    given = documents([0, 1, 5, 23, 24, 60])
+    found = own.surprise(given, 3, span)
+    for ids, (losses, entropies, variances) in zip(given, found, strict=True):
+        length = min(len(ids) + 1, 24) if kind == "vector" else len(ids) + 1
+        assert losses.shape == entropies.shape == variances.shape == (length,)
+        assert (losses > 0).all() and (variances >= 0).all() and (entropies <= np.log(20) + 1e-5).all()
+    changed = given[3].copy()
+    changed[7] = 2 + changed[7] % 18
+    (again,) = own.surprise([changed], 3, span)
+    np.testing.assert_allclose(again.entropies[7], found[3].entropies[7], rtol=1e-4)  # no word of what it is
+    assert abs(again.token_losses[7] - found[3].token_losses[7]) > 1e-3
+    alone = own.surprise(given[2:3], 3, span)[0]
+    np.testing.assert_allclose(alone, found[2], rtol=1e-4, atol=1e-4)
+
+
+def test_each_token_is_predicted_with_its_own_span_masked(sequence):
+    given = documents([11])
+    own = Codec(sequence)
+    (found,) = own.surprise(given, 2, 2)
+    for first in (0, 2):  # tokens 0 1 4 5 8 9, and the others
+        here = (np.arange(12) % 4 // 2) == first // 2
+        tokens = np.append(given[0], 1)[None].astype(np.int32)
+        masked = np.where(here & (tokens != 1), 0, tokens).astype(np.int32)
+        hidden = sequence(masked, np.array([12], np.int32)).hidden
+        rows, embedding, bias = sequence.output_rows(hidden[0])
+        logits = np.array(rows) @ np.array(embedding).T + np.array(bias)
+        losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(12), tokens[0]]
+        np.testing.assert_allclose(found.token_losses[here], losses[here], rtol=1e-3, atol=1e-4)
+
+
 def lean(model, amount):
     """Make the end more likely, so that some of the texts end before their latent position does."""
     bias = np.zeros(20, np.float32)

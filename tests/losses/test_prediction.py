@@ -6,7 +6,7 @@ from keras import ops
 
 from helpers.rows import example
 from textae.losses import row_blocks
-from textae.losses.prediction import highest, predict
+from textae.losses.prediction import highest, predict, surprise
 
 
 @pytest.mark.parametrize("rows", [1, 6, 8, 19])
@@ -28,6 +28,20 @@ def test_predictions(rows, with_bias, monkeypatch):
     losses = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
     losses -= logits[np.arange(rows), targets]
     np.testing.assert_allclose(ops.convert_to_numpy(found.token_losses), losses, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 19])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_surprise(rows, with_bias, monkeypatch):
+    monkeypatch.setattr(row_blocks, "BLOCK_ROWS", 8)
+    hidden, embedding, targets, _, bias = example(rows, bias=with_bias)
+    logits = (hidden @ embedding.T).astype(np.float64) + (0 if bias is None else bias)
+    losses = np.log(np.exp(logits).sum(1, keepdims=True)) - logits
+    entropies = (np.exp(-losses) * losses).sum(1)
+    variances = (np.exp(-losses) * losses**2).sum(1) - entropies**2
+    found = surprise(hidden, embedding, targets, bias=bias)
+    for values, expected in zip(found, (losses[np.arange(rows), targets], entropies, variances), strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(values), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_logits_of_a_large_vocabulary_are_few_at_a_time(monkeypatch):

@@ -16,7 +16,7 @@ CONFIG = {
     "name": "reviews",
     "model": {"strides": [2, 2], "latent": "sequence", "latent_size": 64, "variational": False, "max_length": 128}
     | {"overflow": "split"},
-    "tokenizer": {"kind": "unigram"},
+    "tokenizer": {"kind": "unigram", "number_normalization": "none"},
 }
 ENVIRONMENT = {
     "versions": {"textae": "0.1.0", "keras": "3.15.1", "jax": None},
@@ -55,7 +55,7 @@ def test_what_the_card_says():
 
 
 def test_vectors_words_and_other_programs():
-    config = CONFIG | {"tokenizer": {"kind": "words"}}
+    config = CONFIG | {"tokenizer": {"kind": "words", "number_normalization": "digits"}}
     config["model"] = CONFIG["model"] | {"latent": "vector", "variational": True, "overflow": "drop"}
     card = model_card(config, ENVIRONMENT | {"command": ["my script.py", "x"]}, METRICS)
     assert "64 floats for each text.\n" in card
@@ -63,6 +63,7 @@ def test_vectors_words_and_other_programs():
     assert "'my script.py' x" in card.splitlines()
     assert "more than 128 tokens, the end counted; in use they are truncated." in card
     assert "The tokenizer does not keep white space and rare words." in card
+    assert "The tokenizer reads numbers as zeros." in card
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,14 @@ VOCABULARY_BOUNDS = {
 }
 
 
+class NumberNormalization(Enum):
+    """What becomes of numbers: they stay, their digits become 0, or those of hexadecimal numbers as well."""
+
+    none = "none"
+    digits = "digits"
+    hexadecimals = "hexadecimals"
+
+
 class LatentKind(Enum):
     """A sequence of latents, one per prod(strides) tokens, or one vector per text."""
 

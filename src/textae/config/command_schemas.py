@@ -19,6 +19,8 @@ from textae.config.checks import (
 from textae.config.choices import CurveKind, ExportFormat
 from textae.config.schema import CorpusConfig, CorruptionConfig
 
+MOST_PASSES = 1000  # in which a token is masked once
+
 
 @dataclass(slots=True, kw_only=True)
 class RunCorpusConfig(CorpusConfig):
@@ -105,6 +107,21 @@ class ScoreConfig(Settings):
     input: str | None = None  # input file; null: standard input
     output: str | None = None  # output file; null: standard output
     sort: bool = False  # whether the highest scores come first
+    # passes in which each token is masked once; 0: no token is masked; null: by the masks of the run's training
+    masked_passes: int | None = None
+    baseline: bool = False  # whether baselines are fitted to the train split, and their scores written as well
+    labels: str | None = None  # file with 1 for each line that is an anomaly and 0 for others; null: unknown
+    corpus: CorpusConfig = MISSING  # whose train split the baselines are fitted to; the run's, or another one
+    data_dir: str = "data"  # folder of prepared corpora
+
+    def __post_init__(self) -> None:
+        require_folder("data_dir", self.data_dir)
+        require_at_least("masked_passes", self.masked_passes, 0, MOST_PASSES)
+        require(
+            self.masked_passes != 1, "masked_passes of 0 or at least 2: with 1 no token is seen", self.masked_passes
+        )
+        shared = self.labels == "-" and self.input in (None, "-")
+        require(not shared, "input=FILE with labels=-, which takes all of standard input", self.input)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -39,6 +39,7 @@ from textae.config.choices import (
     LatentKind,
     LatentNormalization,
     Normalization,
+    NumberNormalization,
     OnBadRecord,
     OnNonfinite,
     OptimizerKind,
@@ -168,6 +169,9 @@ class TokenizerConfig(Settings):
     vocabulary_size: int | None = None
     # number of ids to aim at; null: 8192 for unigram and bpe, 25002 for words, all characters
     target_vocabulary_size: int | None = None
+    # numbers that become zeros before the text is split: none, decimal digits, or those of hexadecimal numbers as well;
+    # a reconstruction has the zeros
+    number_normalization: NumberNormalization = NumberNormalization.none
     sample_megabytes: float = 5.0  # millions of characters that unigram and bpe are trained on, sampled evenly
 
     def __post_init__(self) -> None:
@@ -377,6 +381,7 @@ class CorruptionConfig(Settings):
 
     drop: float = 0.0  # fraction of the tokens that are deleted
     mask: float = 0.0  # fraction of the tokens that are masked
+    mask_span: int = 1  # consecutive tokens that are masked together
     substitute: float = 0.0  # fraction of the tokens that are replaced by random ones
     shuffle: int = 0  # greatest distance in tokens that a token is moved by
 
@@ -386,6 +391,7 @@ class CorruptionConfig(Settings):
             require_share(f"corruption.{name}", value)
         total = sum(shares.values())
         require(total < 1, "corruption.drop + corruption.mask + corruption.substitute below 1", total)
+        require_at_least("corruption.mask_span", self.mask_span, 1, MOST_POSITIONS)
         require_at_least("corruption.shuffle", self.shuffle, 0, MOST_POSITIONS)
 
     def require_alignment(self, model: ModelConfig) -> None:

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from enum import Enum
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ def first_documents(prepared: Prepared, count: int) -> Prepared:
 def _tokens_fingerprint(corpus: Corpus, settings: TokenizerConfig, given: Tokenizer | None) -> str:
     if given is not None:
         return fingerprint(_FORMAT, corpus.fingerprint, given.fingerprint)
-    values = {f.name: getattr(settings, f.name) for f in fields(settings)} | {"kind": settings.kind.name}
+    values = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    values |= {name: value.name for name, value in values.items() if isinstance(value, Enum)}
     return fingerprint(_FORMAT, corpus.fingerprint, sorted(values.items()))
 
 
@@ -158,7 +160,12 @@ def _train(corpus: Corpus, settings: TokenizerConfig) -> Tokenizer:
     if nearest and kind != "bytes":
         size = settings.target_vocabulary_size or DEFAULT_VOCABULARY.get(kind)
     trained = train_tokenizer(
-        kind, _counted(corpus, "train"), size, sample_megabytes=settings.sample_megabytes, nearest=nearest
+        kind,
+        _counted(corpus, "train"),
+        size,
+        sample_megabytes=settings.sample_megabytes,
+        nearest=nearest,
+        number_normalization=settings.number_normalization.name,
     )
     found = trained.vocabulary_size
     remark = ""

@@ -157,7 +157,7 @@ def _write_saved_model(folder: Path, graphs: Graphs, tokenizer: Tokenizer) -> No
     archive.track(graphs.model)
     archive.add_endpoint("encode", graphs.encode, input_signature=ids)
     archive.add_endpoint("decode", graphs.decode, input_signature=latents)
-    if tokenizer.kind == "bytes":
+    if _takes_texts(tokenizer):
         from textae.data.tokenizers import FIRST_BYTE_ID
 
         texts = [tf.TensorSpec((None,), tf.string, "texts")]
@@ -287,11 +287,16 @@ def _groups(count: int) -> Iterator[range]:
         start, size = start + size, 2 if size == 1 else 7 - max(size, 3)
 
 
+def _takes_texts(tokenizer: Tokenizer) -> bool:
+    """Return whether graphs can make ids of texts: of bytes as they are."""
+    return tokenizer.kind == "bytes" and tokenizer.lossless
+
+
 def _readme(graphs: Graphs, tokenizer: Tokenizer, format: str) -> str:
     """Return how to call what was written."""
     model = graphs.model
     size, longest = model.latent_size, model.max_length
-    code = _ONNX_CODE if format == "onnx" else _SAVED_MODEL_CODE + (_TEXTS_CODE if tokenizer.kind == "bytes" else "")
+    code = _ONNX_CODE if format == "onnx" else _SAVED_MODEL_CODE + (_TEXTS_CODE if _takes_texts(tokenizer) else "")
     parts = "segments" if graphs.vector else "latent positions"
     if graphs.single:
         code = code.replace(', encoded["num_latents"]', "").replace(', "num_latents"', "")
@@ -304,7 +309,7 @@ def _readme(graphs: Graphs, tokenizer: Tokenizer, format: str) -> str:
         latents=latents,
         meaning="" if graphs.single else f" A latent stands for a {parts[:-1]} of {tokens} tokens.",
         long=f"of more than {longest - 1} tokens {'are truncated' if graphs.truncates else 'are split into segments'}",
-        tokenizer=_TOKENIZERS[tokenizer.kind],
+        tokenizer=_TOKENIZERS[tokenizer.kind] + _NUMBERS[tokenizer.number_normalization],
         code=code,
     )
 
@@ -334,6 +339,11 @@ _TOKENIZERS["unigram"] = _TOKENIZERS["bpe"] = (
     "tokenizer/tokenizer.model is a SentencePiece model. It takes texts in which U+0010 is written as U+0010 and `d`, "
     "and U+2581 as U+0010 and `u`; undo that in what it decodes."
 )
+_NUMBERS = {
+    "none": "",
+    "digits": " Before that, every digit from 0 to 9 becomes 0.",
+    "hexadecimals": " Before that, every digit from 0 to 9, and every letter of a hexadecimal number, becomes 0.",
+}
 _ONNX_CODE = """\
 import numpy as np
 import onnxruntime

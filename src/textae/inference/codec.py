@@ -15,10 +15,11 @@ import numpy as np
 from keras import ops
 
 from textae.data.batching import Batch, Batches
+from textae.data.corruption import MASK_ID
 from textae.data.positions import num_positions, text_lengths
 from textae.data.special_tokens import END_ID
 from textae.inference.compiled import compiled
-from textae.losses.prediction import predict
+from textae.losses.prediction import Surprise, predict, surprise
 from textae.models.autoencoder import Autoencoder
 from textae.models.isolation import isolated
 
@@ -107,6 +108,7 @@ class Codec:
         self._encode = compiled(model, self._encode_batch, [ids, lengths])
         self._decode = compiled(model, self._decode_batch, [(shape, "float32"), lengths, ids])
         self._score = compiled(model, self._score_batch, [(shape, "float32"), lengths, ids])
+        self._surprise = compiled(model, self._surprise_batch, [(shape, "float32"), lengths, ids])
         self._predict_lengths = compiled(model, self._length_batch, [(shape, "float32")])
 
     @property
@@ -228,6 +230,31 @@ class Codec:
         """Return what `decode` makes of `encode`, and how it compares: of every document, none is left out."""
         found = self._reconstructed(documents, self.effective_overflow)
         return [_joined(ids, parts) for ids, parts in zip(documents, found, strict=True)]
+
+    @isolated()
+    def surprise(self, documents: Sequence[np.ndarray], passes: int, span: int = 1) -> list[Surprise]:
+        """Return for each token of each document how it compares with a prediction that did not see it.
+
+        In each of so many passes one in `passes` spans of `span` tokens is masked, and each token is in one pass: a
+        pseudo-likelihood (Salazar et al., arXiv 1910.14659). The end of a document is never masked.
+
+        Returns:
+            `Surprise` of arrays (tokens,), float32, for the tokens that are encoded, the end among them.
+        """
+        found: list[list[tuple[int, np.ndarray]]] = [[] for _ in documents]
+        for batch in self._batches(documents, self.effective_overflow).epoch(0):
+            counts = np.asarray(num_positions(batch.lengths, self.model.stride), np.int32)
+            own_pass = np.arange(batch.tokens.shape[1]) // span % passes
+            values = np.zeros((3, *batch.tokens.shape), np.float32)
+            for number in range(passes):
+                masked = (own_pass == number) & (batch.tokens != END_ID)
+                latents = self._encode(np.where(masked, MASK_ID, batch.tokens), batch.lengths)[0]
+                here = own_pass == number
+                values[:, :, here] = np.stack(self._surprise(latents, counts, batch.tokens))[:, :, here]
+            for row, document in self._rows(batch):
+                found[document].append((int(batch.starts[row]), values[:, row, : batch.lengths[row]]))
+        joined = ([part for _, part in sorted(parts, key=lambda part: part[0])] for parts in found)
+        return [Surprise(*np.concatenate(parts, axis=1)) for parts in joined]
 
     def _reconstructed(
         self,
@@ -419,6 +446,13 @@ class Codec:
     def _score_batch(self, latents: Any, positions: Any, targets: Any) -> tuple[Any, ...]:
         """Return ids, ends, and the losses of the targets."""
         return self._predictions(latents, positions, ops.shape(targets), ops.reshape(targets, (-1,)))
+
+    def _surprise_batch(self, latents: Any, positions: Any, targets: Any) -> tuple[Any, ...]:
+        """Return what `surprise` does of each target, three arrays of its shape."""
+        states = self.model.decode(latents, positions, ops.shape(targets)[1] // self.model.stride)
+        rows, embedding, bias = self.model.output_rows(ops.reshape(states, (-1, states.shape[-1])))
+        found = surprise(rows, embedding, ops.reshape(targets, (-1,)), bias=bias)
+        return tuple(ops.reshape(values, ops.shape(targets)) for values in found)
 
     def _predictions(self, latents: Any, positions: Any, shape: Any, targets: Any = None) -> tuple[Any, ...]:
         states = self.model.decode(latents, positions, shape[1] // self.model.stride)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from textae.data.inputs import each_text, latents_of, one_text
 from textae.data.preparation import in_portions
 from textae.data.tokenizers import Tokenizer, load_tokenizer
 from textae.exporting.exporter import export
+from textae.inference.anomalies import anomaly_score
 from textae.inference.codec import Codec
 from textae.inference.latent_operations import (
     Nearest,
@@ -104,13 +106,40 @@ class TextAutoencoder:
         return self.tokenizer.decode([document.ids for document in found])
 
     @isolated()
-    def score(self, texts: Sequence[str]) -> np.ndarray:
-        """Return each text's reconstruction error: mean cross-entropy of its tokens, in nats, float64 (texts,).
+    def score(self, texts: Sequence[str], masked_passes: int | None = None) -> np.ndarray:
+        """Return how odd each text is, float64 (texts,): high for an anomaly.
 
-        Of a text that is truncated (see `encode`), of the tokens that were encoded.
+        Without passes it is the reconstruction error: mean cross-entropy of its tokens, in nats. With passes each token
+        is predicted by an encoder that did not see it, and the score is that of `anomaly_score`: how far the oddest
+        tokens are from what was predicted, in standard deviations of the prediction.
+
+        Of a text that is truncated (see `encode`), of the tokens that were encoded. A text is scored once, however
+        often it occurs.
+
+        Args:
+            texts: any number.
+            masked_passes: in how many passes each token is masked once; 0: none is masked; None: as many as leave the
+                share of masked tokens that the run was trained with, 0 for a run trained without masks.
+
+        Raises:
+            ValueError: one pass, or fewer than none.
         """
-        found = self.codec.reconstruct_all(self._ids(texts))
-        return np.array([document.token_losses.mean(dtype=np.float64) for document in found])
+        corruption = self.config.training.corruption
+        if masked_passes is None:
+            masked_passes = max(math.ceil(1 / corruption.mask), 2) if corruption.mask else 0
+        if masked_passes < 0 or masked_passes == 1:
+            raise ValueError(f"expected masked_passes of 0 or at least 2, received {masked_passes}")
+        ids = self._ids(texts)
+        distinct = dict.fromkeys(array.tobytes() for array in ids)
+        positions = {content: position for position, content in enumerate(distinct)}
+        different = [np.frombuffer(content, np.int32) for content in positions]
+        if masked_passes:
+            found = self.codec.surprise(different, masked_passes, corruption.mask_span)
+            scores = [anomaly_score(surprise) for surprise in found]
+        else:
+            reconstructed = self.codec.reconstruct_all(different)
+            scores = [document.token_losses.mean(dtype=np.float64) for document in reconstructed]
+        return np.array([scores[positions[array.tobytes()]] for array in ids], np.float64)
 
     @isolated()
     def embed(self, texts: Sequence[str]) -> np.ndarray:

@@ -19,6 +19,18 @@ class Predictions(NamedTuple):
     token_losses: Any
 
 
+class Surprise(NamedTuple):
+    """For each row the target's cross-entropy, and the mean and variance of a cross-entropy under the prediction.
+
+    The mean is the entropy of the prediction (nats): high where many tokens are possible. So a target whose loss lies
+    many deviations above it is one that was not to be expected, whatever else was.
+    """
+
+    token_losses: Any
+    entropies: Any
+    variances: Any
+
+
 def predict(hidden: Any, embedding: Any, targets: Any = None, *, bias: Any = None) -> Predictions:
     """Return what each row decodes to, in float32, without holding all logits.
 
@@ -46,9 +58,31 @@ def predict(hidden: Any, embedding: Any, targets: Any = None, *, bias: Any = Non
         target = ops.take(ops.reshape(logits, (-1,)), row_blocks.target_indices(block[1]))
         return *decided, ops.logsumexp(logits, axis=0) - target
 
-    found = row_blocks.map_blocks(one_block, arrays)
+    kinds = ("int32", "int32") if targets is None else ("int32", "int32", "float32")
+    found = row_blocks.map_blocks(one_block, arrays, kinds)
     ids, ends, *losses = (ops.reshape(values, (-1,))[:rows] for values in found)
     return Predictions(ids, ends > 0, losses[0] if losses else None)
+
+
+def surprise(hidden: Any, embedding: Any, targets: Any, *, bias: Any = None) -> Surprise:
+    """Return how each target compares with what was expected in its place; arguments as of `predict`."""
+    embedding, hidden = ops.cast(embedding, "float32"), ops.cast(hidden, "float32")
+    rows = ops.shape(hidden)[0]
+    _, arrays = row_blocks.in_blocks((hidden, ops.cast(targets, "int32")), _rows_at_a_time(embedding.shape[0]))
+
+    def one_block(block: Any) -> Any:
+        logits = ops.matmul(embedding, ops.transpose(block[0]))
+        if bias is not None:
+            logits = logits + bias[:, None]
+        losses = ops.logsumexp(logits, axis=0) - logits  # of every id
+        shares = ops.exp(-losses)
+        entropies = ops.sum(shares * losses, axis=0)
+        variances = ops.sum(shares * ops.square(losses - entropies), axis=0)
+        own = ops.take(ops.reshape(losses, (-1,)), row_blocks.target_indices(block[1]))
+        return own, entropies, variances
+
+    found = row_blocks.map_blocks(one_block, arrays, ("float32",) * 3)
+    return Surprise(*(ops.reshape(values, (-1,))[:rows] for values in found))
 
 
 def _rows_at_a_time(vocabulary: int) -> int:

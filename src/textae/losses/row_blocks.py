@@ -72,13 +72,13 @@ def _scan_tensorflow(body, start, arrays, blocks):
     return carry, collected.concat()
 
 
-def map_blocks(function: Callable[[Any], Any], arrays: tuple[Any, ...]) -> Any:
-    """Return `function` of each block, stacked."""
+def map_blocks(function: Callable[[Any], Any], arrays: tuple[Any, ...], kinds: tuple[str, ...]) -> Any:
+    """Return `function` of each block, stacked; `kinds` are the types of what it returns."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        kinds = (tf.int32, tf.int32) if len(arrays) == 1 else (tf.int32, tf.int32, tf.float32)
-        return tf.map_fn(function, arrays, fn_output_signature=kinds, parallel_iterations=1)
+        signature = tuple(map(tf.as_dtype, kinds))
+        return tf.map_fn(function, arrays, fn_output_signature=signature, parallel_iterations=1)
     return ops.map(function, arrays)
 
 

@@ -73,7 +73,11 @@ def _long_texts(model: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> str:
         vectors=", with a vector for each" if vector else "",
         answer="truncated" if vector else "split into segments",
     )
-    return f"{text}\nThe tokenizer does not keep white space and rare words." if tokenizer["kind"] == "words" else text
+    if tokenizer["kind"] == "words":
+        text += "\nThe tokenizer does not keep white space and rare words."
+    if tokenizer["number_normalization"] != "none":
+        text += "\nThe tokenizer reads numbers as zeros."
+    return text
 
 
 def _sessions(environment: Mapping[str, Any]) -> list[str]:

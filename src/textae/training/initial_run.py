@@ -40,14 +40,15 @@ def read_initial_run(config: Config) -> InitialRun | None:
         own = from_mapping(run.config())
     except ValueError as error:
         raise ValueError(f"training.initial_run: {error}") from error
-    if own.tokenizer.kind is not config.tokenizer.kind:
-        raise ValueError(
-            f"expected tokenizer={own.tokenizer.kind.name}, which training.initial_run={named} has, received "
-            f"{config.tokenizer.kind.name}"
-        )
+    for key in ("kind", "number_normalization"):
+        expected, received = getattr(own.tokenizer, key).name, getattr(config.tokenizer, key).name
+        if expected != received:
+            raise ValueError(
+                f"expected tokenizer.{key}={expected}, which training.initial_run={named} has, received {received}"
+            )
     tokenizer = load_tokenizer(run / TOKENIZER)
-    expected = weight_shapes(own.model, tokenizer.vocabulary_size)
-    weights = run.weights(WEIGHTS, lambda found: check_shapes(expected, found, run / WEIGHTS))
+    shapes_of_run = weight_shapes(own.model, tokenizer.vocabulary_size)
+    weights = run.weights(WEIGHTS, lambda found: check_shapes(shapes_of_run, found, run / WEIGHTS))
     if own.model.tie_embeddings and not config.model.tie_embeddings:
         weights[_OWN] = weights[_TIED]
     wanted = weight_shapes(config.model, tokenizer.vocabulary_size)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from textae.data.fingerprints import fingerprint
 from textae.data.inputs import check_list, texts_of
 from textae.data.special_tokens import END_ID, PAD_ID, SPECIAL_IDS
+from textae.data.tokenizers.numbers import normalize_numbers
 from textae.files import write_bytes
 
 FIRST_BYTE_ID = SPECIAL_IDS  # of "bytes" and "characters": byte b has id b + 2
@@ -22,11 +23,16 @@ class Tokenizer:
     """What all kinds share: ids 0 and 1, cleaning of ids to decode, and the folder they are saved in."""
 
     kind: str
-    lossless: ClassVar[bool] = True
     pad_id: ClassVar[int] = PAD_ID
     end_id: ClassVar[int] = END_ID
     vocabulary_size: int
+    number_normalization: str = "none"
     first_text_id: int  # ids from here on are text of their own, not bytes of a character nor an unknown word
+
+    @property
+    def lossless(self) -> bool:
+        """Whether `decode` returns every text that was encoded."""
+        return self.number_normalization == "none"
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Give int32 ids for each text, without the end token.
@@ -34,7 +40,11 @@ class Tokenizer:
         Raises TypeError for what is no list of strings, and ValueError for a text with a lone surrogate, which is not
         Unicode text.
         """
-        return self._encode(texts_of(texts))
+        return self._encode([self.normalize(text) for text in texts_of(texts)])
+
+    def normalize(self, text: str) -> str:
+        """Return what is encoded of a text: the same, but for its numbers with a `number_normalization`."""
+        return normalize_numbers(text, self.number_normalization)
 
     def decode(self, ids: Sequence[ArrayLike]) -> list[str]:
         """Give the text of each sequence of ids.
@@ -61,17 +71,19 @@ class Tokenizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         description = {"format": 1, "kind": self.kind, "vocabulary_size": self.vocabulary_size}
+        if self.number_normalization != "none":
+            description["number_normalization"] = self.number_normalization
         self._describe(description, folder)
         write_file(folder / "tokenizer.json", json.dumps(description, indent=1).encode())
 
     def equals(self, other: "Tokenizer") -> bool:
         """Return whether another tokenizer gives the same ids for every text."""
-        return (self.kind, self._content()) == (other.kind, other._content())
+        return self.fingerprint == other.fingerprint
 
     @property
     def fingerprint(self) -> str:
         """A name of all that the ids depend on."""
-        return fingerprint(self.kind, self._content())
+        return fingerprint(self.kind, self.number_normalization, self._content())
 
     def _content(self) -> object:
         """Give all that the ids depend on, beside the kind."""

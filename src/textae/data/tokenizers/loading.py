@@ -8,6 +8,7 @@ from textae.data.messages import one_line
 from textae.data.tokenizers.base import LARGEST_FILE_BYTES, Tokenizer, utf8
 from textae.data.tokenizers.bytes_tokenizer import BytesTokenizer
 from textae.data.tokenizers.characters_tokenizer import CharactersTokenizer
+from textae.data.tokenizers.numbers import KINDS as NUMBER_NORMALIZATIONS
 from textae.data.tokenizers.sentencepiece_tokenizer import SentencePieceTokenizer, check_model
 from textae.data.tokenizers.words_tokenizer import WordsTokenizer
 from textae.untrusted_files import parse_json, read_bytes
@@ -29,6 +30,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         if tokenizer.vocabulary_size != description.get("vocabulary_size"):
             found = description.get("vocabulary_size")
             raise ValueError(f"expected {found!r:.100} ids, found {tokenizer.vocabulary_size}")
+        tokenizer.number_normalization = _number_normalization(description)
     except (ValueError, RuntimeError, OSError) as error:  # RuntimeError: SentencePiece
         raise ValueError(f"{path} is not a usable tokenizer: {one_line(error)}") from error
     return tokenizer
@@ -51,6 +53,14 @@ def _of_description(description: dict) -> Tokenizer:
         utf8("".join(words))
         return WordsTokenizer(words)
     raise ValueError(f"expected a kind among {', '.join(VOCABULARY_BOUNDS)}, found {kind!r:.100}")
+
+
+def _number_normalization(description: dict) -> str:
+    found = description.get("number_normalization", "none")
+    if not isinstance(found, str) or found not in NUMBER_NORMALIZATIONS:
+        expected = ", ".join(NUMBER_NORMALIZATIONS)
+        raise ValueError(f"expected number_normalization among {expected}, found {found!r:.100}")
+    return found
 
 
 def _of_model(description: dict, model: bytes) -> Tokenizer:

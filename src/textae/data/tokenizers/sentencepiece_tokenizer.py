@@ -43,7 +43,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __reduce__(self) -> tuple:
         """Return what a copy is made from: the model once, and the threads of where the copy is."""
-        return SentencePieceTokenizer, (self.kind, self.model)
+        return _copy, (self.kind, self.model, self.number_normalization)
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         texts = [escape(text) for text in texts]
@@ -67,6 +67,12 @@ class SentencePieceTokenizer(Tokenizer):
     def _describe(self, description: dict, folder: Path) -> None:
         description["model_sha256"] = hashlib.sha256(self.model).hexdigest()
         write_file(folder / "tokenizer.model", self.model)
+
+
+def _copy(kind: str, model: bytes, number_normalization: str) -> SentencePieceTokenizer:
+    tokenizer = SentencePieceTokenizer(kind, model)
+    tokenizer.number_normalization = number_normalization
+    return tokenizer
 
 
 def check_model(model: bytes, kind: str) -> None:

@@ -11,6 +11,7 @@ from textae.data.special_tokens import END_ID, PAD_ID
 from textae.data.tokenizers.base import FIRST_CHARACTER_ID, Tokenizer, utf8
 from textae.data.tokenizers.bytes_tokenizer import BytesTokenizer
 from textae.data.tokenizers.characters_tokenizer import CharactersTokenizer
+from textae.data.tokenizers.numbers import normalize_numbers
 from textae.data.tokenizers.sampling import LONGEST_TRAINING_LINE, most_frequent, too_large, training_sample
 from textae.data.tokenizers.sentencepiece_tokenizer import UNKNOWN_ID, SentencePieceTokenizer, escape
 from textae.data.tokenizers.sentencepiece_training import train_apart
@@ -27,6 +28,7 @@ def train_tokenizer(
     *,
     sample_megabytes: float = 5.0,
     nearest: bool = False,
+    number_normalization: str = "none",
 ) -> Tokenizer:
     """Train a tokenizer on one pass over the texts.
 
@@ -38,19 +40,29 @@ def train_tokenizer(
         sample_megabytes: millions of characters that SentencePiece is trained on, sampled evenly; the same texts give
             the same sample.
         nearest: a size that the texts do not allow is replaced by the nearest one that they do.
+        number_normalization: what becomes of numbers, as in `normalize_numbers`.
 
     Raises:
         ValueError: there is no text, or, without `nearest`, the vocabulary is larger than the texts can fill or smaller
             than their characters need.
     """
-    texts = each_text(texts)
     if kind not in KINDS:
         raise ValueError(f"the kind of tokenizer should be one of {', '.join(KINDS)}, received {kind!r}")
+    texts = (normalize_numbers(text, number_normalization) for text in each_text(texts))
     if vocabulary_size is not None:
         if nearest:
             least, most = VOCABULARY_BOUNDS[kind]
             vocabulary_size = min(max(vocabulary_size, least), most)
         require_vocabulary_size(kind, vocabulary_size)
+    tokenizer = _trained(kind, texts, vocabulary_size, sample_megabytes, nearest)
+    tokenizer.number_normalization = number_normalization
+    return tokenizer
+
+
+def _trained(
+    kind: str, texts: Iterable[str], vocabulary_size: int | None, sample_megabytes: float, nearest: bool
+) -> Tokenizer:
+    """Return the tokenizer of a kind and size that were checked."""
     if kind == "bytes":
         return BytesTokenizer()
     if kind == "characters":

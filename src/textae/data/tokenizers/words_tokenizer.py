@@ -16,7 +16,11 @@ class WordsTokenizer(Tokenizer):
     """The most frequent words between whitespace and one id for all others; the whitespace itself is lost."""
 
     kind = "words"
-    lossless = False
+
+    @property
+    def lossless(self) -> bool:
+        """False: whitespace and rare words are lost."""
+        return False
 
     def __init__(self, words: Sequence[str]):
         self.words = list(words)
