@@ -257,8 +257,8 @@ class Codec:
     ) -> _Decoded:
         """Decode rows of `counts` latent positions, of which `holds_end` are the last segments of their texts.
 
-        A vector's number of positions is predicted, and so is the number that its text has; the losses of `targets`
-        (rows, length) go by `counts`.
+        How many positions the last vector of a text has is predicted; those before it are full. The losses of
+        `targets` (rows, length) go by `counts`.
         """
         if self._vector:
             return self._decoded_vectors(latents, counts, holds_end, targets)
@@ -273,7 +273,9 @@ class Codec:
         self, latents: np.ndarray, counts: np.ndarray, holds_end: np.ndarray, targets: np.ndarray | None
     ) -> _Decoded:
         """Do as `_decoded`, so many rows at a time that a wrong prediction costs time but no memory."""
-        predicted = np.where(counts > 0, self._predicted_lengths(latents), 0).astype(np.int32)
+        full = num_positions(self.model.max_length, self.model.stride)
+        predicted = np.where(holds_end, self._predicted_lengths(latents), full)
+        predicted = np.where(counts > 0, predicted, 0).astype(np.int32)
         needed = predicted if targets is None else np.maximum(predicted, counts)
         filled = np.flatnonzero(counts)
         found = _Decoded([np.zeros(0, np.int32)] * len(counts), [np.zeros(0)] * len(counts))
