@@ -404,6 +404,8 @@ class TrainingConfig(Settings):
     # skip gradients of tokens that are already right below this fraction of the mean error; 0: none
     gradient_filter: float = 0.01
     length_curriculum: float = 0.0  # fraction of the first epoch during which batches go from short texts to long ones
+    # fraction of the batches whose texts are stretches of the train split, of lengths drawn evenly up to max_length
+    random_length_rate: float = 0.0
     freeze_encoder: bool | None = None  # whether only the decoder is trained; null: with initialization=lattice
     train_frequencies: bool = True  # whether the Fourier features' frequencies are trained, with initialization=lattice
     random_token_rate: float = 0.0  # fraction of tokens replaced by random ones, in the input and the target
@@ -456,6 +458,7 @@ class TrainingConfig(Settings):
             "label_smoothing",
             "gradient_filter",
             "length_curriculum",
+            "random_length_rate",
             "random_token_rate",
         ):
             require_share(f"training.{name}", getattr(self, name))
