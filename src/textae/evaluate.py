@@ -30,6 +30,7 @@ def main(composed: Any) -> None:
     from textae.runs.run_folder import RunDir
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
+    autoencoder.codec.true_lengths = options.true_lengths
     trained = RunDir(options.run).metrics()
     found = final_evaluation(autoencoder, lambda: corpus.texts(options.split), corruption=asdict(options.corruption))
     if options.by_length is not None:

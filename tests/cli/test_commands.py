@@ -42,7 +42,10 @@ CONTRACT = [
     "parameters",
     "peak_memory_mb",
 ]
-EXTRA = ["documents_truncated", "documents_dropped", "random_token_accuracy", "active_units", "steps_skipped"]
+EXTRA = [
+    "documents_truncated", "documents_dropped", "length_accuracy", "random_token_accuracy", "active_units",
+    "steps_skipped",
+]  # fmt: skip
 OF_THE_MACHINE = ["train_seconds", "tokens_per_second", "peak_memory_mb"]
 TINY = [
     "tokenizer=bytes",

@@ -73,6 +73,9 @@ def test_only_the_last_vector_of_a_text_has_a_predicted_length(codecs, kind, mon
         full = len(ids) // MAX * MAX
         assert full <= len(decoded) <= full + 4
         np.testing.assert_array_equal(measured.ids, decoded)
+    monkeypatch.setattr(codec, "true_lengths", True)
+    for ids, measured in zip(given, codec.reconstruct_all(given), strict=True):
+        assert len(ids) // 4 * 4 <= len(measured.ids) <= len(ids) // 4 * 4 + 4
 
 
 @pytest.fixture(scope="module")

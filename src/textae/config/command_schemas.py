@@ -27,6 +27,7 @@ class EvaluateConfig(Settings):
     split: str = "test"  # train, validation or test
     latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latents
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # corruption of the encoder's input
+    true_lengths: bool = False  # whether a text's vector is decoded at the text's own length, not the predicted one
     by_length: str | None = None  # CSV file of metrics by document length; null: not written
     data_dir: str = "data"  # folder of prepared corpora
 

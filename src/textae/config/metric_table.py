@@ -66,6 +66,8 @@ METRICS = (
            unit="0 or more", direction="minimize", card=True, corrupted=True),
     Metric(name="cer_before", meaning="with corruption: `cer` of the corrupted texts themselves", unit="0 or more",
            corrupted=True),
+    Metric(name="length_accuracy", meaning="share of documents that are reconstructed with their own number of tokens",
+           unit="0 to 1", direction="maximize", corrupted=True),
     Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
     Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
     Metric(name="latent_floats_per_token", meaning="floats of all latents divided by the tokens that were encoded",

@@ -76,6 +76,9 @@ class Codec:
         latent_noise: standard deviation of normal noise that is added to latents before they are decoded, of a
             repeatable sequence that begins with `seed`.
         tokens_per_batch: padded tokens of a batch, where a large model has room for fewer than usual.
+
+    Attributes:
+        true_lengths: whether `reconstruct` decodes a text's vector at the text's own length, not the predicted one.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Codec:
         self.model, self.overflow, self.latent_noise = model, overflow, latent_noise
         self.random = np.random.default_rng(seed)
         self.tokens_per_batch = min(tokens_per_batch or TOKENS_PER_BATCH, TOKENS_PER_BATCH)
+        self.true_lengths = False
         self._vector = model.latent == "vector"
         self._fixed = keras.backend.backend() == "jax"  # each shape is compiled anew
         shape = (None, model.latent_size) if self._vector else (None, None, model.latent_size)
@@ -274,8 +278,11 @@ class Codec:
     ) -> _Decoded:
         """Do as `_decoded`, so many rows at a time that a wrong prediction costs time but no memory."""
         full = num_positions(self.model.max_length, self.model.stride)
-        predicted = np.where(holds_end, self._predicted_lengths(latents), full)
-        predicted = np.where(counts > 0, predicted, 0).astype(np.int32)
+        if targets is not None and self.true_lengths:
+            predicted = counts
+        else:
+            predicted = np.where(holds_end, self._predicted_lengths(latents), full)
+            predicted = np.where(counts > 0, predicted, 0).astype(np.int32)
         needed = predicted if targets is None else np.maximum(predicted, counts)
         filled = np.flatnonzero(counts)
         found = _Decoded([np.zeros(0, np.int32)] * len(counts), [np.zeros(0)] * len(counts))
