@@ -364,7 +364,7 @@ def test_jax_needs_no_tensorflow(place, settings, tmp_path):
 def test_vectors_are_rows_and_come_back(fork, place, settings, tmp_path):
     """One vector per text: .npy with a row per line; parquet holds the same."""
     code, _, err = run(
-        "train", *settings, "model=vector", "model.channels=[16,16,16]", "hydra.run.dir=vectors", cwd=place
+        "train", *settings, "model=vector", "model.channels=[16,16]", "hydra.run.dir=vectors", cwd=place
     )
     assert code == 0, err
     assert all(word not in err for word in ("oneDNN", "cuda", "CUDA", "WARNING", "Traceback", "\r", "\x1b"))
