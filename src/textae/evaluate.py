@@ -45,6 +45,7 @@ def _evaluate(options: Any, corpus: Any) -> None:
     from textae.runs.run_folder import RunDir
 
     autoencoder = load(options.run, latent_noise=options.latent_noise)
+    autoencoder.codec.true_lengths = options.true_lengths
     trained = RunDir(options.run).metrics()
     found = final_evaluation(
         autoencoder,

@@ -44,7 +44,10 @@ CONTRACT = [
     "parameters",
     "peak_memory_mb",
 ]
-EXTRA = ["documents_truncated", "documents_dropped", "random_token_accuracy", "active_units", "steps_skipped"]
+EXTRA = [
+    "documents_truncated", "documents_dropped", "length_accuracy", "random_token_accuracy", "active_units",
+    "steps_skipped",
+]  # fmt: skip
 OF_THE_MACHINE = ["train_seconds", "tokens_per_second", "peak_memory_mb"]
 TINY = [
     "tokenizer=bytes",
@@ -366,7 +369,7 @@ def test_jax_needs_no_tensorflow(place, settings, tmp_path):
 @pytest.mark.slow
 def test_vectors_are_rows_and_come_back(fork, place, settings, tmp_path):
     """One vector per text: .npy with a row per line. A new process says nothing else, whatever its libraries say."""
-    arguments = [*settings, "model=vector", "model.channels=[16,16,16]", "training.max_steps=2"]
+    arguments = [*settings, "model=vector", "model.channels=[16,16]", "training.max_steps=2"]
     code, _, err = fork("train", *arguments, "training.eval_every_steps=2", "hydra.run.dir=vectors", cwd=place)
     assert code == 0, err
     run_folder = f"run={place / 'vectors'}"

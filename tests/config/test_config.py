@@ -152,6 +152,7 @@ TRAINING = [
     *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("weight_decay", "checkpoint_every_minutes")),
     *(({n: 1.0}, f"training.{n} in [0, 1)", 1.0) for n in ("beta_1", "beta_2", "ema_decay", "label_smoothing")),
     ({"gradient_filter": -0.1}, "training.gradient_filter in [0, 1)", -0.1),
+    ({"random_length_rate": 1.0}, "training.random_length_rate in [0, 1)", 1.0),
 ]
 OTHERS = [
     (settings.UpsamplerConfig, {"kernel_factor": 0}, "model.upsampler.kernel_factor of at least 1", 0),
@@ -251,6 +252,13 @@ def test_the_lattice_freezes_the_encoder_unless_it_is_told_otherwise():
     assert not composed().encoder_frozen
     assert composed(*LATTICE).encoder_frozen
     assert not composed(*LATTICE, "training.freeze_encoder=false").encoder_frozen
+
+
+def test_one_vector_per_text_learns_every_length_unless_it_is_told_otherwise():
+    assert composed().random_length_rate == 0
+    assert composed("model=vector").random_length_rate == 0.1
+    assert composed("model=vector", "training.random_length_rate=0").random_length_rate == 0
+    assert composed("training.random_length_rate=0.3").random_length_rate == 0.3
 
 
 def test_corruption_that_moves_tokens_between_blocks():

@@ -164,6 +164,56 @@ def test_short_first():
         assert (one != other) is change and sorted(one) == sorted(other)
 
 
+@pytest.mark.parametrize("fixed_rows", [False, True])
+def test_random_lengths(fixed_rows):
+    """Beside each segment once: stretches of the documents, over their ends, of every length."""
+    plain = Batches(DOCUMENTS, **SETTINGS, fixed_rows=fixed_rows)
+    batches = Batches(DOCUMENTS, **SETTINGS, fixed_rows=fixed_rows, random_length_rate=0.4)
+    joined, starts = np.concatenate(DOCUMENTS), np.cumsum([0, *map(len, DOCUMENTS)])
+    assert batches.bucket_lengths[-1] == 24
+    random = [first < 0 for first, _, _ in batches.order(3)[1]]
+    assert sum(random) / len(batches) == pytest.approx(0.4, abs=0.01)
+    assert sorted(random) not in (random, random[::-1])
+    own, lengths, crossed = [], [], 0
+    for batch, is_random in zip(batches.epoch(3), random, strict=True):
+        assert batch.tokens.shape[1] in batches.bucket_lengths and batch.tokens.size <= 96
+        assert len(batch.tokens) == 96 // batch.tokens.shape[1] or not (is_random or fixed_rows)
+        if not is_random:
+            own += rows_of(batch)
+            continue
+        for document, start, tokens in rows_of(batch):
+            first = starts[document] + start
+            assert 0 <= start < len(DOCUMENTS[document]) or first == len(joined)
+            assert tokens == [*joined[first : first + len(tokens) - 1], 1]
+            crossed += start + len(tokens) - 1 > len(DOCUMENTS[document])
+            lengths.append(len(tokens))
+    assert sorted(own) == sorted(row for batch in plain.epoch(0) for row in rows_of(batch))
+    assert set(lengths) == set(range(1, 25)) and crossed > len(lengths) / 10
+
+
+def test_random_lengths_are_a_function_of_seed_and_epoch():
+    def made(epoch, start=0, **changes):
+        batches = Batches(DOCUMENTS, **SETTINGS | changes, random_length_rate=0.4)
+        return [rows_of(batch) for batch in batches.epoch(epoch, start=start)]
+
+    first = made(0)
+    assert made(0) == first and made(0, start=7) == first[7:]
+    assert len(made(1)) == len(first) and made(1) != first and made(0, seed=8) != first
+    grown = made(0, length_curriculum=1.0)
+    longest = [max(len(tokens) for _, _, tokens in rows) for rows in grown]
+    assert longest[0] < 12 and longest[-1] > 12
+
+
+def test_random_lengths_of_few_tokens():
+    """No stretch is longer than all documents together."""
+    batches = Batches([[5, 6], [], [7]], **SETTINGS, random_length_rate=0.9)
+    found = [tokens for epoch in range(3) for batch in batches.epoch(epoch) for _, _, tokens in rows_of(batch)]
+    assert [5, 6, 7, 1] in found and max(map(len, found)) == 4
+    assert len(Batches([], **SETTINGS, random_length_rate=0.9)) == 0
+    with pytest.raises(ValueError, match="random_length_rate should be at least 0 and below 1, received 1"):
+        Batches(DOCUMENTS, **SETTINGS, random_length_rate=1)
+
+
 def test_given_bucket_lengths():
     batches = Batches(DOCUMENTS, **SETTINGS | {"length_buckets": [24, 8]})
     assert batches.bucket_lengths == [8, 24]

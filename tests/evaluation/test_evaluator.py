@@ -53,6 +53,7 @@ def test_figures(known, monkeypatch, characters):
     assert metrics["token_accuracy"] == pytest.approx((4 + 3 + 1 + 7) / 20)
     assert metrics["loss"] == pytest.approx((0.5 * 16 + 2.0) / 17)
     assert metrics["exact_match"] == pytest.approx(2 / 4)
+    assert metrics["length_accuracy"] == pytest.approx(3 / 4)
     assert metrics["latent_floats_per_token"] == pytest.approx((4 + 4 + 4 + 8) / 17)  # of 20 three are cut off
     assert metrics["cer"] == pytest.approx((1 + 3) / 16)
     np.testing.assert_allclose(found.scores, [0.75, 1, 7 / 11, 1])

@@ -63,6 +63,23 @@ def test_what_comes_back_and_is_measured_is_what_is_stored(codecs, kind, mode):
             assert measured.correct.all() <= (encoded == len(ids) + 1 and decoded.tolist() == ids.tolist())
 
 
+@pytest.mark.parametrize("kind", ["vector", "fourier"])
+def test_only_the_last_vector_of_a_text_has_a_predicted_length(codecs, kind, monkeypatch):
+    """Segments before the last are full, whatever the length head says of them; so the rest stays in its place."""
+    codec, draw = codecs[kind], np.random.default_rng(0)
+    codec.overflow = "split"
+    monkeypatch.setattr(codec, "_predicted_lengths", lambda latents: np.ones(len(latents), np.int32))
+    given = [draw.integers(2, 20, length).astype(np.int32) for length in LENGTHS]
+    found = codec.decode(codec.encode(given))
+    for ids, decoded, measured in zip(given, found, codec.reconstruct_all(given), strict=True):
+        full = len(ids) // MAX * MAX
+        assert full <= len(decoded) <= full + 4
+        np.testing.assert_array_equal(measured.ids, decoded)
+    monkeypatch.setattr(codec, "true_lengths", True)
+    for ids, measured in zip(given, codec.reconstruct_all(given), strict=True):
+        assert len(ids) // 4 * 4 <= len(measured.ids) <= len(ids) // 4 * 4 + 4
+
+
 @pytest.fixture(scope="module")
 def texts(trained):
     """Texts of every length at which something changes, of 32 tokens at most."""

@@ -10,18 +10,19 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
+from textae.data.batching import Batches
 from textae.data.tokenizers import train_tokenizer
 from textae.evaluation.evaluator import Evaluation, Points, Sample
 from textae.evaluation.latent_statistics import LatentStatistics
-from textae.reporting.reporter import WEIGHTS_COUNTED, Reporter, _compared, _some
+from textae.reporting.reporter import WEIGHTS_COUNTED, Reporter, _compared, _some, long_documents
 from textae.runs.run_folder import RunDir
 from textae.training.state import TrainingState
 
 pytestmark = pytest.mark.backend_free
 
 JUDGED = {
-    "loss", "token_accuracy", "exact_match", "bleu", "cer", "wer", "rouge1", "rouge2", "sentence_bleu2",
-    "sentence_bleu3", "sentence_bleu4",
+    "loss", "token_accuracy", "exact_match", "bleu", "cer", "wer", "rouge1", "rouge2", "length_accuracy",
+    "sentence_bleu2", "sentence_bleu3", "sentence_bleu4",
 }  # fmt: skip
 FIGURES = {"quality_by_length", "accuracy_by_position", "latent_variance"}
 
@@ -176,3 +177,19 @@ def test_the_last_lines_say_what_opens_the_run(tiny_config, tmp_path, capsys):
 def test_metrics_json_and_the_board_agree(trained):
     folder, metrics = trained
     assert json.loads((folder / "metrics.json").read_text()) == pytest.approx(metrics)
+
+
+@pytest.mark.parametrize(
+    ("overflow", "said"),
+    [
+        ("split", "and are split into segments"),
+        ("truncate", "and are truncated: 40.0 % of the train tokens; a larger model.max_length keeps more of them"),
+        ("drop", "and are left out: 80.0 % of the train tokens; a larger model.max_length keeps more of them"),
+    ],
+)
+def test_what_is_lost_of_long_documents_is_said_at_the_start(overflow, said):
+    """Lengths with the end: 4, 4, 12 and 20 of 40 tokens; 8 and 8 of the last two fit."""
+    documents = [[5] * length for length in (3, 3, 11, 19)]
+    batches = Batches(documents, max_length=8, stride=4, tokens_per_batch=64, overflow=overflow)
+    assert long_documents(batches, 8) == f"2 of 4 documents (50.0 %) have more than 8 tokens {said}"
+    assert long_documents(Batches(documents[:2], max_length=8, stride=4, tokens_per_batch=64), 8) is None

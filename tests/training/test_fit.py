@@ -41,6 +41,7 @@ METRICS = {
     "loss", "token_accuracy", "exact_match", "bleu", "sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1",
     "rouge2", "cer", "wer", "latent_floats_per_token", "documents", "tokens", "examples_seen", "steps",
     "train_seconds", "tokens_per_second", "parameters", "peak_memory_mb", "random_token_accuracy", "active_units",
+    "length_accuracy",
 }  # fmt: skip
 NOISY = {
     "model.latent_noise": 0.2,

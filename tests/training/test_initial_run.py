@@ -48,7 +48,7 @@ def test_training_goes_on_from_the_weights(trained, tiny_config, tmp_path):
         ({"model.latent_size": 17}, "expected the model of training.initial_run=.* received one whose .* has shape"),
         (
             {"tokenizer.kind": "characters"},
-            "expected tokenizer=bytes, which training.initial_run=.* received characters",
+            "expected tokenizer.kind=bytes, which training.initial_run=.*, received characters",
         ),
         ({"training.initial_run": "nowhere"}, "training.initial_run: run: expected a run folder, found no folder"),
     ],

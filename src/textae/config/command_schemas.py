@@ -38,6 +38,7 @@ class EvaluateConfig(Settings):
     split: str = "test"  # train, validation or test
     latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latents
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)  # corruption of the encoder's input
+    true_lengths: bool = False  # whether a text's vector is decoded at the text's own length, not the predicted one
     by_length: str | None = None  # CSV file of metrics by document length; null: not written
     importance_samples: int = 0  # draws for the importance-weighted likelihood of a variational run; 0: none
     documents: int | None = None  # first documents of the split that are evaluated; null: all

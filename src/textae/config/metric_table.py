@@ -87,6 +87,8 @@ METRICS = (
     Metric(name="aggregate_variance", meaning="variance of latents drawn from the posteriors; 1 for N(0, I)",
            runs="variational"),
     Metric(name="mmd", meaning="squared maximum mean discrepancy of drawn latents and N(0, I)", runs="variational"),
+    Metric(name="length_accuracy", meaning="share of documents that are reconstructed with their own number of tokens",
+           unit="0 to 1", direction="maximize", corrupted=True),
     Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
     Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
     Metric(name="rate", meaning="bits that the latents carry: `kl` divided by the tokens that were encoded; with "

@@ -54,6 +54,7 @@ from textae.config.choices import (
 from textae.config.metric_table import names
 
 PATHS = ("files", "test_files", "validation_files", "tfds_dir")  # settings of a corpus that say where it lies
+RANDOM_LENGTH_RATE = 0.1  # of one vector per text, whose length head knows only the lengths that it has seen
 
 
 @dataclass(slots=True, kw_only=True)
@@ -431,6 +432,9 @@ class TrainingConfig(Settings):
     length_curriculum: float = 0.0  # fraction of the first epoch during which batches go from short texts to long ones
     # folder of a trained run whose tokenizer and weights this run begins with; null: new ones
     initial_run: str | None = None
+    # fraction of the batches whose texts are cut from the train split at lengths drawn evenly up to max_length, so that
+    # one vector per text learns every length; null: 0.1 with latent=vector, else 0
+    random_length_rate: float | None = None
     freeze_encoder: bool | None = None  # whether only the decoder is trained; null: with initialization=lattice
     train_frequencies: bool = True  # whether the Fourier features' frequencies are trained, with initialization=lattice
     random_token_rate: float = 0.0  # fraction of tokens replaced by random ones, in the input and the target
@@ -486,6 +490,8 @@ class TrainingConfig(Settings):
             "random_token_rate",
         ):
             require_share(f"training.{name}", getattr(self, name))
+        if self.random_length_rate is not None:
+            require_share("training.random_length_rate", self.random_length_rate)
         require_above("training.max_gradient_norm", self.max_gradient_norm, 3e38)
 
 
@@ -543,6 +549,13 @@ class Config(Settings):
         """Whether only the decoder learns: an update of all weights would move codewords past one another."""
         frozen = self.training.freeze_encoder
         return self.model.initialization is Initialization.lattice if frozen is None else frozen
+
+    @property
+    def random_length_rate(self) -> float:
+        """Fraction of the train batches that have texts of random lengths."""
+        if self.training.random_length_rate is not None:
+            return self.training.random_length_rate
+        return RANDOM_LENGTH_RATE if self.model.latent is LatentKind.vector else 0.0
 
     def located(self) -> Config:
         """Return the same with paths that mean the same from every folder."""

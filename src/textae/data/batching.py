@@ -4,6 +4,7 @@ Documents are split into segments of at most max_length tokens. Segments are pad
 fewest positions. Every batch holds about the same number of positions, whatever its length.
 """
 
+import math
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +42,10 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.documents)
+
+    def take(self, chosen: np.ndarray) -> "Segments":
+        """Return some of them, by index."""
+        return Segments(self.documents[chosen], self.starts[chosen], self.lengths[chosen], self.ends[chosen])
 
 
 class Batch(NamedTuple):
@@ -156,9 +161,11 @@ class Batches:
         shuffle: otherwise segments are ordered from the shortest to the longest.
         fixed_rows: all batches of one padded length have the same number of rows; missing ones are empty.
         length_curriculum: fraction of the first epoch during which the padded lengths grow.
+        random_length_rate: fraction of the batches whose texts are stretches of the documents, cut and joined, of
+            lengths drawn evenly up to max_length. They come on top of those in which each segment is once.
 
-    Attributes: segments, bucket_lengths (list), tokens (real tokens of an epoch, end tokens counted),
-    positions (padded positions of an epoch).
+    Attributes: segments, bucket_lengths (list), tokens (real tokens of the segments, end tokens counted),
+    positions (padded positions of their batches).
 
     Raises:
         ValueError: an argument is out of its bounds, or a segment is longer than the longest of given padded lengths.
@@ -177,29 +184,35 @@ class Batches:
         shuffle: bool = True,
         fixed_rows: bool = False,
         length_curriculum: float = 0.0,
+        random_length_rate: float = 0.0,
     ):
         if tokens_per_batch < 1:
             raise ValueError(f"tokens_per_batch should be at least 1, received {tokens_per_batch}")
         if not 0 <= length_curriculum <= 1:
             raise ValueError(f"length_curriculum should be from 0 to 1, received {length_curriculum}")
+        if not 0 <= random_length_rate < 1:
+            raise ValueError(f"random_length_rate should be at least 0 and below 1, received {random_length_rate}")
         self.store = store if isinstance(store, TokenStore) else TokenStore.from_arrays(store)
         self.seed, self.shuffle = seed, shuffle
         self.fixed_rows, self.length_curriculum = fixed_rows, length_curriculum
         self.segments = segments(self.store.lengths, max_length, stride, overflow)
+        ratio = random_length_rate / (1 - random_length_rate)  # random batches to others
         if isinstance(length_buckets, int):
-            self.bucket_lengths = bucket_lengths(self.segments.lengths, stride, max_length, length_buckets)
+            lengths = with_even_lengths(self.segments.lengths, max_length, ratio)
+            self.bucket_lengths = bucket_lengths(lengths, stride, max_length, length_buckets)
         else:
             self.bucket_lengths = _checked_buckets(length_buckets, self.segments, stride)
         self._bucket = np.searchsorted(self.bucket_lengths, self.segments.lengths).astype(np.int16)
         self._rows = [max(1, tokens_per_batch // length) for length in self.bucket_lengths]
         self._cuts = _cuts(self._bucket, self._rows)
+        self._random_batches = math.ceil(ratio * len(self._cuts))
         self.tokens = int(self.segments.lengths.sum())
         rows = np.array(self._rows)[self._cuts[:, 2]] if fixed_rows else self._cuts[:, 1]
         self.positions = int((rows * np.array(self.bucket_lengths)[self._cuts[:, 2]]).sum())
 
     def __len__(self) -> int:
         """Give the number of batches in an epoch, the same in every one."""
-        return len(self._cuts)
+        return len(self._cuts) + self._random_batches
 
     def epoch(self, epoch: int, start: int = 0) -> "Epoch":
         """Give the batches of an epoch from number `start` on; sized, and can be iterated again."""
@@ -210,38 +223,66 @@ class Batches:
         return Epoch(self, epoch, start)
 
     def order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give the segments sorted by bucket, and the order of the batches cut from them."""
+        """Give the segments sorted by bucket, and the batches in their order.
+
+        A batch is three numbers: its first segment among those sorted, or -1 for one of random lengths; its rows; and
+        its bucket.
+        """
         if not self.shuffle:
-            return np.argsort(self.segments.lengths, kind="stable"), np.arange(len(self))
+            return np.argsort(self.segments.lengths, kind="stable"), self._cuts
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch])))
         permutation = random.permutation(len(self.segments))
         rows = permutation[np.argsort(self._bucket[permutation], kind="stable")]
-        batches = random.permutation(len(self))
+        order = random.permutation(len(self))
+        lengths = random.integers(1, self.bucket_lengths[-1], self._random_batches, endpoint=True)
+        drawn = np.searchsorted(self.bucket_lengths, lengths)
+        others = np.stack([np.full(len(drawn), -1), np.array(self._rows)[drawn], drawn], axis=1)
+        batches = np.concatenate([self._cuts, others])[order]
         if epoch == 0 and self.length_curriculum:
             head = batches[: round(self.length_curriculum * len(batches))]
-            head[:] = head[np.argsort(self._cuts[head, 2], kind="stable")]
+            head[:] = head[np.argsort(head[:, 2], kind="stable")]
         return rows, batches
 
-    def assemble(self, chosen: np.ndarray, bucket: int) -> Batch:
-        """Put the chosen segments into one batch of the bucket's padded length."""
-        rows = self._rows[bucket] if self.fixed_rows else len(chosen)
-        length = self.bucket_lengths[bucket]
-        here = self.segments
-        lengths = np.zeros(rows, np.int32)
-        lengths[: len(chosen)] = here.lengths[chosen]
-        documents = np.full(rows, -1, np.int64)
-        documents[: len(chosen)] = here.documents[chosen]
-        starts = np.zeros(rows, np.int64)
-        starts[: len(chosen)] = here.starts[chosen]
+    def random_segments(self, epoch: int, number: int, rows: int, bucket: int) -> Segments:
+        """Draw the segments of a batch of random lengths, which is the given number of its epoch."""
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, epoch, number + 1])))
+        least = self.bucket_lengths[bucket - 1] + 1 if bucket else 1
+        return random_stretches(self.store, random, rows, least, self.bucket_lengths[bucket])
 
-        ends = np.flatnonzero(here.ends[chosen])
-        stored = lengths[: len(chosen)].astype(np.int64)
+    def assemble(self, here: Segments, bucket: int) -> Batch:
+        """Put segments into one batch of the bucket's padded length."""
+        count, length = len(here), self.bucket_lengths[bucket]
+        rows = self._rows[bucket] if self.fixed_rows else count
+        lengths, starts = np.zeros(rows, np.int32), np.zeros(rows, np.int64)
+        documents = np.full(rows, -1, np.int64)
+        lengths[:count], documents[:count], starts[:count] = here.lengths, here.documents, here.starts
+        ends = np.flatnonzero(here.ends)
+        stored = here.lengths.astype(np.int64)
         stored[ends] -= 1
-        first = self.store.starts[here.documents[chosen]] + here.starts[chosen]
         tokens = np.zeros((rows, length), np.int32)
-        tokens[: len(chosen)][np.arange(length) < stored[:, None]] = self.store.gather(first, stored)
+        inside = np.arange(length) < stored[:, None]
+        tokens[:count][inside] = self.store.gather(self.store.starts[here.documents] + here.starts, stored)
         tokens[ends, stored[ends]] = END_ID
         return Batch(tokens, lengths, documents, starts)
+
+
+def with_even_lengths(lengths: np.ndarray, max_length: int, ratio: float) -> np.ndarray:
+    """Return lengths with `ratio` times as many others, spread evenly from 1 to max_length."""
+    if not ratio:
+        return lengths
+    times = max(1, round(ratio * len(lengths) / max_length))
+    return np.concatenate([lengths, np.tile(np.arange(1, max_length + 1), times)])
+
+
+def random_stretches(store: TokenStore, random: np.random.Generator, count: int, least: int, most: int) -> Segments:
+    """Draw segments of `least` to `most` tokens, with the end: stretches from anywhere, over the ends of documents.
+
+    A store with fewer tokens is one stretch as a whole.
+    """
+    lengths = np.minimum(random.integers(least, most, count, endpoint=True), store.tokens + 1)
+    first = random.integers(0, store.tokens - (lengths - 1), endpoint=True)
+    documents = np.searchsorted(store.starts, first, side="right") - 1
+    return Segments(documents, first - store.starts[documents], lengths, np.ones(count, bool))
 
 
 def _checked_buckets(lengths: Sequence[int], segments: Segments, stride: int) -> list[int]:
@@ -288,10 +329,14 @@ class Epoch:
         return prefetch(self._made(), PREFETCHED_BATCHES)
 
     def _made(self) -> Iterator[Batch]:
-        rows, order = self.batches.order(self.number)
-        for number in order[self.start :]:
-            first, count, bucket = self.batches._cuts[number]
-            yield self.batches.assemble(rows[first : first + count], bucket)
+        batches = self.batches
+        rows, order = batches.order(self.number)
+        for number, (first, count, bucket) in enumerate(order[self.start :].tolist(), self.start):
+            if first < 0:
+                found = batches.random_segments(self.number, number, count, bucket)
+            else:
+                found = batches.segments.take(rows[first : first + count])
+            yield batches.assemble(found, bucket)
 
 
 def prefetch(items: Iterable, depth: int) -> Iterator:

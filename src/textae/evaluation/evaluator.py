@@ -164,6 +164,7 @@ class _Evaluator:
         self.samples, self.points = _Samples(keep), Points()
         self.loss = 0.0  # summed over the tokens that were encoded
         self.encoded = self.tokens = self.right = 0
+        self.own_lengths = 0  # documents with as many tokens in their reconstructions
         self.dropped = self.truncated = self.read = 0
         self.characters = self.edits = 0  # of the corrupted texts
         self.correct_at = np.zeros(POSITIONS_SHOWN, np.int64)
@@ -208,6 +209,7 @@ class _Evaluator:
         self.encoded += len(losses)
         self.right += int(correct.sum())
         self.tokens += len(correct)
+        self.own_lengths += len(document.ids) + 1 == len(correct)
         self.truncated += len(losses) < len(correct)
         shown = correct[:POSITIONS_SHOWN]
         self.correct_at[: len(shown)] += shown
@@ -255,6 +257,7 @@ class _Evaluator:
             **self.text_metrics.result(),
             **corrupted,
             **({} if self.noisy is None else self.noisy.result()),
+            "length_accuracy": self.own_lengths / len(self.scores),
             "latent_floats_per_token": self.statistics.numbers / self.encoded,
             "active_units": self.statistics.active_units,
             **rate,

@@ -83,10 +83,13 @@ class Graphs:
         return self._texts(states, num_latents, segments * size)
 
     def _decode_vectors(self, latents: Any, mask: Any, holds_end: Any) -> dict[str, Any]:
-        """Return the texts of vectors (rows, size); `mask` (rows,) says which are there, None: all of them."""
+        """Return the texts of vectors (rows, size); `mask` (rows,) says which are there, None: all of them.
+
+        A vector that is not the last one of its text is a full segment: only the last one's length is predicted.
+        """
         predicted = highest(ops.transpose(self.model.decoder.length_logits(latents)))[0] + 1
         if mask is not None:
-            predicted = ops.where(mask, predicted, 0)
+            predicted = ops.where(mask, ops.where(holds_end, predicted, self.max_positions), 0)
         positions = ops.maximum(ops.max(predicted), 1)
         return self._texts(self.model.decode(latents, predicted, positions), predicted, positions, holds_end)
 

@@ -88,6 +88,9 @@ class Codec:
         latent_noise: standard deviation of normal noise that is added to latents before they are decoded, of a
             repeatable sequence that begins with `seed`.
         tokens_per_batch: padded tokens of a batch, where a large model has room for fewer than usual.
+
+    Attributes:
+        true_lengths: whether `reconstruct` decodes a text's vector at the text's own length, not the predicted one.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Codec:
         self.model, self.overflow, self.latent_noise = model, overflow, latent_noise
         self.random = np.random.default_rng(seed)
         self.tokens_per_batch = min(tokens_per_batch or TOKENS_PER_BATCH, TOKENS_PER_BATCH)
+        self.true_lengths = False
         self._vector = model.latent == "vector"
         self._fixed = keras.backend.backend() == "jax"  # each shape is compiled anew
         shape = (None, model.latent_size) if self._vector else (None, None, model.latent_size)
@@ -369,8 +373,8 @@ class Codec:
     ) -> _Decoded:
         """Decode rows of `counts` latent positions, of which `holds_end` are the last segments of their texts.
 
-        A vector's number of positions is predicted, and so is the number that its text has; the losses of `targets`
-        (rows, length) go by `counts`.
+        How many positions the last vector of a text has is predicted; those before it are full. The losses of
+        `targets` (rows, length) go by `counts`.
         """
         if self._vector:
             return self._decoded_vectors(latents, counts, holds_end, targets)
@@ -385,7 +389,12 @@ class Codec:
         self, latents: np.ndarray, counts: np.ndarray, holds_end: np.ndarray, targets: np.ndarray | None
     ) -> _Decoded:
         """Do as `_decoded`, so many rows at a time that a wrong prediction costs time but no memory."""
-        predicted = np.where(counts > 0, self._predicted_lengths(latents), 0).astype(np.int32)
+        full = num_positions(self.model.max_length, self.model.stride)
+        if targets is not None and self.true_lengths:
+            predicted = counts
+        else:
+            predicted = np.where(holds_end, self._predicted_lengths(latents), full)
+            predicted = np.where(counts > 0, predicted, 0).astype(np.int32)
         needed = predicted if targets is None else np.maximum(predicted, counts)
         filled = np.flatnonzero(counts)
         found = _Decoded([np.zeros(0, np.int32)] * len(counts), [np.zeros(0)] * len(counts))

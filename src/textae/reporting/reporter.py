@@ -80,17 +80,22 @@ class Reporter:
         )
         if self.config.training.overfit_documents is not None:
             logger.info(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
-        for what, how in (("split", "split into segments"), ("truncated", "truncated"), ("dropped", "left out")):
-            if count := getattr(batches.segments, what):
-                logger.info(f"{count:,} documents of more than {model.max_length} tokens are {how}")
+        if long := long_documents(batches, model.max_length):
+            logger.info(long)
         logger.info(
             f"model: {model.count_params():,} parameters, vocabulary {model.vocabulary_size:,}, "
-            f"{model.latent_size} floats per {'text' if model.latent == 'vector' else f'{model.stride} tokens'}; "
+            f"{model.latent_size} floats per {self._unit(model)}; "
             f"{precision} products, {'XLA' if xla else 'graph'}"
         )
         if step:
             logger.info(f"continuing after step {step:,}")
         logger.info(f"run folder: {self.run.folder}; to watch it: tensorboard --logdir {self.run.folder}")
+
+    def _unit(self, model: Autoencoder) -> str:
+        """Return what one latent stands for."""
+        if model.latent != "vector":
+            return f"{model.stride} tokens"
+        return "segment" if self.config.model.overflow.name == "split" else "text"
 
     def trained(self, state: RunState, sums: dict[str, float], rate: float, seconds: float) -> None:
         """Take note of one update; one that was skipped has no sums."""
@@ -211,6 +216,20 @@ class Reporter:
         columns["tokens"] = points.tokens
         columns["token_accuracy"] = [f"{score:.4f}" for score in points.scores]
         self.board.embeddings(np.stack(points.latents), columns, step, "test")
+
+
+def long_documents(batches: Batches, max_length: int) -> str | None:
+    """Return how many documents are longer than that and what is lost of them; None if there are none."""
+    found, documents = batches.segments, len(batches.store)
+    count = found.split + found.truncated + found.dropped
+    if not count:
+        return None
+    long = f"{count:,} of {documents:,} documents ({100 * count / documents:.1f} %) have more than {max_length} tokens"
+    if found.split:
+        return f"{long} and are split into segments"
+    lost = 100 * (1 - batches.tokens / (batches.store.tokens + documents))
+    how = "are truncated" if found.truncated else "are left out"
+    return f"{long} and {how}: {lost:.1f} % of the train tokens; a larger model.max_length keeps more of them"
 
 
 def _has_chart(name: str) -> bool:

@@ -57,6 +57,7 @@ def training_batches(config: Config, prepared: Prepared, arithmetic: Arithmetic)
         seed=config.training.seed,
         fixed_rows=arithmetic.xla,
         length_curriculum=config.training.length_curriculum,
+        random_length_rate=config.random_length_rate,
     )
     if not len(batches):
         raise ValueError(_none_short_enough("training documents", config.model.max_length))
