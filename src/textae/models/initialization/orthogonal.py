@@ -30,7 +30,8 @@ def initialize_orthogonal(model: Autoencoder) -> None:
     project = encoder.bottleneck.project.kernel
     mean = orthonormal((*project.shape[:-1], model.latent_size))
     assign_mean(project, mean)
-    decoder.project.assign_transpose(mean)  # pyright: ignore[reportAttributeAccessIssue]  # `initialize` has checked it
+    if encoder.bottleneck.latent.pooling == "positions":  # the mean over positions has no transpose
+        decoder.project.assign_transpose(mean)  # pyright: ignore[reportAttributeAccessIssue]  # `initialize` has checked it
     if model.final_normalize.kind != "none" and model.latent == "sequence":  # vectors end worse with it, docs/study.md
         scale = model.final_normalize.scale
         scale.assign(ops.full(scale.shape, math.sqrt(model.latent_size / model.stride)))
