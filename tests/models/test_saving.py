@@ -16,8 +16,9 @@ from textae.layers.kernels import KernelLayer
 from textae.layers.linear import Linear, SameConv1D
 from textae.layers.residual import Level, Normalize, ResidualBlock
 from textae.layers.upsamplers import KINDS
-from textae.layers.vectors import SequenceToVector, VectorToSequence
+from textae.layers.vectors import MeanToVector, SequenceToVector, VectorToSequence
 from textae.models.autoencoder import Autoencoder
+from textae.models.bag_of_words_head import BagOfWordsHead
 from textae.models.bottleneck import Bottleneck
 from textae.models.decoder import Decoder
 from textae.models.encoder import Encoder
@@ -31,6 +32,7 @@ BACKBONE = BackboneSpec(
 )  # fmt: skip
 SEQUENCE = LatentSpec(size=5, normalization="tanh", noise=0.1, dropout=0.1, variational=True)
 VECTOR = LatentSpec(kind="vector", size=5)
+POOLED = LatentSpec(kind="vector", size=5, pooling="mean", bag_of_words=True)
 LATTICE = LatentSpec(kind="vector", size=12, fourier_features=True)
 
 draw = np.random.default_rng(0)
@@ -79,11 +81,14 @@ EXAMPLES = [
     (lambda: ResidualBlock(5, 1.5, "layer", 0.2, 7), [STATES, MASK], {}),
     (lambda: Level(2, 5, 1.5, "none", 0.2, 7), [STATES, MASK], {}),
     (lambda: SequenceToVector(3, 6), [STATES], {}),
+    (lambda: MeanToVector(3), [STATES, COUNTS], {}),
     (lambda: VectorToSequence(3, 6), [VECTORS], {"positions": 4}),
     (lambda: FourierFeatures(4, frequencies_initializer=keras.initializers.RandomNormal(3.0)), [STATES], {}),
     (lambda: FourierFeatures(4, 6), [VECTORS], {"positions": 5}),
     (lambda: Bottleneck(SEQUENCE, seed=7), [STATES], {}),
     (lambda: Bottleneck(VECTOR, 6), [STATES], {}),
+    (lambda: Bottleneck(POOLED, 6), [STATES, COUNTS], {}),
+    (lambda: BagOfWordsHead(20), [VECTORS], {}),
     (lambda: Encoder(20, BACKBONE, SEQUENCE, seed=7), [TOKENS, LENGTHS], {}),
     (lambda: Encoder(20, BACKBONE, VECTOR, 6), [TOKENS, LENGTHS], {}),
     (lambda: LengthHead(6), [VECTORS], {}),
@@ -93,6 +98,7 @@ EXAMPLES = [
     (lambda: Decoder(BACKBONE, LATTICE, 6), [VECTORS, COUNTS], {"positions": 4}),
     (autoencoder, [TOKENS, LENGTHS], {}),
     (lambda: autoencoder(VECTOR, tie_embeddings=False, bias=True), [TOKENS, LENGTHS], {}),
+    (lambda: autoencoder(POOLED), [TOKENS, LENGTHS], {}),
     (lambda: autoencoder(LATTICE, kind="cosine", logit_scale=9.0), [TOKENS, LENGTHS], {}),
     (lambda: graph_model("encode"), [TOKENS, LENGTHS], {}),
     (lambda: graph_model("decode"), [VECTORS], {}),

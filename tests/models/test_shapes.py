@@ -21,6 +21,7 @@ MODELS = {
         "latent": "vector", "variational": True, "output_bias": True, "tie_embeddings": False,
         "normalization": "layer", "upsampler": {"kind": "resize_linear", "kernel_factor": 2},
     },
+    "one vector, mean over positions": {"latent": "vector", "pooling": "mean", "bag_of_words": True},
     "one vector, Fourier": {
         "latent": "vector", "initialization": "lattice", "normalization": "none", "upsampler": {"kind": "subpixel"},
     },

@@ -58,6 +58,13 @@ class Normalization(Enum):
     none = "none"
 
 
+class Pooling(Enum):
+    """How a text's states become its vector: a product with the states of all positions, or their mean."""
+
+    positions = "positions"
+    mean = "mean"
+
+
 class LatentNormalization(Enum):
     """How the latent is bounded: not at all, to a root mean square of 1, or by tanh."""
 

@@ -41,6 +41,10 @@ def _reasons(config: Config) -> dict[str, str]:
         reasons |= dict.fromkeys(("model.kl_warmup", "model.kl_cycles"), "model.kl_schedule=constant")
     elif model.kl_schedule is KlSchedule.linear:
         reasons["model.kl_cycles"] = "model.kl_schedule=linear"
+    if not model.bag_of_words:
+        reasons["training.bag_of_words_weight"] = "model.bag_of_words=false"
+    if not training.contrastive_weight:
+        reasons["training.contrastive_temperature"] = "training.contrastive_weight=0"
     if model.output is not OutputKind.cosine:
         reasons["model.logit_scale"] = f"model.output={model.output.name}"
     if not any([*model.residual_blocks, *(model.encoder_residual_blocks or [])]):

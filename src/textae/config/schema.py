@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from omegaconf import MISSING
@@ -45,6 +45,7 @@ from textae.config.choices import (
     OptimizerKind,
     OutputKind,
     Overflow,
+    Pooling,
     Precision,
     Resume,
     Schedule,
@@ -211,6 +212,9 @@ class ModelConfig(Settings):
     upsampler: UpsamplerConfig = field(default_factory=UpsamplerConfig)  # the decoder's upsampling
     # sequence: one latent per prod(strides) tokens; vector: one latent per text
     latent: LatentKind = LatentKind.sequence
+    # how a text's states become one vector, with latent=vector: a product with all positions, or their mean
+    pooling: Pooling = Pooling.positions
+    bag_of_words: bool = False  # whether a head predicts a text's tokens, as a bag, from its vector
     latent_size: int = 128  # dimensions of a latent
     # initial weights; lattice: fixed codes, one lattice point per token
     initialization: Initialization = Initialization.orthogonal
@@ -272,6 +276,10 @@ class ModelConfig(Settings):
             "an even last number of model.channels with model.initialization=lattice",
             self.channels[-1],
         )
+        if self.latent is not LatentKind.vector:
+            pooled = self.pooling is not Pooling.positions
+            require(not pooled, "model.pooling=positions with model.latent=sequence", self.pooling.name)
+            require(not self.bag_of_words, "model.bag_of_words=false with model.latent=sequence", self.bag_of_words)
         stride = math.prod(self.strides)
         require(
             self.max_length >= stride and self.max_length % stride == 0,
@@ -311,6 +319,11 @@ class ModelConfig(Settings):
             self.latent_normalization is not LatentNormalization.rms,
             f"model.latent_normalization none or tanh {where}",
             self.latent_normalization.name,
+        )
+        require(
+            self.pooling is Pooling.positions,
+            f"model.pooling=positions {where}, which gives each position dimensions of its own",
+            self.pooling.name,
         )
         tokens = math.prod(self.strides) if self.latent is LatentKind.sequence else self.max_length
         require(self.latent_size >= tokens, f"model.latent_size of at least {tokens} {where}", self.latent_size)
@@ -438,6 +451,11 @@ class TrainingConfig(Settings):
     freeze_encoder: bool | None = None  # whether only the decoder is trained; null: with initialization=lattice
     train_frequencies: bool = True  # whether the Fourier features' frequencies are trained, with initialization=lattice
     random_token_rate: float = 0.0  # fraction of tokens replaced by random ones, in the input and the target
+    # share of a batch's texts that are decoded in training; fewer leave time for the other losses
+    reconstruction_share: float = 1.0
+    bag_of_words_weight: float = 1.0  # weight of the bag-of-words loss, with model.bag_of_words
+    contrastive_weight: float = 0.0  # weight of the contrastive loss of two corruptions of a text; 0: none
+    contrastive_temperature: float = 0.05  # what cosines are divided by in the contrastive loss
     # corruption of the encoder's input, for denoising
     corruption: CorruptionConfig = field(default_factory=CorruptionConfig)
     # type of matrix products; auto: bfloat16 where the hardware is faster with it
@@ -492,6 +510,11 @@ class TrainingConfig(Settings):
             require_share(f"training.{name}", getattr(self, name))
         if self.random_length_rate is not None:
             require_share("training.random_length_rate", self.random_length_rate)
+        require_share("training.reconstruction_share", self.reconstruction_share, below_one=False)
+        require_above("training.reconstruction_share", self.reconstruction_share)
+        for name in ("bag_of_words_weight", "contrastive_weight"):
+            require_at_least(f"training.{name}", getattr(self, name), 0)
+        require_above("training.contrastive_temperature", self.contrastive_temperature)
         require_above("training.max_gradient_norm", self.max_gradient_norm, 3e38)
 
 
@@ -517,6 +540,7 @@ class Config(Settings):
         )
         self.training.corruption.require_alignment(self.model)
         self._check_objective()
+        self._require_two_views()
         lattice = self.model.initialization is Initialization.lattice
         if self.encoder_frozen:
             tied = self.model.tie_embeddings
@@ -543,6 +567,16 @@ class Config(Settings):
             known = [name for kind in having for name in names(runs=kind)]
             without = "model.variational=false" + ("" if model.latent_noise else " and model.latent_noise=0")
             require(self.objective in known, f"objective as a metric that a run has with {without}", self.objective)
+
+    def _require_two_views(self) -> None:
+        """Raise a ValueError if the contrastive loss has no two different vectors of a text to compare."""
+        if not self.training.contrastive_weight:
+            return
+        where = "with training.contrastive_weight"
+        vector = self.model.latent is LatentKind.vector
+        require(vector, f"model.latent=vector {where}", self.model.latent.name)
+        corrupted = any(asdict(self.training.corruption).values())
+        require(corrupted, f"training.corruption, as drop=0.5, {where}", "none")
 
     @property
     def encoder_frozen(self) -> bool:

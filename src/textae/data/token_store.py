@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textae.data.special_tokens import SPECIAL_IDS
+from textae.data.special_tokens import END_ID, SPECIAL_IDS
 from textae.files import writing
 
 FIRST_STORED_ID = SPECIAL_IDS
 IDS_FILE, LENGTHS_FILE, DESCRIPTION_FILE = "ids.bin", "lengths.bin", "store.json"
 LARGEST_DESCRIPTION_BYTES = 1 << 16
 READ_BYTES = 1 << 22
+_COUNTED_AT_ONCE = 1 << 24  # tokens
 
 _LENGTH_TYPE = np.dtype("<u4")
 _ID_TYPES = {name: np.dtype(name) for name in ("|u1", "<u2", "<u4")}
@@ -70,6 +71,15 @@ class TokenStore(Sequence[np.ndarray]):
         total = int(ends[-1]) if len(ends) else 0
         positions = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
         return self._ids[positions].astype(np.int32) + FIRST_STORED_ID
+
+    def token_counts(self) -> np.ndarray:
+        """Return how often each id occurs, int64 (vocabulary_size,); the end as often as there are documents."""
+        counts = np.zeros(self.vocabulary_size, np.int64)
+        for start in range(0, self.tokens, _COUNTED_AT_ONCE):
+            stored = self._ids[start : start + _COUNTED_AT_ONCE]
+            counts[FIRST_STORED_ID:] += np.bincount(stored, minlength=self.vocabulary_size - FIRST_STORED_ID)
+        counts[END_ID] += len(self)
+        return counts
 
     def verify(self) -> None:
         """Read everything and compare checksums; ValueError names the damaged file."""

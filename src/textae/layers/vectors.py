@@ -1,6 +1,7 @@
-"""One vector for a whole sequence, and the sequence again: one convolution over all positions, and its transpose.
+"""One vector for a whole sequence, and the sequence again.
 
-As the last and the first convolution of arXiv 1708.04729.
+Either by one convolution over all positions, and its transpose, as the last and the first convolution of arXiv
+1708.04729; or by the mean over the positions, whatever their order.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from typing import Any
 
 import keras
 from keras import ops
+
+from textae.layers.linear import Linear
 
 
 @keras.saving.register_keras_serializable(package="textae")
@@ -45,6 +48,27 @@ class SequenceToVector(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""
         return {**super().get_config(), "size": self.size, "max_positions": self.max_positions}
+
+
+@keras.saving.register_keras_serializable(package="textae")
+class MeanToVector(Linear):
+    """(batch, positions, channels) -> (batch, units): the mean over the positions that count, and a product.
+
+    Args:
+        units: of the vector.
+        kwargs: as for `Linear`.
+    """
+
+    def call(self, inputs: Any, counts: Any) -> Any:
+        """Return (batch, units).
+
+        Args:
+            inputs: (batch, positions, channels), 0 at padding.
+            counts: (batch,) int32, how many positions of each row count.
+        """
+        total = ops.sum(ops.cast(inputs, "float32"), axis=1)
+        mean = total / ops.maximum(ops.cast(counts, "float32"), 1.0)[:, None]
+        return super().call(ops.cast(mean, inputs.dtype))
 
 
 @keras.saving.register_keras_serializable(package="textae")

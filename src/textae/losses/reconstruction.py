@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
@@ -11,6 +11,8 @@ from textae.data.positions import num_positions, position_mask
 from textae.losses.vocabulary_loss import VocabularyLoss, vocabulary_loss
 from textae.models.autoencoder import Autoencoder, Reconstruction
 
+# Adds its own sums of a batch, and to "total": (sums, what the model made, ids, lengths).
+Term = Callable[[dict[str, Any], Reconstruction, Any, Any], None]
 Replacement = Callable[[Any, Any], tuple[Any, Any]]  # (ids, lengths) -> (ids, lengths), of the same shapes
 
 
@@ -27,6 +29,9 @@ class ReconstructionObjective:
         gradient_filter: as in `vocabulary_loss`; needs the same.
         substitution: makes the (ids, lengths) that training goes by in place of a batch's own, or None.
         corruption: makes the (ids, lengths) that are encoded in training in place of those, or None.
+        terms: add what else training minimises, such as that of `textae.losses.bag_of_words`.
+        reconstruction_share: share of a batch's texts that are decoded in training, at least one; sums over them are
+            scaled up to the batch.
     """
 
     def __init__(
@@ -40,11 +45,14 @@ class ReconstructionObjective:
         gradient_filter: float = 0.0,
         substitution: Replacement | None = None,
         corruption: Replacement | None = None,
+        terms: Sequence[Term] = (),
+        reconstruction_share: float = 1.0,
     ) -> None:
         self.model, self.free_bits = model, free_bits
         self.label_smoothing, self.precision = label_smoothing, precision
         self.gather, self.gradient_filter = gather, gradient_filter
         self.substitution, self.corruption = substitution, corruption
+        self.terms, self.reconstruction_share = terms, reconstruction_share
 
     def __call__(self, tokens: Any, lengths: Any, training: bool, kl_weight: Any = 0.0) -> dict[str, Any]:
         """Return scalars by name: `total`, `loss` (nats), `correct`, `tokens`, `documents`, and what the model adds.
@@ -60,11 +68,17 @@ class ReconstructionObjective:
         encoded = (tokens, lengths)
         if training and self.corruption is not None:
             encoded = self.corruption(tokens, lengths)
-        out = self.model(*encoded, target_lengths=lengths, training=training)
-        loss = self._vocabulary_loss(out.hidden, tokens, lengths)
+        rows = decoded_rows(self.reconstruction_share, ops.shape(tokens)[0]) if training else None
+        out = self.model(*encoded, target_lengths=lengths, decoded_rows=rows, training=training)
+        loss = self._vocabulary_loss(out.hidden, tokens[:rows], lengths[:rows])
         sums = {"loss": loss.loss, "correct": loss.correct, "tokens": loss.weight, "total": loss.loss}
+        if rows is not None:
+            sums = scaled(sums, ops.sum(ops.cast(lengths, "float32")) / ops.maximum(loss.weight, 1.0))
         self._add_kl(sums, out, lengths, kl_weight)
         self._add_length_loss(sums, out, lengths)
+        if training:
+            for term in self.terms:
+                term(sums, out, tokens, lengths)
         sums["documents"] = ops.cast(ops.sum(ops.cast(lengths > 0, "int32")), "float32")
         return sums
 
@@ -113,3 +127,17 @@ class ReconstructionObjective:
         loss = ops.sum(mask * (ops.logsumexp(logits, axis=1) - ops.sum(target * logits, axis=1)))
         sums["length_loss"] = loss
         sums["total"] += loss
+
+
+def decoded_rows(share: float, rows: Any) -> Any:
+    """Return how many of so many texts are decoded: a share of them, at least one; None where that is all of them."""
+    if share >= 1:
+        return None
+    if isinstance(rows, int):
+        return max(1, round(share * rows))
+    return ops.maximum(1, ops.cast(ops.round(share * ops.cast(rows, "float32")), "int32"))
+
+
+def scaled(sums: dict[str, Any], factor: Any) -> dict[str, Any]:
+    """Return sums times a factor."""
+    return {name: factor * value for name, value in sums.items()}

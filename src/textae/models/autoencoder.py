@@ -13,6 +13,7 @@ from keras import ops
 
 from textae.data.positions import num_positions
 from textae.layers.residual import Normalize
+from textae.models.bag_of_words_head import BagOfWordsHead
 from textae.models.bottleneck import Posterior
 from textae.models.decoder import Decoder
 from textae.models.encoder import Encoder, embedding_initializer
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Reconstruction(NamedTuple):
-    """What one pass makes: decoder states (batch, length, channels), the latents, and terms for the loss.
+    """What one pass makes: decoder states (decoded rows, length, channels), the latents, and terms for the loss.
 
     `posterior` is that of the latents, or None where the model is not variational. `length_logits` is (batch,
     max_positions), as of `LengthHead`, or None for sequences.
@@ -57,6 +58,8 @@ def build(config: ModelConfig, vocabulary_size: int, seed: int = 0, dtype: str =
     latent = LatentSpec(
         kind=config.latent.name,
         size=config.latent_size,
+        pooling=config.pooling.name,
+        bag_of_words=config.bag_of_words,
         fourier_features=config.fourier_features,
         normalization=config.latent_normalization.name,
         noise=config.latent_noise,
@@ -126,6 +129,9 @@ class Autoencoder(keras.Model):
                 vocabulary_size, channels, initializer, name="output_embedding", dtype=policy
             )
         self.bias: keras.Variable | None = None
+        self.bag_of_words: BagOfWordsHead | None = None
+        if latent.bag_of_words:
+            self.bag_of_words = BagOfWordsHead(vocabulary_size, name="bag_of_words", dtype="float32")
 
     def build(self, input_shape: Any = None) -> None:
         """Make all weights; their shapes depend on no input's."""
@@ -137,20 +143,30 @@ class Autoencoder(keras.Model):
             self.output_embedding.build(None)
         if output.bias:
             self.bias = self.add_weight(shape=(self.vocabulary_size,), initializer="zeros", name="output_bias")
+        if self.bag_of_words is not None:
+            self.bag_of_words.build((None, latent.size))
 
-    def call(self, tokens: Any, lengths: Any, target_lengths: Any = None, training: bool = False) -> Reconstruction:
+    def call(
+        self,
+        tokens: Any,
+        lengths: Any,
+        target_lengths: Any = None,
+        decoded_rows: Any = None,
+        training: bool = False,
+    ) -> Reconstruction:
         """Encode and decode.
 
         Args:
             tokens: (batch, length) int32 ids, padded; `length` is a multiple of `stride`.
             lengths: (batch,) int32, each text's own tokens.
             target_lengths: (batch,) int32, the tokens to decode, where they are not as many as are encoded.
+            decoded_rows: how many texts, the first ones, are decoded; None: all of them.
             training: whether dropout and noise apply.
         """
         latent, posterior = self.encoder(tokens, lengths, training=training)
         positions = ops.shape(tokens)[1] // self.stride
         counts = num_positions(lengths if target_lengths is None else target_lengths, self.stride)
-        hidden = self.decode(latent, counts, positions, training=training)
+        hidden = self.decode(latent[:decoded_rows], counts[:decoded_rows], positions, training=training)
         return Reconstruction(hidden, latent, posterior, self.decoder.length_logits(latent))
 
     def decode(self, latent: Any, num_positions: Any, positions: Any, training: bool = False) -> Any:

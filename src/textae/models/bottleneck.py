@@ -9,7 +9,7 @@ from keras import ops
 
 from textae.layers.linear import Linear
 from textae.layers.seeds import Seed, seed_generator
-from textae.layers.vectors import SequenceToVector
+from textae.layers.vectors import MeanToVector, SequenceToVector
 from textae.models.specification import LatentSpec
 
 LOG_VARIANCES = (-12.0, 6.0)  # the least and the greatest log-variance of a posterior
@@ -43,12 +43,15 @@ class Bottleneck(keras.layers.Layer):
         super().__init__(**kwargs)
         self.latent, self.max_positions = LatentSpec.get(latent), max_positions
         self.seed = seed_generator(seed) if seed is not None or self._draws else None
-        outputs = 2 * self.latent.size if self.latent.variational else self.latent.size
-        self.project: Linear | SequenceToVector = (
-            Linear(outputs, name="project", dtype=self.dtype_policy)
-            if max_positions is None
-            else SequenceToVector(outputs, max_positions, name="project", dtype=self.dtype_policy)
-        )
+        self.project = self._projection(2 * self.latent.size if self.latent.variational else self.latent.size)
+
+    def _projection(self, outputs: int) -> Linear | SequenceToVector | MeanToVector:
+        common = {"name": "project", "dtype": self.dtype_policy}
+        if self.max_positions is None:
+            return Linear(outputs, **common)
+        if self.latent.pooling == "mean":
+            return MeanToVector(outputs, **common)
+        return SequenceToVector(outputs, self.max_positions, **common)
 
     @property
     def _draws(self) -> bool:
@@ -58,9 +61,13 @@ class Bottleneck(keras.layers.Layer):
         """Build the projection."""
         self.project.build(input_shape)
 
-    def call(self, states: Any, training: bool = False) -> tuple[Any, Posterior | None]:
-        """Return the latents in float32, and the posterior of a variational model or None."""
-        latent, posterior, deviation = ops.cast(self.project(states), "float32"), None, None
+    def call(self, states: Any, counts: Any = None, training: bool = False) -> tuple[Any, Posterior | None]:
+        """Return the latents in float32, and the posterior of a variational model or None.
+
+        `counts` (batch,) are each text's own positions, for the mean over them; states beyond them are 0.
+        """
+        projected = self.project(states, counts) if isinstance(self.project, MeanToVector) else self.project(states)
+        latent, posterior, deviation = ops.cast(projected, "float32"), None, None
         if self.latent.variational:
             latent, log_variance = ops.split(latent, 2, axis=-1)
             posterior = Posterior(latent, ops.clip(log_variance, *LOG_VARIANCES))

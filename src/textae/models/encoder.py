@@ -111,7 +111,7 @@ class Encoder(keras.layers.Layer):
             lengths = num_positions(lengths, downsampler.stride)
             mask = mask_of(lengths, ops.shape(values)[1], values.dtype)
             values = level(values * mask, mask, training=training)
-        return self.bottleneck(values, training=training)
+        return self.bottleneck(values, lengths, training=training)
 
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""

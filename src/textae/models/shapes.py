@@ -58,7 +58,7 @@ def _all(config: Any, vocabulary_size: int) -> Iterator[tuple[str, tuple[int, ..
         kind = config.upsampler.kind.name
         up = f"decoder/up_{len(config.strides) - 1 - i}/{kind}"
         yield from _upsampler(up, kind, config.upsampler.kernel_factor, stride, low, high)
-    yield from _latent(config, channels[-1])
+    yield from _latent(config, channels[-1], vocabulary_size)
     if config.normalization.name != "none":
         yield "final_normalize/scale", (channels[0],)
 
@@ -90,7 +90,7 @@ def _upsampler(
         yield from _with_bias(name, (kernel_factor * stride, high, low))
 
 
-def _latent(config: Any, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _latent(config: Any, width: int, vocabulary_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     size, stride = config.latent_size, math.prod(config.strides)
     drawn = 2 * size if config.variational else size
     fourier = config.fourier_features
@@ -100,7 +100,12 @@ def _latent(config: Any, width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from _with_bias(project, (size, channels))
         return
     positions = config.max_length // stride
-    yield "encoder/bottleneck/project/kernel", (positions, width, drawn)
+    if config.pooling.name == "mean":
+        yield from _with_bias("encoder/bottleneck/project", (width, drawn))
+    else:
+        yield "encoder/bottleneck/project/kernel", (positions, width, drawn)
+    if config.bag_of_words:
+        yield from _with_bias("bag_of_words", (size, vocabulary_size))
     yield f"{project}/kernel", (positions, channels, size)
     if fourier:
         yield from _with_bias("decoder/length_head/linear", (width, stride))

@@ -71,6 +71,8 @@ class LatentSpec(_Specification):
     Args:
         kind: "sequence" (a latent for each latent position) or "vector" (one for a text).
         size: dimensions of a latent.
+        pooling: how a text's states become its vector: "positions" (a product with all of them) or "mean".
+        bag_of_words: whether a head predicts a text's tokens from its vector.
         fourier_features: whether the decoder reads Fourier features of the latent in place of a projection.
         normalization: how the latent is bounded: "none", "rms" or "tanh".
         noise: standard deviation of normal noise that is added in training.
@@ -80,6 +82,8 @@ class LatentSpec(_Specification):
 
     kind: str = "sequence"
     size: int = 128
+    pooling: str = "positions"
+    bag_of_words: bool = False
     fourier_features: bool = False
     normalization: str = "none"
     noise: float = 0.0

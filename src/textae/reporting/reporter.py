@@ -113,6 +113,9 @@ class Reporter:
             "learning_rate": rate,
             "tokens_per_second": tokens / max(since["seconds"], 1e-9),
         }
+        for name in ("bag_of_words_loss", "contrastive_loss"):
+            if name in since:
+                values[name] = since[name] / tokens
         if "kl" in since:
             values["kl"] = since["kl"] / max(since["documents"], 1.0)
             values["rate"] = since["kl"] / math.log(2) / tokens

@@ -102,7 +102,10 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None, corpus: Cor
     state = _state(config, checkpoint)
 
     check_memory(config, tokenizer.vocabulary_size)
-    model, step = training_model(config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic, initial)
+    counts = prepared.train.token_counts() if config.model.bag_of_words else None
+    model, step = training_model(
+        config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic, initial, counts
+    )
     evaluated = evaluation_model(config, tokenizer)
 
     settings = to_mapping(config)

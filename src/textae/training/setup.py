@@ -16,7 +16,9 @@ from textae.data.preparation import Prepared, in_portions
 from textae.data.tokenizers import Tokenizer
 from textae.hardware import choose_compile, choose_precision
 from textae.inference.text_autoencoder import TextAutoencoder, set_weights
-from textae.losses.reconstruction import ReconstructionObjective
+from textae.losses.bag_of_words import BagOfWordsTerm, token_weights
+from textae.losses.contrastive import ContrastiveTerm
+from textae.losses.reconstruction import ReconstructionObjective, Term
 from textae.models.autoencoder import Autoencoder, build
 from textae.models.initialization import initialize
 from textae.models.isolation import isolated
@@ -98,6 +100,7 @@ def training_model(
     first_text_id: int,
     arithmetic: Arithmetic,
     initial: InitialRun | None = None,
+    token_counts: np.ndarray | None = None,
 ) -> tuple[Autoencoder, TrainingStep]:
     """Return a new model of a configuration, and the step that trains it.
 
@@ -107,6 +110,8 @@ def training_model(
         first_text_id: the lowest id that stands for text; random tokens are drawn from it on.
         arithmetic: how products are computed.
         initial: the run whose weights the model begins with, in place of `model.initialization`.
+        token_counts: (vocabulary_size,), how often each id occurs in the train split, for a bag-of-words head; None:
+            as often as each other one.
     """
     training = config.training
     with isolated(seed=training.seed):
@@ -114,13 +119,17 @@ def training_model(
         model = build(config.model, vocabulary_size, training.seed, dtype)
         if initial is None:
             initialize(model, config.model.initialization.name)
-        else:
-            set_weights(model, initial.weights, "training.initial_run")
+    if token_counts is None:
+        token_counts = np.ones(vocabulary_size)
+    if model.bag_of_words is not None:
+        model.bag_of_words.assign_frequencies(token_counts)
+    if initial is not None:
+        set_weights(model, initial.weights, "training.initial_run")
     model.encoder.trainable = not config.encoder_frozen
     model.decoder.project.trainable = training.train_frequencies
     step = training_step(
         model,
-        _objective(config, model, first_text_id, arithmetic),
+        _objective(config, model, first_text_id, arithmetic, token_counts),
         optimizer(
             training.optimizer.name,
             weight_decay=training.weight_decay,
@@ -135,7 +144,9 @@ def training_model(
     return model, step
 
 
-def _objective(config: Config, model: Autoencoder, first_text_id: int, arithmetic: Arithmetic) -> Objective:
+def _objective(
+    config: Config, model: Autoencoder, first_text_id: int, arithmetic: Arithmetic, token_counts: np.ndarray
+) -> Objective:
     """Return what the step minimises, with the corruption of its input."""
     training = config.training
 
@@ -144,6 +155,12 @@ def _objective(config: Config, model: Autoencoder, first_text_id: int, arithmeti
             settings, first_id=first_text_id, vocabulary_size=model.vocabulary_size, seed=model.seeds
         )
 
+    terms: list[Term] = []
+    if config.model.bag_of_words:
+        terms.append(BagOfWordsTerm(model, training.bag_of_words_weight, token_weights(token_counts)))
+    if training.contrastive_weight:
+        views = corruption(asdict(training.corruption))
+        terms.append(ContrastiveTerm(model, training.contrastive_weight, training.contrastive_temperature, views))
     return ReconstructionObjective(
         model,
         free_bits=config.model.free_bits,
@@ -153,6 +170,8 @@ def _objective(config: Config, model: Autoencoder, first_text_id: int, arithmeti
         gradient_filter=training.gradient_filter,
         substitution=corruption({"substitute": training.random_token_rate}),
         corruption=corruption(asdict(training.corruption)),
+        terms=terms,
+        reconstruction_share=training.reconstruction_share,
     )
 
 

@@ -49,7 +49,8 @@ def initialize_orthogonal(model: Autoencoder) -> None:
     if model.variational and isinstance(project, Linear):
         size = model.latent_size
         project.bias.assign(ops.concatenate([ops.zeros(size), ops.full((size,), LOG_VARIANCE)]))
-    decoder.project.assign_transpose(mean)  # pyright: ignore[reportAttributeAccessIssue]  # `initialize` has checked it
+    if encoder.bottleneck.latent.pooling == "positions":  # the mean over positions has no transpose
+        decoder.project.assign_transpose(mean)  # pyright: ignore[reportAttributeAccessIssue]  # `initialize` has checked it
     if model.final_normalize.kind != "none" and model.latent == "sequence":  # vectors end worse with it, docs/study.md
         scale = model.final_normalize.scale
         scale.assign(ops.full(scale.shape, math.sqrt(model.latent_size / model.stride)))

@@ -1,0 +1,60 @@
+"""The contrastive loss: of two corruptions of a text, each is nearer to the other than to those of other texts.
+
+As SimCSE (arXiv 2104.08821) without labels, with corruption of the tokens in place of dropout; the loss over the batch
+is InfoNCE (arXiv 1807.03748), in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from textae.models.autoencoder import Autoencoder, Reconstruction
+
+_NO_TEXT = -1e9  # the similarity of a row that holds no text
+
+
+class ContrastiveTerm:
+    """Adds `contrastive_loss`: the mean over the batch's texts (nats), times the batch's tokens.
+
+    Args:
+        model: whose encoder sees both corruptions.
+        weight: of the loss, beside that of the reconstruction.
+        temperature: what cosines are divided by.
+        corruption: makes (ids, lengths) of a text's own; its random numbers differ from call to call.
+    """
+
+    def __init__(
+        self, model: Autoencoder, weight: float, temperature: float, corruption: Callable[[Any, Any], tuple[Any, Any]]
+    ) -> None:
+        self.model, self.weight, self.temperature, self.corruption = model, weight, temperature, corruption
+
+    def __call__(self, sums: dict[str, Any], out: Reconstruction, tokens: Any, lengths: Any) -> None:
+        """Add to the sums; `tokens` (batch, length) and `lengths` (batch,) are those of the text before corruption."""
+        other, _ = self.model.encoder(*self.corruption(tokens, lengths), training=True)
+        loss = contrastive_loss(out.latent, other, lengths > 0, self.temperature)
+        sums["contrastive_loss"] = loss * sums["tokens"]
+        sums["total"] += self.weight * sums["contrastive_loss"]
+
+
+def contrastive_loss(one: Any, other: Any, is_text: Any, temperature: float) -> Any:
+    """Return the mean cross-entropy, in nats, of finding a text's other vector among those of the batch.
+
+    Args:
+        one, other: (batch, size), two vectors of each text.
+        is_text: (batch,) bools; the other rows do not count.
+        temperature: what cosines are divided by.
+    """
+    similarities = ops.matmul(_unit(one), ops.transpose(_unit(other))) / temperature
+    similarities = ops.where(is_text[None, :], similarities, _NO_TEXT)
+    backwards = ops.where(is_text[None, :], ops.transpose(similarities), _NO_TEXT)
+    own = ops.diagonal(similarities)
+    losses = (ops.logsumexp(similarities, axis=1) + ops.logsumexp(backwards, axis=1)) / 2 - own
+    counted = ops.cast(is_text, "float32")
+    return ops.sum(ops.where(is_text, losses, 0.0)) / ops.maximum(ops.sum(counted), 1.0)
+
+
+def _unit(rows: Any) -> Any:
+    return rows * ops.rsqrt(ops.sum(ops.square(rows), axis=-1, keepdims=True) + 1e-12)
