@@ -45,12 +45,12 @@ class Block:
         return np.split(values_of(self.codes, self.ranges, self.bits), np.cumsum(self.counts)[:-1])
 
 
-def quantized(latents: Sequence[np.ndarray], size: int, bits: int) -> Iterator[Block]:
+def quantized(latents: np.ndarray | Sequence[np.ndarray], size: int, bits: int) -> Iterator[Block]:
     """Yield the latents of consecutive texts as blocks.
 
     Args:
         latents: of each text, (size,) or (latents, size), finite.
-        size: numbers of a latent.
+        size: dimensions of a latent.
         bits: of a number, from 1 to 16.
 
     Raises:
