@@ -106,9 +106,9 @@ def packed_size(count: int, bits: int) -> int:
 
 def packed(codes: np.ndarray, bits: int) -> bytes:
     """Return codes as bits, each with its highest bit first, one after another; the last byte is filled with zeros."""
-    flat, places = codes.reshape(-1), np.arange(bits - 1, -1, -1, dtype=np.uint16)
+    flat, shifts = codes.reshape(-1), np.arange(bits - 1, -1, -1, dtype=np.uint16)
     parts = (flat[first : first + _AT_ONCE] for first in range(0, len(flat), _AT_ONCE))
-    return b"".join(np.packbits(((part[:, None] >> places) & 1).astype(np.uint8)).tobytes() for part in parts)
+    return b"".join(np.packbits(((part[:, None] >> shifts) & 1).astype(np.uint8)).tobytes() for part in parts)
 
 
 def unpacked(content: bytes, count: int, bits: int) -> np.ndarray:
