@@ -20,7 +20,6 @@ from textae.evaluation.rates import capacity
 from textae.inference.codec import Reconstructed
 from textae.inference.quantization import quantized
 from textae.inference.text_autoencoder import TextAutoencoder
-from textae.models.isolation import isolated
 from textae.progress import Progress
 
 CHARACTERS = 1 << 20  # of documents that are encoded at a time
@@ -118,7 +117,7 @@ class Bits(Disturbance):
 
     Args:
         levels: bits, from 1 to 16.
-        size: numbers of a latent.
+        size: dimensions of a latent.
     """
 
     def __init__(self, levels: Sequence[int], size: int) -> None:
@@ -172,7 +171,6 @@ class _Point:
         }
 
 
-@isolated()
 def curve(
     autoencoder: TextAutoencoder,
     texts: Iterable[str],

@@ -45,12 +45,12 @@ class Block:
         return np.split(values_of(self.codes, self.ranges, self.bits), np.cumsum(self.counts)[:-1])
 
 
-def quantized(latents: Sequence[np.ndarray], size: int, bits: int) -> Iterator[Block]:
+def quantized(latents: np.ndarray | Sequence[np.ndarray], size: int, bits: int) -> Iterator[Block]:
     """Yield the latents of consecutive texts as blocks.
 
     Args:
         latents: of each text, (size,) or (latents, size), finite.
-        size: numbers of a latent.
+        size: dimensions of a latent.
         bits: of a number, from 1 to 16.
 
     Raises:
@@ -106,9 +106,9 @@ def packed_size(count: int, bits: int) -> int:
 
 def packed(codes: np.ndarray, bits: int) -> bytes:
     """Return codes as bits, each with its highest bit first, one after another; the last byte is filled with zeros."""
-    flat, places = codes.reshape(-1), np.arange(bits - 1, -1, -1, dtype=np.uint16)
+    flat, shifts = codes.reshape(-1), np.arange(bits - 1, -1, -1, dtype=np.uint16)
     parts = (flat[first : first + _AT_ONCE] for first in range(0, len(flat), _AT_ONCE))
-    return b"".join(np.packbits(((part[:, None] >> places) & 1).astype(np.uint8)).tobytes() for part in parts)
+    return b"".join(np.packbits(((part[:, None] >> shifts) & 1).astype(np.uint8)).tobytes() for part in parts)
 
 
 def unpacked(content: bytes, count: int, bits: int) -> np.ndarray:
