@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,9 +98,11 @@ class StaticEmbedding:
     def installed(cls) -> StaticEmbedding | None:
         """Return it where the package wordllama is installed with its weights, else None; nothing is downloaded."""
         try:
-            from wordllama import WordLlama  # pyright: ignore[reportMissingImports]  # optional
+            import wordllama  # pyright: ignore[reportMissingImports]  # optional
 
-            return cls(WordLlama.load(dim=256, disable_download=True))
+            # It looks for the wheel's tokenizer in a folder of another name, but for that of a cache in the right one.
+            wheel = Path(wordllama.__file__).parent
+            return cls(wordllama.WordLlama.load(dim=256, cache_dir=wheel, disable_download=True))
         except (ImportError, FileNotFoundError):
             return None
 
