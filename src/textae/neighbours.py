@@ -1,6 +1,7 @@
 """`python -m textae.neighbours run=DIR [documents=FILE] < lines.txt`: the nearest documents in latent space.
 
-A line of the answer is `line number<TAB>cosine<TAB>document number<TAB>document`; numbers begin with 1.
+A line of the answer is `line number<TAB>cosine<TAB>document number<TAB>document`; numbers begin with 1. With
+`baselines=true` the name of the vectors stands before it: `latent`, `bag_of_words`, `lsa` or `static_embedding`.
 """
 
 import os
@@ -36,6 +37,8 @@ def main(composed: Any) -> None:
         documents = read_lines(stream, options.documents)
     else:
         documents = corpus_of(options, trained_with).texts(options.split)
+    if options.baselines:
+        documents = list(documents)  # what the baselines are fitted on
     texts = portions_of(source, options.input)
     start_keras()
     from textae.data.preparation import in_portions
@@ -43,19 +46,34 @@ def main(composed: Any) -> None:
     from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
+    compared = _baselines(documents, autoencoder.model.latent_size, options.count) if options.baselines else {}
     with VectorIndex(autoencoder.model.latent_size) as index, line_writer(options.output) as write:
         for portion in in_portions(documents):
             index.add(autoencoder.embed(portion), portion)
         seen = 0
         for lines in texts:
-            answers = enumerate(index.nearest(autoencoder.embed(lines), options.count), seen + 1)
+            answers = {"latent": index.nearest(autoencoder.embed(lines), options.count)}
+            answers |= {name: nearest(lines) for name, nearest in compared.items()}
             write(
-                f"{number}\t{near.similarity:.4f}\t{near.number + 1}\t{near.text}"
-                for number, found in answers
-                for near in found
+                "\t".join([*([name] if compared else []), f"{seen + i + 1}", *_columns(near)])
+                for i in range(len(lines))
+                for name, found in answers.items()
+                for near in found[i]
             )
             seen += len(lines)
     tell_truncated(autoencoder)
+
+
+def _columns(near: Any) -> tuple[str, str, str]:
+    """Return what a line says of a neighbour."""
+    return f"{near.similarity:.4f}", f"{near.number + 1}", near.text
+
+
+def _baselines(documents: list[str], size: int, count: int) -> dict[str, Any]:
+    """Return what finds the nearest documents to texts by the vectors of each baseline, fitted on the documents."""
+    from textae.evaluation.vector_baselines import baselines, nearest_by
+
+    return {baseline.name: nearest_by(baseline, documents, count) for baseline in baselines(size)}
 
 
 def _same_stream(one: BinaryIO, other: BinaryIO) -> bool:

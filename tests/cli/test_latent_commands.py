@@ -133,6 +133,16 @@ def test_neighbours_of_documents_in_a_file(command, run_folder, ae, corpus_file,
     np.testing.assert_allclose([float(cosine) for _, cosine, _, _ in rows[:3]], cosines[:3], atol=1e-4)
 
 
+def test_neighbours_beside_those_of_baselines(command, run_folder, corpus_file):
+    documents = corpus_file.read_text().split("\n")[:-1]
+    given = f"documents={corpus_file}", "count=2", "baselines=true"
+    rows = [line.split("\t", 4) for line in command("neighbours", run_folder, *given, stdin=documents[7])]
+    found = {name: (query, documents.index(text)) for name, query, _, _, text in rows[::2]}
+    assert set(found) >= {"latent", "bag_of_words", "lsa"}
+    assert len(rows) == 2 * len(found)
+    assert found["latent"] == found["bag_of_words"] == ("1", documents.index(documents[7]))
+
+
 def test_neighbours_in_the_corpus_of_the_run(command, run_folder, corpus_file, data_dir):
     text = "the small red house"
     rows = [

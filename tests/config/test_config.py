@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -12,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textae.config import command_schemas
 from textae.config import schema as settings
-from textae.config.choices import Initialization
+from textae.config.choices import Initialization, LatentKind, Pooling, ProbeTask
 from textae.config.command_schemas import COMMANDS
 from textae.config.mapping import flat, from_mapping, resolve, to_mapping
 from textae.config.registration import config_dir, register
@@ -130,6 +131,14 @@ MODEL = [
     ({"residual_dropout": math.nan}, "model.residual_dropout in [0, 1)", math.nan),
     ({"logit_scale": 0.0}, "model.logit_scale above 0", 0.0),
     ({"channels": [8, 7], "initialization": Initialization.lattice}, "an even last number of model.channels", 7),
+    ({"pooling": Pooling.mean}, "model.pooling=positions with model.latent=sequence", "mean"),
+    ({"bag_of_words": True}, "model.bag_of_words=false with model.latent=sequence", True),
+    ({"initialization": Initialization.cooccurrence}, "model.pooling=mean with model.initialization=co", "positions"),
+    (
+        {"initialization": Initialization.cooccurrence, "pooling": Pooling.mean, "latent": LatentKind.vector},
+        "model.tie_embeddings=false with model.initialization=cooccurrence",
+        True,
+    ),
     ({"max_length": 254}, "model.max_length as a multiple of the product of model.strides (4)", 254),
     ({"max_length": 0}, "model.max_length as a multiple of the product of model.strides (4)", 0),
 ]
@@ -151,6 +160,10 @@ TRAINING = [
     *(({n: -1}, f"training.{n} of at least 0", -1) for n in ("warmup_steps", "num_logged_samples")),
     *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("weight_decay", "checkpoint_every_minutes")),
     *(({n: 1.0}, f"training.{n} in [0, 1)", 1.0) for n in ("beta_1", "beta_2", "ema_decay", "label_smoothing")),
+    ({"reconstruction_share": 1.5}, "training.reconstruction_share in [0, 1]", 1.5),
+    ({"reconstruction_share": 0.0}, "training.reconstruction_share above 0", 0.0),
+    *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("bag_of_words_weight", "contrastive_weight")),
+    ({"contrastive_temperature": 0.0}, "training.contrastive_temperature above 0", 0.0),
     ({"gradient_filter": -0.1}, "training.gradient_filter in [0, 1)", -0.1),
     ({"random_length_rate": 1.0}, "training.random_length_rate in [0, 1)", 1.0),
 ]
@@ -174,6 +187,12 @@ OTHERS = [
         1.0,
     ),
     (command_schemas.ProbeConfig, {"labels": 1}, "labels of at least 2", 1),
+    (
+        command_schemas.ProbeConfig,
+        {"labels": 9, "task": ProbeTask.containment},
+        "labels=null with task=containment",
+        9,
+    ),
     (command_schemas.ProbeConfig, {"seed": -1}, "seed of at least 0", -1),
     (command_schemas.EvaluateConfig, {"split": "dev"}, "split as train, validation or test", "dev"),
     (command_schemas.EvaluateConfig, {"latent_noise": -1.0}, "latent_noise of at least 0", -1.0),
@@ -246,6 +265,18 @@ def test_a_tied_table_would_be_trained_with_a_frozen_encoder():
     for frozen in ("training.freeze_encoder=true", "model.initialization=lattice"):
         with pytest.raises(ValueError, match=r"expected model\.tie_embeddings=false .*received True"):
             composed(frozen)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], "model.latent=vector with training.contrastive_weight, received 'sequence'"),
+        (["model=vector"], "training.corruption, as drop=0.5, with training.contrastive_weight, received 'none'"),
+    ],
+)
+def test_two_views_of_a_text_need_a_vector_and_corruption(overrides, expected):
+    with pytest.raises(Exception, match=re.escape(expected)):
+        composed("training.contrastive_weight=1", *overrides)
 
 
 def test_the_lattice_freezes_the_encoder_unless_it_is_told_otherwise():

@@ -14,6 +14,14 @@ SET = [
     ({"model": ModelConfig(logit_scale=10)}, {"model.logit_scale": "model.output=dot"}),
     ({"model": ModelConfig(logit_scale=10, output="cosine")}, {}),
     (
+        {"training": TrainingConfig(bag_of_words_weight=2.0)},
+        {"training.bag_of_words_weight": "model.bag_of_words=false"},
+    ),
+    (
+        {"training": TrainingConfig(contrastive_temperature=0.2)},
+        {"training.contrastive_temperature": "training.contrastive_weight=0"},
+    ),
+    (
         {"model": ModelConfig(residual_blocks=[0, 0], kernel_size=5)},
         {"model.kernel_size": "the model has no residual blocks"},
     ),

@@ -44,6 +44,7 @@ def test_features_that_hold_the_answer():
 def test_features_that_do_not_hold_it():
     found = probe(lambda texts: np.random.default_rng(len(texts)).standard_normal((len(texts), 4)), splits(share=0.5))
     assert abs(found["accuracy"] - 0.5) < 0.25
+    assert found["lsa_accuracy"] > 0.65  # of as many dimensions, 4
     assert found["bag_of_words_accuracy"] == 39 / 40
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from textae.losses.bag_of_words import BagOfWordsTerm, bag_of_words_loss, token_weights
+from textae.losses.bag_of_words import BagOfWordsTerm, bag_of_words_loss, bags, token_weights
 from textae.losses.reconstruction import ReconstructionObjective
 
 TOKENS = np.array([[3, 4, 3, 1], [5, 1, 0, 0], [0, 0, 0, 0]], np.int32)
@@ -24,7 +24,9 @@ def by_hand(logits, weights):
 def test_the_mean_over_weighted_tokens():
     draw = np.random.default_rng(0)
     logits, weights = draw.normal(size=(3, 7)).astype("float32"), draw.random(7).astype("float32")
-    found = bag_of_words_loss(ops.convert_to_tensor(logits), TOKENS, ops.convert_to_tensor(LENGTHS), weights)
+    wanted = bags(ops.convert_to_tensor(TOKENS), ops.convert_to_tensor(LENGTHS), 7)
+    assert ops.convert_to_numpy(wanted)[0].tolist() == [0, 1, 0, 2, 1, 0, 0]
+    found = bag_of_words_loss(ops.convert_to_tensor(logits), wanted * weights)
     assert float(found) == pytest.approx(by_hand(logits, weights), rel=1e-5)
 
 
@@ -68,3 +70,15 @@ def test_a_share_of_the_texts_is_decoded(small_model, share, texts):
     found = ReconstructionObjective(model, reconstruction_share=share)(tokens, lengths, True)
     assert float(found["tokens"]) == 26
     assert float(found["loss"]) == pytest.approx(float(whole["loss"]) * 26 / lengths[:texts].sum(), rel=1e-5)
+
+
+def test_only_tokens_that_were_not_encoded_are_predicted(small_model):
+    """Of two equal tokens one is encoded; of what is substituted, the token itself is predicted."""
+    model = small_model(latent="vector", pooling="mean", bag_of_words=True)
+    encoded = np.array([[3, 7, 1, 0], [5, 1, 0, 0], [0, 0, 0, 0]], np.int32), np.array([3, 2, 0], np.int32)
+    term = BagOfWordsTerm(model, 1.0, np.ones(20, np.float32))
+    objective = ReconstructionObjective(model, terms=[term], corruption=lambda tokens, lengths: encoded)
+    found = objective(ops.convert_to_tensor(TOKENS), ops.convert_to_tensor(LENGTHS), True)
+    logits = ops.convert_to_numpy(model.bag_of_words(model.encoder(*encoded)[0]))[0]
+    expected = 2 * np.log(np.exp(logits).sum()) - logits[3] - logits[4]
+    assert float(found["bag_of_words_loss"]) == pytest.approx(6 * expected / 2, rel=1e-4)

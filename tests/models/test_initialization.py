@@ -192,3 +192,16 @@ def test_the_end_is_found_beside_what_looks_most_like_it(seed):
         row[length - 1 :] = [END_ID] + [0] * (256 - length)
     found = ops.convert_to_numpy(model(tokens, lengths).length_logits).argmax(1)
     assert found.tolist() == [63, 50, 0]
+
+
+def test_cooccurrence_begins_with_the_mean_of_the_tokens_vectors(small_model):
+    settings = {"latent": "vector", "pooling": "mean", "bag_of_words": True, "tie_embeddings": False}
+    model = small_model(**settings, encoder_residual_blocks=[0, 0, 0], random_weights=False)
+    vectors = np.random.default_rng(0).normal(size=(20, 5)).astype("float32")
+    initialize(model, "cooccurrence", vectors)
+    tokens, lengths = np.array([[3, 4, 5, 6, 7, 8, 9, 1]], np.int32), np.array([8], np.int32)
+    latent = keras.ops.convert_to_numpy(model.encoder(tokens, lengths)[0])[0]
+    mean = vectors[tokens[0]].mean(axis=0)
+    np.testing.assert_allclose(latent / np.linalg.norm(latent), mean / np.linalg.norm(mean), atol=1e-5)
+    with pytest.raises(ValueError, match="expected vectors of tokens with cooccurrence, received None"):
+        initialize(model, "cooccurrence")

@@ -65,6 +65,13 @@ class Pooling(Enum):
     mean = "mean"
 
 
+class ProbeTask(Enum):
+    """What a probe reads from vectors: a text's label, or whether a sentence is of a paragraph."""
+
+    classification = "classification"
+    containment = "containment"
+
+
 class LatentNormalization(Enum):
     """How the latent is bounded: not at all, to a root mean square of 1, or by tanh."""
 
@@ -85,10 +92,12 @@ class Initialization(Enum):
 
     random: drawn independently. orthogonal: orthonormal kernels in the encoder, their transposes in the decoder.
     lattice: the encoder writes each token's codeword, a point of a lattice; the decoder reads Fourier features of it.
+    cooccurrence: a text's vector is the mean of vectors of its tokens, which tokens near each other have alike.
     """
 
     random = "random"
     orthogonal = "orthogonal"
+    cooccurrence = "cooccurrence"
     lattice = "lattice"
 
 

@@ -16,7 +16,7 @@ from textae.config.checks import (
     require_share,
     require_split,
 )
-from textae.config.choices import CurveKind, ExportFormat
+from textae.config.choices import CurveKind, ExportFormat, ProbeTask
 from textae.config.schema import CorpusConfig, CorruptionConfig
 
 MOST_PASSES = 1000  # in which a token is masked once
@@ -158,6 +158,7 @@ class NeighboursConfig(Settings):
     corpus: CorpusConfig = MISSING  # the run's corpus, or another one
     split: str = "train"  # train, validation or test
     count: int = 10  # neighbours of each text
+    baselines: bool = False  # whether the nearest by baselines follow: bag of words, LSA, installed static embedding
     data_dir: str = "data"  # folder of prepared corpora
 
     def __post_init__(self) -> None:
@@ -200,14 +201,19 @@ class ProbeConfig(Settings):
     """The keys of `textae.probe`."""
 
     run: str = MISSING  # folder of a trained run
-    corpus: CorpusConfig = MISSING  # a corpus with labels
+    corpus: CorpusConfig = MISSING  # a corpus, with labels for task=classification
+    # classification: a text's label; containment: whether a sentence is of a paragraph
+    task: ProbeTask = ProbeTask.classification
+    baselines: bool = True  # whether baselines are measured too: bag of words, LSA and an installed static embedding
     labels: int | None = None  # number of labelled train documents that are used; null: all
-    seed: int = 0  # seed of their choice
+    seed: int = 0  # seed of their choice, and of the sentences of task=containment
     data_dir: str = "data"  # folder of prepared corpora
 
     def __post_init__(self) -> None:
         require_folder("data_dir", self.data_dir)
         require_at_least("labels", self.labels, 2)
+        labels = self.task is ProbeTask.classification or self.labels is None
+        require(labels, "labels=null with task=containment, which needs no labels", self.labels)
         require_at_least("seed", self.seed, 0)
 
 

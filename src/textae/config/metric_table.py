@@ -26,7 +26,8 @@ class Metric:
         card: whether the model card shows it.
         column: whether the table of runs shows it.
         corrupted: whether a run trained with corruption has it for corrupted input too, as `corrupted_NAME`.
-        runs: which runs have it: "all", the "noisy" (variational, or with `model.latent_noise`), or the "variational".
+        runs: which runs have it: "all", the "noisy" (variational, or with `model.latent_noise`), the "variational",
+            or those with `model.bag_of_words`.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Metric:
     card: bool = False
     column: bool = False
     corrupted: bool = False
-    runs: Literal["all", "noisy", "variational"] = "all"
+    runs: Literal["all", "noisy", "variational", "bag_of_words"] = "all"
 
     def shown(self, value: Any) -> str:
         """Return a value as text."""
@@ -89,6 +90,9 @@ METRICS = (
     Metric(name="mmd", meaning="squared maximum mean discrepancy of drawn latents and N(0, I)", runs="variational"),
     Metric(name="length_accuracy", meaning="share of documents that are reconstructed with their own number of tokens",
            unit="0 to 1", direction="maximize", corrupted=True),
+    Metric(name="bag_of_words_loss", meaning="with `model.bag_of_words`: mean cross-entropy of a text's tokens, "
+           "predicted from its vector whatever their order", unit="nats per token", direction="minimize",
+           runs="bag_of_words"),
     Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
     Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
     Metric(name="rate", meaning="bits that the latents carry: `kl` divided by the tokens that were encoded; with "

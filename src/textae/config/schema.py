@@ -216,7 +216,7 @@ class ModelConfig(Settings):
     pooling: Pooling = Pooling.positions
     bag_of_words: bool = False  # whether a head predicts a text's tokens, as a bag, from its vector
     latent_size: int = 128  # dimensions of a latent
-    # initial weights; lattice: fixed codes, one lattice point per token
+    # initial weights; lattice: fixed codes, one lattice point per token; cooccurrence: token vectors by what is near
     initialization: Initialization = Initialization.orthogonal
     latent_normalization: LatentNormalization = LatentNormalization.none  # how the latent is bounded
     latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latent, in training
@@ -276,6 +276,10 @@ class ModelConfig(Settings):
             "an even last number of model.channels with model.initialization=lattice",
             self.channels[-1],
         )
+        if self.initialization is Initialization.cooccurrence:
+            where = "with model.initialization=cooccurrence"
+            require(self.pooling is Pooling.mean, f"model.pooling=mean {where}", self.pooling.name)
+            require(not self.tie_embeddings, f"model.tie_embeddings=false {where}", self.tie_embeddings)
         if self.latent is not LatentKind.vector:
             pooled = self.pooling is not Pooling.positions
             require(not pooled, "model.pooling=positions with model.latent=sequence", self.pooling.name)

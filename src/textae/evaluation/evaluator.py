@@ -13,6 +13,7 @@ import numpy as np
 from textae.config.metric_table import names
 from textae.data.corruption import Corruption
 from textae.data.preparation import in_portions
+from textae.evaluation.bag_of_words_loss import BagOfWordsLoss
 from textae.evaluation.latent_statistics import LatentStatistics
 from textae.evaluation.metrics import LengthRow, TextMetrics, edit_distance
 from textae.evaluation.noisy_metrics import NoisyMetrics
@@ -161,6 +162,8 @@ class _Evaluator:
         self.autoencoder, self.corruption, self.most_points = autoencoder, corruption, points
         self.text_metrics, self.statistics = TextMetrics(), LatentStatistics()
         self.noisy: NoisyMetrics | None = None
+        head = autoencoder.model.bag_of_words
+        self.bag_of_words = None if head is None else BagOfWordsLoss(autoencoder.model)
         self.samples, self.points = _Samples(keep), Points()
         self.loss = 0.0  # summed over the tokens that were encoded
         self.encoded = self.tokens = self.right = 0
@@ -198,6 +201,8 @@ class _Evaluator:
             self.statistics.update(latents, None if log_variances is None else kl_from_normal(latents, log_variances))
             if self.noisy is not None:
                 self.noisy.update(ids, latents, log_variances, self.corruption)
+            if self.bag_of_words is not None:
+                self.bag_of_words.add([ids[i] for i in kept], [document.latents for document in documents])
         for i, document in kept.items():
             self._add_document(self.read + i, portion[i], ids[i], document)
         self.read += len(portion)
@@ -258,6 +263,7 @@ class _Evaluator:
             **corrupted,
             **({} if self.noisy is None else self.noisy.result()),
             "length_accuracy": self.own_lengths / len(self.scores),
+            **({} if self.bag_of_words is None else {"bag_of_words_loss": self.bag_of_words.result()}),
             "latent_floats_per_token": self.statistics.numbers / self.encoded,
             "active_units": self.statistics.active_units,
             **rate,

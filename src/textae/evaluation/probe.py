@@ -1,4 +1,4 @@
-"""A linear classifier on frozen features beside one on a bag of words: does a code say what a text is about?"""
+"""Linear classifiers on frozen vectors beside the same on baselines: does a code say what a text is about?"""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from textae.evaluation.containment import LEAST_SENTENCES, Pairs, pair_features, pairs_of
+from textae.evaluation.vector_baselines import BagOfWords, Baseline, LatentSemanticAnalysis
+
 Labelled = tuple[list[str], list[Any]]  # texts and their labels
+Encode = Callable[[list[str]], Any]  # vectors of texts, (texts, features)
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 4))  # inverse regularizations that are tried
-MOST_WORDS = 100_000  # of the bag
 
 
 def sample(texts: Iterable[str], labels: Iterable[Any], size: int, count: int | None, seed: int = 0) -> Labelled:
@@ -35,15 +38,16 @@ def pooled(latents: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.concatenate([blocks.mean(axis=0), blocks.max(axis=0)]) for blocks in latents])
 
 
-def probe(encode: Callable[[list[str]], np.ndarray], splits: Mapping[str, Labelled]) -> dict[str, Any]:
-    """Classify by features and by words, fitted on train, and return the accuracies on test.
+def probe(encode: Encode, splits: Mapping[str, Labelled], compared: Sequence[Baseline] | None = None) -> dict[str, Any]:
+    """Classify texts by their vectors and by those of baselines, fitted on train, and return the accuracies on test.
 
-    Both are logistic regression, whose regularization the validation split chooses. Features are standardized by the
-    train split; words are weighted by TF-IDF with logarithmic counts.
+    All are logistic regression, whose regularization the validation split chooses. Dense features are standardized by
+    the train split.
 
     Args:
-        encode: gives the features, (texts, features).
+        encode: gives the vectors, (texts, features).
         splits: train, validation and test.
+        compared: the baselines; None: a bag of words, and latent semantic analysis of as many features.
 
     Raises:
         ValueError: a split is empty, or train has fewer than two different labels.
@@ -56,21 +60,78 @@ def probe(encode: Callable[[list[str]], np.ndarray], splits: Mapping[str, Labell
     counts = Counter(labels["train"].tolist())
     if len(counts) < 2:
         raise ValueError(f"expected two labels or more in the train split, found {', '.join(map(repr, counts))} alone")
-    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\w+", max_features=MOST_WORDS).fit(texts["train"])
-    bag = _test_accuracy({split: words.transform(given) for split, given in texts.items()}, labels)
-    features = {split: np.asarray(encode(given), np.float64) for split, given in texts.items()}
-    own = _test_accuracy(_standardized(features), labels)
-    return {
-        "accuracy": own[0],
-        "bag_of_words_accuracy": bag[0],
+    found = _compared(texts, encode, lambda embed, given: embed(given), labels, compared)
+    return found | {
         "majority_accuracy": float(np.mean(labels["test"] == counts.most_common(1)[0][0])),
-        "inverse_regularization": own[1],
-        "bag_of_words_inverse_regularization": bag[1],
         "labels": len(counts),
-        "features": features["train"].shape[1],
-        "words": len(words.vocabulary_),
         **{f"{split}_documents": len(given) for split, given in texts.items()},
     }
+
+
+def probe_containment(
+    encode: Encode, splits: Mapping[str, list[str]], seed: int = 0, compared: Sequence[Baseline] | None = None
+) -> dict[str, Any]:
+    """Tell from two vectors whether a sentence is of a paragraph, and return the accuracies on test.
+
+    Half of the pairs are true. The classifiers are those of `probe`, of products and distances of both vectors.
+
+    Args:
+        encode, compared: as in `probe`.
+        splits: texts of train, validation and test.
+        seed: of the choice of sentences.
+
+    Raises:
+        ValueError: a split has fewer than two texts of several sentences.
+    """
+    pairs = {split: pairs_of(texts, seed) for split, texts in splits.items()}
+    for split, given in pairs.items():
+        if len(given.contained) < 2 or given.contained.all():
+            raise ValueError(
+                f"expected texts of {LEAST_SENTENCES} sentences or more in the {split} split, "
+                f"found {len(given.contained)}"
+            )
+    labels = {split: given.contained for split, given in pairs.items()}
+
+    def features(embed: Encode, given: Pairs) -> Any:
+        return pair_features(embed(given.paragraphs), embed(given.sentences))
+
+    found = _compared(pairs, encode, features, labels, compared, {split: p.paragraphs for split, p in pairs.items()})
+    return found | {
+        "majority_accuracy": float(max(labels["test"].mean(), 1 - labels["test"].mean())),
+        **{f"{split}_documents": len(given.contained) for split, given in pairs.items()},
+    }
+
+
+def _compared(
+    given: Mapping[str, Any],
+    encode: Encode,
+    features: Callable[[Encode, Any], Any],
+    labels: Mapping[str, np.ndarray],
+    compared: Sequence[Baseline] | None,
+    fitted_on: Mapping[str, list[str]] | None = None,
+) -> dict[str, Any]:
+    """Return the accuracy of the features of `encode`, and as `NAME_accuracy` those of the baselines.
+
+    Args:
+        given: of each split what `features` takes.
+        features: makes the features of a split, given what makes vectors of texts.
+        fitted_on: the texts of each split, whose train split baselines are fitted on; None: `given`.
+        encode, labels, compared: as in `probe`.
+    """
+    own = {split: np.asarray(features(encode, some), np.float64) for split, some in given.items()}
+    accuracy, strength = _test_accuracy(_standardized(own), labels)
+    size = np.asarray(encode((fitted_on or given)["train"][:1])).shape[1]
+    found = {"accuracy": accuracy, "inverse_regularization": strength, "features": size}
+    for baseline in [BagOfWords(), LatentSemanticAnalysis(BagOfWords(), size)] if compared is None else compared:
+        baseline.fit((fitted_on or given)["train"])
+        made = {split: features(baseline, some) for split, some in given.items()}
+        values = made if sparse.issparse(made["train"]) else _standardized(made)
+        accuracy, strength = _test_accuracy(values, labels)
+        found[f"{baseline.name}_accuracy"] = accuracy
+        found[f"{baseline.name}_inverse_regularization"] = strength
+        if isinstance(baseline, BagOfWords):
+            found["words"] = baseline.words
+    return found
 
 
 def _class(label: Any) -> Any:

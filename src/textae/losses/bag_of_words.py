@@ -1,8 +1,9 @@
 """The bag-of-words loss: a text's vector predicts its tokens, whatever their order.
 
 As in paragraph vectors (PV-DBOW, Le and Mikolov, arXiv 1405.4053), with an encoder in place of a table of vectors and
-the whole softmax in place of a sample. With an encoder that is linear it is a latent semantic analysis whose errors are
-cross-entropies.
+the whole softmax in place of a sample. Of a text that is corrupted, the tokens that the encoder did not see are
+predicted, as word2vec predicts a word from those around it: a vector then says which words go together. All tokens
+would make a latent semantic analysis whose errors are cross-entropies (docs/embeddings.md compares both).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def token_weights(counts: np.ndarray) -> np.ndarray:
 
 
 class BagOfWordsTerm:
-    """Adds `bag_of_words_loss`: the weighted mean of the tokens' cross-entropies (nats), times the batch's tokens.
+    """Adds `bag_of_words_loss`: the mean cross-entropy (nats) of tokens not encoded, times the batch's tokens.
 
     Args:
         model: with a bag-of-words head.
@@ -44,26 +45,50 @@ class BagOfWordsTerm:
     def __init__(self, model: Autoencoder, weight: float, token_weights: np.ndarray) -> None:
         self.model, self.weight, self.token_weights = model, weight, token_weights
 
-    def __call__(self, sums: dict[str, Any], out: Reconstruction, tokens: Any, lengths: Any) -> None:
-        """Add to the sums; `tokens` (batch, length) and `lengths` (batch,) are those of the text before corruption."""
-        loss = bag_of_words_loss(self.model.bag_of_words(out.latent), tokens, lengths, self.token_weights)
+    def __call__(
+        self, sums: dict[str, Any], out: Reconstruction, texts: tuple[Any, Any], encoded: tuple[Any, Any]
+    ) -> None:
+        """Add to the sums.
+
+        Args:
+            sums: of the batch so far.
+            out: what the model made.
+            texts: ids (batch, length) and lengths (batch,) before corruption.
+            encoded: the same as they were encoded; where that is the text itself, all of its tokens are predicted.
+        """
+        head = self.model.bag_of_words
+        if head is None:
+            raise ValueError("expected a model with a bag-of-words head, received one without")
+        logits = head(out.latent)
+        wanted = bags(*texts, self.model.vocabulary_size)
+        if encoded[0] is not texts[0]:
+            wanted = ops.maximum(wanted - bags(*encoded, self.model.vocabulary_size), 0.0)
+        loss = bag_of_words_loss(logits, wanted * ops.convert_to_tensor(self.token_weights))
         sums["bag_of_words_loss"] = loss * sums["tokens"]
         sums["total"] += self.weight * sums["bag_of_words_loss"]
 
 
-def bag_of_words_loss(logits: Any, tokens: Any, lengths: Any, token_weights: Any) -> Any:
-    """Return the mean cross-entropy of texts' tokens, in nats, each token with its weight; the end counts as a token.
+def bags(tokens: Any, lengths: Any, vocabulary_size: int) -> Any:
+    """Return float32 (batch, vocabulary): how often each text has each id; the end counts as a token.
 
     Args:
-        logits: (batch, vocabulary) float32.
         tokens: (batch, length) int32 ids, padded; lengths: (batch,) int32, each text's own tokens.
-        token_weights: (vocabulary,) float32.
+        vocabulary_size: ids.
     """
     rows, length = ops.shape(tokens)
     mask = ops.cast(position_mask(lengths, length, ops), "float32")
-    weights = mask * ops.take(ops.convert_to_tensor(token_weights), tokens, axis=0)
-    at = ops.repeat(ops.arange(rows, dtype="int32"), length) * logits.shape[-1] + ops.reshape(tokens, (-1,))
-    bags = ops.segment_sum(ops.reshape(weights, (-1,)), at, num_segments=rows * logits.shape[-1])
-    bags = ops.reshape(bags, (rows, logits.shape[-1]))
-    loss = ops.sum(ops.sum(bags, axis=1) * ops.logsumexp(logits, axis=1)) - ops.sum(bags * logits)
-    return loss / ops.maximum(ops.sum(weights), 1e-6)
+    row = ops.repeat(ops.arange(rows, dtype="int32"), length)
+    at = row * vocabulary_size + ops.reshape(tokens, (-1,))
+    counts = ops.segment_sum(ops.reshape(mask, (-1,)), at, num_segments=rows * vocabulary_size)
+    return ops.reshape(counts, (rows, vocabulary_size))
+
+
+def bag_of_words_loss(logits: Any, wanted: Any) -> Any:
+    """Return the mean cross-entropy of texts' tokens, in nats, each token with its weight.
+
+    Args:
+        logits: (batch, vocabulary) float32.
+        wanted: (batch, vocabulary) float32, the weights of each text's tokens, summed.
+    """
+    loss = ops.sum(ops.sum(wanted, axis=1) * ops.logsumexp(logits, axis=1)) - ops.sum(wanted * logits)
+    return loss / ops.maximum(ops.sum(wanted), 1e-6)

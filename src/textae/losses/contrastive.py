@@ -31,8 +31,9 @@ class ContrastiveTerm:
     ) -> None:
         self.model, self.weight, self.temperature, self.corruption = model, weight, temperature, corruption
 
-    def __call__(self, sums: dict[str, Any], out: Reconstruction, tokens: Any, lengths: Any) -> None:
-        """Add to the sums; `tokens` (batch, length) and `lengths` (batch,) are those of the text before corruption."""
+    def __call__(self, sums: dict[str, Any], out: Reconstruction, texts: tuple[Any, Any], encoded: Any) -> None:
+        """Add to the sums; `texts` are ids (batch, length) and lengths (batch,) before corruption."""
+        tokens, lengths = texts
         other, _ = self.model.encoder(*self.corruption(tokens, lengths), training=True)
         loss = contrastive_loss(out.latent, other, lengths > 0, self.temperature)
         sums["contrastive_loss"] = loss * sums["tokens"]

@@ -11,8 +11,9 @@ from textae.data.positions import num_positions, position_mask
 from textae.losses.vocabulary_loss import VocabularyLoss, vocabulary_loss
 from textae.models.autoencoder import Autoencoder, Reconstruction
 
-# Adds its own sums of a batch, and to "total": (sums, what the model made, ids, lengths).
-Term = Callable[[dict[str, Any], Reconstruction, Any, Any], None]
+Ids = tuple[Any, Any]  # (ids, lengths) of a batch
+# Adds its own sums of a batch, and to "total": (sums, what the model made, the texts, what was encoded of them).
+Term = Callable[[dict[str, Any], Reconstruction, Ids, Ids], None]
 Replacement = Callable[[Any, Any], tuple[Any, Any]]  # (ids, lengths) -> (ids, lengths), of the same shapes
 
 
@@ -78,7 +79,7 @@ class ReconstructionObjective:
         self._add_length_loss(sums, out, lengths)
         if training:
             for term in self.terms:
-                term(sums, out, tokens, lengths)
+                term(sums, out, (tokens, lengths), encoded)
         sums["documents"] = ops.cast(ops.sum(ops.cast(lengths > 0, "int32")), "float32")
         return sums
 

@@ -47,6 +47,7 @@ from textae.training.setup import (
     check_memory,
     check_splits,
     evaluation_model,
+    token_statistics,
     training_batches,
     training_model,
 )
@@ -102,9 +103,9 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None, corpus: Cor
     state = _state(config, checkpoint)
 
     check_memory(config, tokenizer.vocabulary_size)
-    counts = prepared.train.token_counts() if config.model.bag_of_words else None
+    statistics = token_statistics(config, prepared.train, initial is not None)
     model, step = training_model(
-        config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic, initial, counts
+        config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic, initial, **statistics
     )
     evaluated = evaluation_model(config, tokenizer)
 

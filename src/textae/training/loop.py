@@ -172,6 +172,8 @@ class TrainingLoop:
     def validate(self) -> None:
         """Evaluate the weights on the validation split, and keep them if they are the best so far.
 
+        The best have the lowest loss; with a bag-of-words head its loss counts too, with its weight.
+
         Raises:
             Interrupted: a signal came before the weights were evaluated; nothing has changed.
         """
@@ -181,6 +183,7 @@ class TrainingLoop:
         with self.interrupts.at_once():
             evaluation = evaluate(self.evaluated, self.validation, keep=self.settings.num_logged_samples)
         loss = kl_control.validation_objective(self.model, evaluation.metrics)
+        loss += self.settings.bag_of_words_weight * evaluation.metrics.get("bag_of_words_loss", 0.0)
         if state.best_loss is None or loss < state.best_loss or not np.isfinite(state.best_loss):
             state.best_loss, state.best_step, state.validations_since_best = loss, state.step, 0
             known = loss if np.isfinite(loss) else None

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import psutil
 
+from textae.config.choices import Initialization
 from textae.config.schema import Config
 from textae.data.batching import Batches
+from textae.data.cooccurrence import cooccurrence_vectors
 from textae.data.corruption import corruption_from
 from textae.data.preparation import Prepared, in_portions
+from textae.data.token_store import TokenStore
 from textae.data.tokenizers import Tokenizer
 from textae.hardware import choose_compile, choose_precision
 from textae.inference.text_autoencoder import TextAutoencoder, set_weights
@@ -94,6 +97,17 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
         )
 
 
+def token_statistics(config: Config, store: TokenStore, initialized: bool = False) -> dict[str, np.ndarray]:
+    """Return what `training_model` needs to know of the train split's tokens; less, where it is `initialized`."""
+    found = {}
+    if config.model.bag_of_words:
+        found["token_counts"] = store.token_counts()
+    if config.model.initialization is Initialization.cooccurrence and not initialized:
+        size = min(config.model.latent_size, *config.model.channels)
+        found["vectors"] = cooccurrence_vectors(store, size, config.training.seed)
+    return found
+
+
 def training_model(
     config: Config,
     vocabulary_size: int,
@@ -101,6 +115,7 @@ def training_model(
     arithmetic: Arithmetic,
     initial: InitialRun | None = None,
     token_counts: np.ndarray | None = None,
+    vectors: np.ndarray | None = None,
 ) -> tuple[Autoencoder, TrainingStep]:
     """Return a new model of a configuration, and the step that trains it.
 
@@ -112,13 +127,14 @@ def training_model(
         initial: the run whose weights the model begins with, in place of `model.initialization`.
         token_counts: (vocabulary_size,), how often each id occurs in the train split, for a bag-of-words head; None:
             as often as each other one.
+        vectors: (vocabulary_size, size) of tokens, for the initialization "cooccurrence".
     """
     training = config.training
     with isolated(seed=training.seed):
         dtype = "mixed_bfloat16" if arithmetic.precision == "bfloat16" else "float32"
         model = build(config.model, vocabulary_size, training.seed, dtype)
         if initial is None:
-            initialize(model, config.model.initialization.name)
+            initialize(model, config.model.initialization.name, vectors)
     if token_counts is None:
         token_counts = np.ones(vocabulary_size)
     if model.bag_of_words is not None:
