@@ -31,20 +31,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "contexts not smoothed": {"smoothing": 1.0},
     "shifted by 1 nat": {"shift": 1.0},
     "16 tokens near": {"window": 16},
-    "16,384 pieces": {"vocabulary": 16384},
+    "16,384 tokens": {"vocabulary": 16384},
     "words in lower case": {"vocabulary": None},
 }
 
 
-def pieces(texts: list[str], vocabulary: int) -> Bags:
-    """Return what counts the unigram pieces of texts, or of their windows of some pieces."""
+def tokens(texts: list[str], vocabulary: int) -> Bags:
+    """Return what counts the unigram tokens of texts, or of their windows of some tokens."""
     with tempfile.TemporaryDirectory() as folder:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter([t[i : i + 4000] for t in texts for i in range(0, len(t), 4000)]),
-            model_prefix=f"{folder}/pieces", vocab_size=vocabulary, hard_vocab_limit=False,
+            model_prefix=f"{folder}/tokenizer", vocab_size=vocabulary, hard_vocab_limit=False,
             character_coverage=0.9995, num_threads=2, minloglevel=2,
         )  # fmt: skip
-        model = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/pieces.model")
+        model = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/tokenizer.model")
 
     def bags(some: list[str], window: int | None) -> sparse.csr_matrix:
         documents = model.encode(some)
@@ -101,7 +101,7 @@ def main(path: str) -> None:
     for name, variant in VARIANTS.items():
         settings = {"vocabulary": 8192, "window": 64, "smoothing": 0.75, "itself": 0.0, "shift": 0.0} | variant
         vocabulary, window = settings.pop("vocabulary"), settings.pop("window")
-        bags = words(texts[0]) if vocabulary is None else pieces(texts[0], vocabulary)
+        bags = words(texts[0]) if vocabulary is None else tokens(texts[0], vocabulary)
         counts = [bags(split, None) for split in texts]
         shares = np.asarray(counts[0].sum(0)).ravel() / counts[0].sum()
         table = vectors(bags(texts[0], window), **settings) * (RARITY / (RARITY + shares))[:, None]

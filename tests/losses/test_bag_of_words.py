@@ -24,9 +24,9 @@ def by_hand(logits, weights):
 def test_the_mean_over_weighted_tokens():
     draw = np.random.default_rng(0)
     logits, weights = draw.normal(size=(3, 7)).astype("float32"), draw.random(7).astype("float32")
-    wanted = bags(ops.convert_to_tensor(TOKENS), ops.convert_to_tensor(LENGTHS), 7)
-    assert ops.convert_to_numpy(wanted)[0].tolist() == [0, 1, 0, 2, 1, 0, 0]
-    found = bag_of_words_loss(ops.convert_to_tensor(logits), wanted * weights)
+    target_bags = bags(ops.convert_to_tensor(TOKENS), ops.convert_to_tensor(LENGTHS), 7)
+    assert ops.convert_to_numpy(target_bags)[0].tolist() == [0, 1, 0, 2, 1, 0, 0]
+    found = bag_of_words_loss(ops.convert_to_tensor(logits), target_bags * weights)
     assert float(found) == pytest.approx(by_hand(logits, weights), rel=1e-5)
 
 

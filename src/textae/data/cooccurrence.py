@@ -87,7 +87,7 @@ def _bags(ids: list[np.ndarray], ends: list[int], vocabulary: int) -> sparse.csr
 
 
 def _positive_information(near: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Return the positive pointwise mutual information of ids and the ids near them, in nats."""
+    """Return the positive pointwise mutual information of ids and the ids near them (nats)."""
     rows = np.asarray(near.sum(axis=1)).ravel()
     contexts = rows**SMOOTHING
     contexts = contexts / max(contexts.sum(), 1e-12)

@@ -45,5 +45,5 @@ class BagOfWordsLoss:
                 self._tokens += len(tokens)
 
     def result(self) -> float:
-        """Return the mean, in nats."""
+        """Return the mean (nats)."""
         return self._loss / max(self._tokens, 1)

@@ -60,10 +60,10 @@ class BagOfWordsTerm:
         if head is None:
             raise ValueError("expected a model with a bag-of-words head, received one without")
         logits = head(out.latent)
-        wanted = bags(*texts, self.model.vocabulary_size)
+        target_bags = bags(*texts, self.model.vocabulary_size)
         if encoded[0] is not texts[0]:
-            wanted = ops.maximum(wanted - bags(*encoded, self.model.vocabulary_size), 0.0)
-        loss = bag_of_words_loss(logits, wanted * ops.convert_to_tensor(self.token_weights))
+            target_bags = ops.maximum(target_bags - bags(*encoded, self.model.vocabulary_size), 0.0)
+        loss = bag_of_words_loss(logits, target_bags * ops.convert_to_tensor(self.token_weights))
         sums["bag_of_words_loss"] = loss * sums["tokens"]
         sums["total"] += self.weight * sums["bag_of_words_loss"]
 
@@ -83,12 +83,12 @@ def bags(tokens: Any, lengths: Any, vocabulary_size: int) -> Any:
     return ops.reshape(counts, (rows, vocabulary_size))
 
 
-def bag_of_words_loss(logits: Any, wanted: Any) -> Any:
+def bag_of_words_loss(logits: Any, target_bags: Any) -> Any:
     """Return the mean cross-entropy of texts' tokens, in nats, each token with its weight.
 
     Args:
         logits: (batch, vocabulary) float32.
-        wanted: (batch, vocabulary) float32, the weights of each text's tokens, summed.
+        target_bags: (batch, vocabulary) float32, the weights of each text's tokens, summed.
     """
-    loss = ops.sum(ops.sum(wanted, axis=1) * ops.logsumexp(logits, axis=1)) - ops.sum(wanted * logits)
-    return loss / ops.maximum(ops.sum(wanted), 1e-6)
+    loss = ops.sum(ops.sum(target_bags, axis=1) * ops.logsumexp(logits, axis=1)) - ops.sum(target_bags * logits)
+    return loss / ops.maximum(ops.sum(target_bags), 1e-6)
