@@ -46,7 +46,7 @@ def main(composed: Any) -> None:
     from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
-    compared = _baselines(documents, autoencoder.model.latent_size, options.count) if options.baselines else {}
+    compared = _baselines(list(documents), autoencoder.model.latent_size, options.count) if options.baselines else {}
     with VectorIndex(autoencoder.model.latent_size) as index, line_writer(options.output) as write:
         for portion in in_portions(documents):
             index.add(autoencoder.embed(portion), portion)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -39,7 +40,7 @@ class BagOfWordsLoss:
         rows = np.concatenate(list(latents))
         for first in range(0, len(rows), ROWS):
             logits = rows[first : first + ROWS] @ self._kernel + self._bias
-            totals = logsumexp(logits, axis=1)
+            totals: Any = logsumexp(logits, axis=1)
             for row, total, tokens in zip(logits, totals, segments[first : first + ROWS], strict=True):
                 self._loss += float(len(tokens) * total - row[tokens].sum(dtype=np.float64))
                 self._tokens += len(tokens)

@@ -136,7 +136,7 @@ def nearest_by(
         distances, numbers = index.kneighbors(baseline(texts))
         return [
             [
-                Neighbour(1 - float(distance), int(number), documents[number])
+                Neighbour(1 - float(distance), int(number), str(documents[int(number)]))
                 for distance, number in zip(*row, strict=True)
             ]
             for row in zip(distances, numbers, strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -22,4 +24,5 @@ class BagOfWordsHead(Linear):
             counts: (vocabulary,), how often each id occurs; one that does not counts as occurring once.
         """
         shares = np.maximum(counts, 1.0) / np.maximum(counts, 1.0).sum()
-        self.bias.assign(np.log(shares).astype(np.float32))
+        bias: Any = self.bias  # it has one
+        bias.assign(np.log(shares).astype(np.float32))

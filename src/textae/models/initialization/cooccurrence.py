@@ -26,7 +26,8 @@ def initialize_cooccurrence(model: Autoencoder, vectors: np.ndarray) -> None:
     # A vector has a mean square of about 1, as states have; the encoder multiplies by the root of the channels.
     length = np.sqrt(np.mean(np.sum(np.square(vectors), axis=1)))
     rows[:, : vectors.shape[1]] = vectors / max(float(length), 1e-12)
-    embedding.embeddings.assign(rows.astype(np.float32))
+    table: Any = embedding.embeddings  # a variable
+    table.assign(rows.astype(np.float32))
     for down in model.encoder.downsamplers:
         down.kernel.assign(_identity(down.kernel.shape))
     project = model.encoder.bottleneck.project.kernel
