@@ -14,7 +14,7 @@ from textae.data.batching import Batches
 from textae.data.tokenizers import train_tokenizer
 from textae.evaluation.evaluator import Evaluation, Points, Sample
 from textae.evaluation.latent_statistics import LatentStatistics
-from textae.reporting.reporter import WEIGHTS_COUNTED, Reporter, _compared, _some, long_documents
+from textae.reporting.reporter import WEIGHTS_COUNTED, Reporter, _compared, _some, overlong_documents
 from textae.runs.run_folder import RunDir
 from textae.training.state import TrainingState
 
@@ -191,5 +191,5 @@ def test_what_is_lost_of_long_documents_is_said_at_the_start(overflow, said):
     """Lengths with the end: 4, 4, 12 and 20 of 40 tokens; 8 and 8 of the last two fit."""
     documents = [[5] * length for length in (3, 3, 11, 19)]
     batches = Batches(documents, max_length=8, stride=4, tokens_per_batch=64, overflow=overflow)
-    assert long_documents(batches, 8) == f"2 of 4 documents (50.0 %) have more than 8 tokens {said}"
-    assert long_documents(Batches(documents[:2], max_length=8, stride=4, tokens_per_batch=64), 8) is None
+    assert overlong_documents(batches, 8) == f"2 of 4 documents (50.0 %) have more than 8 tokens {said}"
+    assert overlong_documents(Batches(documents[:2], max_length=8, stride=4, tokens_per_batch=64), 8) is None

@@ -46,7 +46,7 @@ class NoisyMetrics:
         corruption: Corruption | None = None,
     ) -> None:
         """Add documents, as ids without their end, with their latents (latents, dimensions) and log-variances."""
-        for document in self.codec.reconstruct(documents, corruption, self._draw):
+        for document in self.codec.reconstruct(documents, corruption, draw=self._draw):
             if document is not None:
                 self.documents += 1
                 self.tokens += len(document.correct)
@@ -64,7 +64,7 @@ class NoisyMetrics:
         """Return the summed negative log-likelihood of documents in nats, a bound that more samples make tighter."""
         weights = []
         for _ in range(self.importance_samples):
-            found = self.codec.reconstruct(documents, corruption, self._importance_draw)
+            found = self.codec.reconstruct(documents, corruption, draw=self._importance_draw)
             weights.append(
                 [
                     document.log_ratio - float(document.token_losses.sum(dtype=np.float64))

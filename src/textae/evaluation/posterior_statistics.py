@@ -90,7 +90,7 @@ def squared_discrepancy(one: np.ndarray, other: np.ndarray) -> float:
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * a @ b.T
-        return sum(scale / (scale + np.maximum(squares, 0.0)) for scale in scales) / len(scales)
+        return np.mean([scale / (scale + np.maximum(squares, 0.0)) for scale in scales], axis=0)
 
     def within(a: np.ndarray) -> float:
         values = kernel(a, a)

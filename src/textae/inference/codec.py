@@ -324,7 +324,7 @@ class Codec:
     def _drawn(
         self, means: np.ndarray, log_variances: np.ndarray, lengths: np.ndarray, draw: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return latents drawn from posteriors, and log p(z) - log q(z | x) of each row's own, in nats."""
+        """Return latents drawn from posteriors, and in nats log p(z) - log q(z | x) of each row's own."""
         noise = draw.standard_normal(means.shape, np.float32)
         latents = means + np.exp(0.5 * log_variances) * noise
         ratios = 0.5 * (log_variances + noise**2 - latents**2).sum(axis=-1, dtype=np.float64)

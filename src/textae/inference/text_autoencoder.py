@@ -109,7 +109,7 @@ class TextAutoencoder:
     def score(self, texts: Sequence[str], masked_passes: int | None = None) -> np.ndarray:
         """Return how odd each text is, float64 (texts,): high for an anomaly.
 
-        Without passes it is the reconstruction error: mean cross-entropy of its tokens, in nats. With passes each token
+        Without passes it is the reconstruction error: mean cross-entropy in nats of its tokens. With passes each token
         is predicted by an encoder that did not see it, and the score is that of `anomaly_score`: how far the oddest
         tokens are from what was predicted, in standard deviations of the prediction.
 

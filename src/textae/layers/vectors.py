@@ -59,7 +59,7 @@ class MeanToVector(Linear):
         kwargs: as for `Linear`.
     """
 
-    def call(self, inputs: Any, counts: Any) -> Any:
+    def call(self, inputs: Any, counts: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # one more
         """Return (batch, units).
 
         Args:

@@ -23,7 +23,7 @@ class Posterior(NamedTuple):
 
     @property
     def kl(self) -> Any:
-        """The divergence from N(0, 1) of each dimension, in nats."""
+        """The divergence in nats of each dimension from N(0, 1)."""
         return 0.5 * (ops.square(self.mean) + ops.exp(self.log_variance) - 1 - self.log_variance)
 
 

@@ -80,7 +80,7 @@ class Reporter:
         )
         if self.config.training.overfit_documents is not None:
             logger.info(f"training and validation are on {len(prepared.train):,} documents of the train split alone")
-        if long := long_documents(batches, model.max_length):
+        if long := overlong_documents(batches, model.max_length):
             logger.info(long)
         logger.info(
             f"model: {model.count_params():,} parameters, vocabulary {model.vocabulary_size:,}, "
@@ -221,7 +221,7 @@ class Reporter:
         self.board.embeddings(np.stack(points.latents), columns, step, "test")
 
 
-def long_documents(batches: Batches, max_length: int) -> str | None:
+def overlong_documents(batches: Batches, max_length: int) -> str | None:
     """Return how many documents are longer than that and what is lost of them; None if there are none."""
     found, documents = batches.segments, len(batches.store)
     count = found.split + found.truncated + found.dropped

@@ -51,12 +51,14 @@ def read_initial_run(config: Config) -> InitialRun | None:
     weights = run.weights(WEIGHTS, lambda found: check_shapes(shapes_of_run, found, run / WEIGHTS))
     if own.model.tie_embeddings and not config.model.tie_embeddings:
         weights[_OWN] = weights[_TIED]
-    wanted = weight_shapes(config.model, tokenizer.vocabulary_size)
+    own_shapes = weight_shapes(config.model, tokenizer.vocabulary_size)
     shapes = {name: tuple(array.shape) for name, array in weights.items()}
-    if wanted != shapes:
-        odd = next(name for name in sorted(wanted.keys() | shapes.keys()) if wanted.get(name) != shapes.get(name))
+    if own_shapes != shapes:
+        odd = next(
+            name for name in sorted(own_shapes.keys() | shapes.keys()) if own_shapes.get(name) != shapes.get(name)
+        )
         raise ValueError(
             f"expected the model of training.initial_run={named} ({RunDir(named) / CONFIG}), received one whose {odd} "
-            f"has shape {wanted.get(odd)} instead of {shapes.get(odd)}"
+            f"has shape {own_shapes.get(odd)} instead of {shapes.get(odd)}"
         )
     return InitialRun(tokenizer, weights)

@@ -46,7 +46,7 @@ def initialize_orthogonal(model: Autoencoder) -> None:
         down.kernel.assign(kernel)
         up.assign_transpose(down.kernel)
     assign_mean(project.kernel, mean)
-    if model.variational and isinstance(project, Linear):
+    if model.variational and isinstance(project, Linear) and project.bias is not None:
         size = model.latent_size
         project.bias.assign(ops.concatenate([ops.zeros(size), ops.full((size,), LOG_VARIANCE)]))
     if encoder.bottleneck.latent.pooling == "positions":  # the mean over positions has no transpose
