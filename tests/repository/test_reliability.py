@@ -23,18 +23,8 @@ OWN_NAMES = {
     "yaml": "PyYAML",
     "hydra": "hydra-core",
 }  # where a package is called otherwise
-OPTIONAL = {"jax", "joblib", "onnx", "onnxruntime", "optuna", "tf2onnx", "torch", "hydra_plugins", "drain3", "wordllama"}
-    "drain3",
-    "hydra_plugins",
-    "wordllama",
-    "jax",
-    "joblib",
-    "onnx",
-    "onnxruntime",
-    "optuna",
-    "tf2onnx",
-    "torch",
-}
+OPTIONAL = {"drain3", "hydra_plugins", "jax", "joblib", "onnx", "onnxruntime", "optuna", "tf2onnx", "torch"}
+OPTIONAL |= {"wordllama"}
 
 
 def functions_of(path):
