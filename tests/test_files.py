@@ -216,4 +216,4 @@ def test_one_module_writes_files():
                 and mode in ("w", "wb", "a", "ab", "x", "xb", "w+b", "r+b")
                 for mode in modes
             ):
-                assert path.name == "latent_files.py", f"{path.name}:{node.lineno}"  # a member of an archive
+                assert path.name == "archives.py", f"{path.name}:{node.lineno}"  # a member of an archive

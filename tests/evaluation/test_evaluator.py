@@ -15,6 +15,7 @@ class Known:
     """A codec that answers with changed ids: an x becomes a y; it cuts at 8 tokens, and drops what begins with #."""
 
     noise = 0.0
+    draws = False
 
     def reconstruct(self, documents, corruption=None):
         x, y, mark = (ord(c) + 2 for c in "xy#")
@@ -35,7 +36,8 @@ class Known:
 
 @pytest.fixture
 def known():
-    return SimpleNamespace(tokenizer=train_tokenizer("bytes", []), codec=Known())
+    model = SimpleNamespace(bag_of_words=None)
+    return SimpleNamespace(tokenizer=train_tokenizer("bytes", []), codec=Known(), model=model)
 
 
 TEXTS = ["#dropped", "axc", "", "0123456789", "abc"]

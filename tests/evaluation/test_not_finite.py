@@ -106,5 +106,6 @@ def test_a_training_that_skipped_every_update_fails(tiny_config, tmp_path, monke
 def test_scores_that_are_no_numbers_come_first():
     from textae.score import _oddness
 
-    rows = [(1.0, 1, "a"), (float("nan"), 2, "b"), (3.0, 3, "c"), (float("inf"), 4, "d"), (2.0, 5, "e")]
+    scores = [1.0, float("nan"), 3.0, float("inf"), 2.0]
+    rows = [((score,), number, "a") for number, score in enumerate(scores, 1)]
     assert [number for _, number, _ in sorted(rows, key=_oddness)] == [2, 4, 3, 5, 1]

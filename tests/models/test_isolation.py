@@ -147,7 +147,11 @@ def is_exact():
 
 @pytest.mark.parametrize("kind", Initialization)
 def test_products_are_exact_where_a_model_needs_it_and_only_there(kind):
-    model = build(ModelConfig(channels=[16, 32], residual_blocks=[0, 0], latent_size=8, initialization=kind), 258)
+    pooled = (
+        {"latent": "vector", "pooling": "mean", "tie_embeddings": False} if kind is Initialization.cooccurrence else {}
+    )
+    settings = {"channels": [16, 32], "residual_blocks": [0, 0], "latent_size": 8, "initialization": kind}
+    model = build(ModelConfig(**settings, **pooled), 258)
     assert model.exact == (kind is Initialization.lattice)
     Codec(model).encode([np.array([5, 6], np.int32)])
     assert not is_exact()

@@ -380,7 +380,7 @@ def test_rows_that_claim_more_than_they_hold(tmp_path):
 
 
 def test_a_parquet_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(latentfiles, "_FREE_NUMBERS", 1 << 20)
+    monkeypatch.setattr(archives, "_FREE_NUMBERS", 1 << 20)
     path = tmp_path / "bomb.parquet"
     zeros = pa.ListArray.from_arrays(pa.array([0, 5_000_000]), pa.array(np.zeros(5_000_000, np.float32)))
     pq.write_table(pa.table({"latents": zeros, "chunks": pa.array([1_000_000], pa.int32())}), path)

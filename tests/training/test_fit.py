@@ -18,6 +18,7 @@ from helpers.jax_compiling import XLA_FLAGS
 from helpers.runs import same_result
 from textae.config.mapping import from_mapping
 from textae.config.metric_table import DIRECTIONS
+from textae.config.metric_table import names as metric_names
 from textae.data.tokenizers import CharactersTokenizer
 from textae.evaluation.evaluator import evaluate
 from textae.runs import run_folder
@@ -62,8 +63,8 @@ def test_what_a_run_leaves(trained):
         run_folder.METRICS, run_folder.HISTORY, run_folder.CARD, run_folder.BY_LENGTH, "train", "validation", "test",
     }  # fmt: skip
     assert json.loads((folder / run_folder.METRICS).read_text()) == metrics
-    assert set(metrics) >= METRICS | set(DIRECTIONS) & set(names(runs="all"))
-    assert not set(metrics) & {*names(runs="noisy"), *names(runs="variational")}
+    assert set(metrics) >= METRICS | set(DIRECTIONS) & set(metric_names(runs="all"))
+    assert not set(metrics) & {*metric_names(runs="noisy"), *metric_names(runs="variational")}
     assert all(np.isfinite(value) for value in metrics.values())
     assert metrics["steps"] == 12
     assert metrics["examples_seen"] > 12

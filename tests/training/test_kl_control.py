@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from textae.config.choices import KlSchedule
 from textae.config.schema import Config, ModelConfig
 from textae.training import kl_control, schedules
 from textae.training.state import TrainingState
@@ -67,24 +66,6 @@ def test_the_best_weights_are_those_of_the_lowest_objective():
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"target_rate": 0.0}, "expected model.target_rate above 0, received 0.0"),
-        ({"target_rate": 8.0, "kl_weight": 0.0}, "expected model.kl_weight above 0 with model.target_rate"),
-        (
-            {"target_rate": 8.0, "kl_schedule": KlSchedule.cyclic},
-            "expected model.kl_schedule=constant with model.target_rate, received 'cyclic'",
-        ),
-        ({"kl_warmup": 1.5}, r"expected model.kl_warmup in \[0, 1\], received 1.5"),
-        ({"kl_cycles": 0}, "expected model.kl_cycles of at least 1, received 0"),
-    ],
-)
-def test_settings_that_exclude_each_other(settings, expected):
-    with pytest.raises(ValueError, match=expected):
-        ModelConfig(**settings)
-
-
-@pytest.mark.parametrize(
     ("settings", "objective", "fits"),
     [
         ({}, "noisy_loss", False),
@@ -99,5 +80,5 @@ def test_an_objective_that_a_run_does_not_have(settings, objective, fits):
     if fits:
         assert Config(corpus=PydocsConfig(), model=ModelConfig(**settings), objective=objective).objective == objective
     else:
-        with pytest.raises(ValueError, match=r"expected objective as a metric that a run has with model.variational="):
+        with pytest.raises(ValueError, match=r"expected objective as a metric that a run with model\.\w+="):
             Config(corpus=PydocsConfig(), model=ModelConfig(**settings), objective=objective)

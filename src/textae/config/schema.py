@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from omegaconf import MISSING
@@ -412,6 +412,11 @@ class CorruptionConfig(Settings):
         require_at_least("corruption.mask_span", self.mask_span, 1, MOST_POSITIONS)
         require_at_least("corruption.shuffle", self.shuffle, 0, MOST_POSITIONS)
 
+    @property
+    def changes_texts(self) -> bool:
+        """Whether any token is encoded as another one, or elsewhere."""
+        return any((self.drop, self.mask, self.substitute, self.shuffle))
+
     def require_alignment(self, model: ModelConfig) -> None:
         """Raise a ValueError if corruption moves tokens to other latents than their targets'."""
         if model.latent is LatentKind.sequence:
@@ -566,11 +571,17 @@ class Config(Settings):
     def _check_objective(self) -> None:
         """Raise a ValueError for an objective that a run of this model does not have."""
         model = self.model
-        if not model.variational:
-            having = ("all", "noisy") if model.latent_noise else ("all",)
-            known = [name for kind in having for name in names(runs=kind)]
-            without = "model.variational=false" + ("" if model.latent_noise else " and model.latent_noise=0")
-            require(self.objective in known, f"objective as a metric that a run has with {without}", self.objective)
+        lacking = {
+            "variational": ("model.variational=false", not model.variational),
+            "noisy": (
+                "model.latent_noise=0 and model.variational=false",
+                not (model.latent_noise or model.variational),
+            ),
+            "bag_of_words": ("model.bag_of_words=false", not model.bag_of_words),
+        }
+        for kind, (setting, lacks) in lacking.items():
+            lacks = lacks and self.objective in names(runs=kind)
+            require(not lacks, f"objective as a metric that a run with {setting} has", self.objective)
 
     def _require_two_views(self) -> None:
         """Raise a ValueError if the contrastive loss has no two different vectors of a text to compare."""
@@ -579,8 +590,7 @@ class Config(Settings):
         where = "with training.contrastive_weight"
         vector = self.model.latent is LatentKind.vector
         require(vector, f"model.latent=vector {where}", self.model.latent.name)
-        corrupted = any(asdict(self.training.corruption).values())
-        require(corrupted, f"training.corruption, as drop=0.5, {where}", "none")
+        require(self.training.corruption.changes_texts, f"training.corruption, as drop=0.5, {where}", "none")
 
     @property
     def encoder_frozen(self) -> bool:
