@@ -159,7 +159,7 @@ def test_hparams_have_a_row_for_each_job(page, runs):
         metrics = json.loads((runs / job / "metrics.json").read_text())
         row = shown.partition(f"{job}/test")[2]
         assert f"{size:.4f}" in row or f"{size:.3f}" in row
-        assert f"{metrics['loss']:.4f}" in row
+        assert f"{metrics['cer']:.4f}" in row
 
 
 def test_projector(page, runs):

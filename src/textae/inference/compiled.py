@@ -38,7 +38,7 @@ def _compiled(model: Model, function: Callable[..., Any], signature: Signature) 
         import tensorflow as tf
 
         specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
-        graph = tf.function(function, input_signature=specs)
+        graph = tf.function(function, input_signature=specs, autograph=False)
 
         def call(*arrays: Any) -> Any:
             return tf.nest.map_structure(lambda t: t.numpy(), graph(*map(tf.convert_to_tensor, arrays)))

@@ -22,8 +22,8 @@ class TensorFlowStep(BaseStep):
 
         def compiled(function: Callable[..., Any], signature: list[tf.TensorSpec]) -> Callable[..., Any]:
             if self.xla:  # which needs shapes: one graph per bucket
-                return tf.function(function, jit_compile=True)
-            return tf.function(function, input_signature=signature)
+                return tf.function(function, jit_compile=True, autograph=False)
+            return tf.function(function, input_signature=signature, autograph=False)
 
         self._step = compiled(self._one_step, [*batch, number, number])
         self._accumulate = compiled(self._one_accumulation, [*batch, number])
