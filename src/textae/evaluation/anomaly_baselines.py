@@ -83,8 +83,8 @@ class Drain:
     """How rare a text's template is in the train split, -log of its share; templates by Drain (He et al., 2017)."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        from drain3 import TemplateMiner
-        from drain3.template_miner_config import TemplateMinerConfig
+        from drain3 import TemplateMiner  # pyright: ignore[reportMissingImports]  # optional
+        from drain3.template_miner_config import TemplateMinerConfig  # pyright: ignore[reportMissingImports]  # optional
 
         self._miner, self._count = TemplateMiner(config=TemplateMinerConfig()), 0
         for text in texts:

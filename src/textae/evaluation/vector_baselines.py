@@ -101,7 +101,7 @@ class StaticEmbedding:
             import wordllama  # pyright: ignore[reportMissingImports]  # optional
 
             # It looks for the wheel's tokenizer in a folder of another name, but for that of a cache in the right one.
-            wheel = Path(wordllama.__file__).parent
+            wheel = Path(str(wordllama.__file__)).parent
             return cls(wordllama.WordLlama.load(dim=256, cache_dir=wheel, disable_download=True))
         except (ImportError, FileNotFoundError):
             return None
