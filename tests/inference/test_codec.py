@@ -116,37 +116,6 @@ def test_a_variational_model_s_log_variances_go_with_its_latents(small_model):
     np.testing.assert_allclose(document.log_variances[:6], np.asarray(posterior.log_variance)[0], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("latent", ["sequence", "vector"])
-def test_drawn_latents_have_the_noise_of_the_posterior(small_model, latent):
-    """log p(z) - log q(z | x) is on average the negative divergence, and the noise differs between calls."""
-    model = small_model(variational=True, latent=latent)
-    codec, given = Codec(model), documents([9, 22, 3], 1)
-    draw = np.random.default_rng(0)
-    (clean, *_), *drawn = codec.reconstruct(given), *(codec.reconstruct(given, draw=draw) for _ in range(40))
-    assert clean.log_ratio is None
-    ratios = np.array([document.log_ratio for document, *_ in drawn])
-    kl = 0.5 * (clean.latents**2 + np.exp(clean.log_variances) - 1 - clean.log_variances).sum()
-    assert -ratios.mean() == pytest.approx(kl, abs=4 * ratios.std() / np.sqrt(len(ratios)))
-    np.testing.assert_allclose(drawn[0][0].latents, clean.latents, rtol=1e-5, atol=1e-6)
-    assert len({document.token_losses.sum() for document, *_ in drawn}) == len(drawn)
-
-
-def test_drawn_latents_have_the_noise_of_training(small_model):
-    """`draw` adds `model.latent_noise`, as `latent_noise` of the codec does; without either nothing changes."""
-    given = documents([30], 1)
-    quiet, noisy = small_model(), small_model(latent_noise=0.5)
-    assert not Codec(quiet).draws and Codec(noisy).draws
-    noisy.set_weights(quiet.get_weights())
-
-    def losses(codec, **settings):
-        return codec.reconstruct(given, **settings)[0].token_losses
-
-    np.testing.assert_array_equal(losses(Codec(quiet), draw=np.random.default_rng(3)), losses(Codec(quiet)))
-    found = losses(Codec(noisy), draw=np.random.default_rng(3))
-    np.testing.assert_allclose(found, losses(Codec(noisy, latent_noise=0.5, seed=3)), rtol=1e-6)
-    assert np.abs(found - losses(Codec(noisy))).max() > 0.01
-
-
 def test_the_length_of_a_vector_is_predicted(vector):
     given = documents([3] * 4 + [9] * 4 + [22] * 4, 2)
     found = Codec(vector, "truncate")

@@ -14,11 +14,11 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import IsolationForest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 
 MOST_TEXTS = 50_000  # different texts that a baseline is fitted to, chosen evenly
 COMPONENTS = 64  # of the words, that the isolation forest reads
 TREES = 200
-_AT_ONCE = 256  # texts that are compared with all of the train split
 
 
 class Baseline(Protocol):
@@ -46,15 +46,13 @@ class NearestNeighbour:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._words = _vectorizer()
-        self._known = self._words.fit_transform(texts)
+        self._nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(self._words.fit_transform(texts))
 
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Return float64 (texts,)."""
-        found = [np.zeros(0)]
-        for first in range(0, len(texts), _AT_ONCE):
-            cosines = self._words.transform(texts[first : first + _AT_ONCE]) @ self._known.T
-            found.append(1 - cosines.max(axis=1).toarray().ravel())
-        return np.concatenate(found)
+        if not len(texts):
+            return np.zeros(0)
+        return self._nearest.kneighbors(self._words.transform(texts))[0].ravel()
 
 
 class Forest:

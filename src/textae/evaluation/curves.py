@@ -17,6 +17,7 @@ from textae.data.preparation import in_portions
 from textae.evaluation.latent_statistics import LatentStatistics
 from textae.evaluation.metrics import TextMetrics
 from textae.evaluation.rates import capacity
+from textae.evaluation.token_sums import TokenSums
 from textae.inference.codec import Reconstructed
 from textae.inference.quantization import quantized
 from textae.inference.text_autoencoder import TextAutoencoder
@@ -149,24 +150,20 @@ class _Point:
 
     def __init__(self) -> None:
         self.texts = TextMetrics()
-        self.loss = self.bits = 0.0
-        self.encoded = self.right = self.tokens = 0
+        self.bits, self.sums = 0.0, TokenSums()
 
     def add(self, portion: list[str], decoded: list[str], documents: list[Reconstructed], bits: float) -> None:
         self.bits += bits
         self.texts.update(portion, decoded)
         for document in documents:
-            self.loss += float(document.token_losses.sum(dtype=np.float64))
-            self.encoded += len(document.token_losses)
-            self.right += int(document.correct.sum())
-            self.tokens += len(document.correct)
+            self.sums.add(document)
 
     def row(self) -> dict[str, Any]:
         found = self.texts.result()
         return {
-            "rate": self.bits / self.encoded if np.isfinite(self.bits) else None,
-            "loss": self.loss / self.encoded,
-            "token_accuracy": self.right / self.tokens,
+            "rate": self.bits / self.sums.encoded if np.isfinite(self.bits) else None,
+            "loss": self.sums.mean_loss,
+            "token_accuracy": self.sums.token_accuracy,
             **{name: found[name] for name in ("exact_match", "bleu", "cer")},
         }
 
@@ -208,10 +205,10 @@ def curve(
         raise ValueError(f"expected documents to evaluate, found none (dropped as too long: {dropped})")
     rows = [disturbance.row(level) | point.row() for level, point in zip(levels, points, strict=True)]
     sizes = {
-        "latent_floats_per_token": floats / points[0].encoded,
+        "latent_floats_per_token": floats / points[0].sums.encoded,
         "documents": read,
         "documents_dropped": dropped,
-        "tokens": points[0].tokens,
+        "tokens": points[0].sums.tokens,
     }
     return Curve(rows, disturbance.metrics(rows) | sizes)
 

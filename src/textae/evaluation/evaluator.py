@@ -19,6 +19,7 @@ from textae.evaluation.metrics import LengthRow, TextMetrics, edit_distance
 from textae.evaluation.noisy_metrics import NoisyMetrics
 from textae.evaluation.posterior_statistics import kl_from_normal
 from textae.evaluation.rates import capacity
+from textae.evaluation.token_sums import TokenSums
 from textae.inference.codec import Reconstructed
 from textae.inference.text_autoencoder import TextAutoencoder
 
@@ -165,8 +166,7 @@ class _Evaluator:
         head = autoencoder.model.bag_of_words
         self.bag_of_words = None if head is None else BagOfWordsLoss(autoencoder.model)
         self.samples, self.points = _Samples(keep), Points()
-        self.loss = 0.0  # summed over the tokens that were encoded
-        self.encoded = self.tokens = self.right = 0
+        self.sums = TokenSums()
         self.own_lengths = 0  # documents with as many tokens in their reconstructions
         self.dropped = self.truncated = self.read = 0
         self.characters = self.edits = 0  # of the corrupted texts
@@ -200,7 +200,7 @@ class _Evaluator:
             log_variances = np.concatenate(found) if found else None
             self.statistics.update(latents, None if log_variances is None else kl_from_normal(latents, log_variances))
             if self.noisy is not None:
-                self.noisy.update(ids, latents, log_variances, self.corruption)
+                self.noisy.update([ids[i] for i in kept], documents)
             if self.bag_of_words is not None:
                 self.bag_of_words.add([ids[i] for i in kept], [document.latents for document in documents])
         for i, document in kept.items():
@@ -210,10 +210,7 @@ class _Evaluator:
     def _add_document(self, number: int, text: str, ids: np.ndarray, document: Reconstructed) -> None:
         """Add a document; `number` is its position in the corpus."""
         losses, correct = document.token_losses, document.correct
-        self.loss += float(losses.sum(dtype=np.float64))
-        self.encoded += len(losses)
-        self.right += int(correct.sum())
-        self.tokens += len(correct)
+        self.sums.add(document)
         self.own_lengths += len(document.ids) + 1 == len(correct)
         self.truncated += len(losses) < len(correct)
         shown = correct[:POSITIONS_SHOWN]
@@ -255,22 +252,23 @@ class _Evaluator:
         rate = {}
         if (noise := self.autoencoder.codec.noise) and self.statistics.kl is None:
             bits = self.statistics.count * capacity(self.statistics.variance, noise**2)
-            rate = {"rate": bits / self.encoded}
+            rate = {"rate": bits / self.sums.encoded}
+        kl = 0.0 if self.statistics.kl is None else float(self.statistics.kl.sum()) * self.statistics.count
         return {
-            "loss": self.loss / self.encoded,
-            "token_accuracy": self.right / self.tokens,
+            "loss": self.sums.mean_loss,
+            "token_accuracy": self.sums.token_accuracy,
             **self.text_metrics.result(),
             **corrupted,
-            **({} if self.noisy is None else self.noisy.result()),
+            **({} if self.noisy is None else self.noisy.result(kl)),
             "length_accuracy": self.own_lengths / len(self.scores),
             **({} if self.bag_of_words is None else {"bag_of_words_loss": self.bag_of_words.result()}),
-            "latent_floats_per_token": self.statistics.numbers / self.encoded,
+            "latent_floats_per_token": self.statistics.numbers / self.sums.encoded,
             "active_units": self.statistics.active_units,
             **rate,
             "documents": len(self.scores),
             "documents_truncated": self.truncated,
             "documents_dropped": self.dropped,
-            "tokens": self.tokens,
+            "tokens": self.sums.tokens,
         }
 
 

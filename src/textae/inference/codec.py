@@ -38,7 +38,6 @@ class Reconstructed:
         latents: float32 (latents, size), without the noise that was added.
         log_variances: of the posteriors whose means the latents are, of their shape; None where the model is not
             variational.
-        log_ratio: log p(z) - log q(z | x) in nats, of latents z that were drawn from the posterior; None otherwise.
         corrupted: the ids that were encoded, without the end, where they are corrupted ones; a masked one is 0.
     """
 
@@ -47,7 +46,6 @@ class Reconstructed:
     token_losses: np.ndarray
     latents: np.ndarray
     log_variances: np.ndarray | None = None
-    log_ratio: float | None = None
     corrupted: np.ndarray | None = None
 
 
@@ -67,15 +65,7 @@ class _Part(NamedTuple):
     token_losses: np.ndarray
     latents: np.ndarray
     log_variances: np.ndarray | None
-    log_ratio: float | None
     corrupted: np.ndarray | None
-
-
-class _Noisy(NamedTuple):
-    """Latents of a batch as they are decoded, and for each row log p(z) - log q(z | x), or None."""
-
-    latents: np.ndarray
-    log_ratios: np.ndarray | None
 
 
 class Codec:
@@ -217,16 +207,14 @@ class Codec:
         documents: Sequence[np.ndarray],
         corruption: Callable[[Any, Any], tuple[Any, Any]] | None = None,
         latents: Sequence[np.ndarray] | None = None,
-        draw: np.random.Generator | None = None,
     ) -> list[Reconstructed | None]:
         """Encode and decode documents and compare; None for one that `overflow="drop"` leaves out.
 
         Of a document that is truncated, the tokens beyond `max_length` count as wrong. `corruption` returns the (ids,
         lengths) that are encoded in place of a batch's own. `latents`, each document's of the shape that `encode`
-        returns, are decoded in place of the encoder's, and no noise is added to them. With `draw`, a source of random
-        numbers, latents have the noise that they have in training, in place of `latent_noise`.
+        returns, are decoded in place of the encoder's, and no noise is added to them.
         """
-        found = self._reconstructed(documents, self.overflow, corruption, latents, draw)
+        found = self._reconstructed(documents, self.overflow, corruption, latents)
         return [_joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     @isolated()
@@ -266,7 +254,6 @@ class Codec:
         overflow: str,
         corruption: Any = None,
         given_latents: Any = None,
-        draw: np.random.Generator | None = None,
     ) -> list[list[_Part]]:
         """Return what was found of each document's segments."""
         found: list[list[_Part]] = [[] for _ in documents]
@@ -276,13 +263,13 @@ class Codec:
                 given, lengths = map(ops.convert_to_numpy, corruption(given, lengths))
             if given_latents is None:
                 latents, *log_variances = self._encode(given, lengths)
-                noisy = self._with_noise(latents, log_variances, batch.lengths, draw)
+                noisy = self._with_noise(latents)
             else:
-                latents, log_variances = self._gathered(batch, given_latents), []
-                noisy = _Noisy(latents, None)
+                noisy = latents = self._gathered(batch, given_latents)
+                log_variances = []
             counts = np.asarray(num_positions(batch.lengths, self.model.stride), np.int32)
             holds_end = batch.tokens[np.arange(len(counts)), batch.lengths - 1] == END_ID
-            decoded = self._decoded(noisy.latents, counts, holds_end, batch.tokens)
+            decoded = self._decoded(noisy, counts, holds_end, batch.tokens)
             for row, document in self._rows(batch):
                 tokens = batch.tokens[row, : batch.lengths[row]]
                 own = [
@@ -296,42 +283,16 @@ class Codec:
                     decoded.token_losses[row][: len(tokens)],
                     own[0],
                     own[1] if log_variances else None,
-                    None if noisy.log_ratios is None else float(noisy.log_ratios[row]),
                     None if corruption is None else given[row, : lengths[row] - int(holds_end[row])],
                 )
                 found[document].append(part)
         return found
 
-    def _with_noise(
-        self,
-        latents: np.ndarray,
-        log_variances: list[np.ndarray],
-        lengths: np.ndarray,
-        draw: np.random.Generator | None,
-    ) -> _Noisy:
-        """Return latents with the noise of training, drawn from `draw`, or else with `latent_noise`."""
-        if draw is None:
-            deviation, ratios = self.latent_noise, None
-            draw = self.random
-        else:
-            deviation, ratios = self.model.specifications[1].noise, None
-            if log_variances:
-                latents, ratios = self._drawn(latents, log_variances[0], lengths, draw)
-        if deviation:
-            latents = latents + np.float32(deviation) * draw.standard_normal(latents.shape, np.float32)
-        return _Noisy(latents, ratios)
-
-    def _drawn(
-        self, means: np.ndarray, log_variances: np.ndarray, lengths: np.ndarray, draw: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return latents drawn from posteriors, and in nats log p(z) - log q(z | x) of each row's own."""
-        noise = draw.standard_normal(means.shape, np.float32)
-        latents = means + np.exp(0.5 * log_variances) * noise
-        ratios = 0.5 * (log_variances + noise**2 - latents**2).sum(axis=-1, dtype=np.float64)
-        if not self._vector:
-            counts = num_positions(lengths, self.model.stride)
-            ratios = np.where(np.arange(ratios.shape[1]) < np.asarray(counts)[:, None], ratios, 0.0).sum(axis=1)
-        return latents, ratios
+    def _with_noise(self, latents: np.ndarray) -> np.ndarray:
+        """Return a batch's latents with `latent_noise`."""
+        if not self.latent_noise:
+            return latents
+        return latents + np.float32(self.latent_noise) * self.random.standard_normal(latents.shape, np.float32)
 
     def _gathered(self, batch: Batch, latents: Sequence[np.ndarray]) -> np.ndarray:
         """Return a batch's latents from those of each document."""
@@ -503,7 +464,6 @@ def _joined(document: np.ndarray, parts: list[_Part]) -> Reconstructed:
         token_losses=np.concatenate([part.token_losses for part in parts]),
         latents=np.concatenate([part.latents for part in parts]),
         log_variances=_concatenated([part.log_variances for part in parts]),
-        log_ratio=None if parts[0].log_ratio is None else sum(part.log_ratio or 0.0 for part in parts),
         corrupted=_concatenated([part.corrupted for part in parts]),
     )
 
