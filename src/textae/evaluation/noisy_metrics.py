@@ -65,7 +65,7 @@ class NoisyMetrics:
         return -float(bounds.sum())
 
     def result(self, kl: float) -> dict[str, float]:
-        """Return the metrics by name; `kl` is the divergence of all documents' posteriors in nats."""
+        """Return the metrics by name; `kl` is the divergence (nats) of all documents' posteriors."""
         found = {
             "noisy_loss": self.sums.mean_loss,
             "noisy_token_accuracy": self.sums.token_accuracy,
@@ -86,9 +86,9 @@ class NoisyMetrics:
 def drawn(
     codec: Codec, encoded: Sequence[Reconstructed], draw: np.random.Generator
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return each document's latents with the noise that they have in training, and log p(z) - log q(z | x) in nats.
+    """Return each document's latents with the noise that they have in training, and log p(z) - log q(z | x).
 
-    The ratio is of the draw from the posterior of a variational model; it is 0 for others.
+    The ratio (nats) is of the draw from the posterior of a variational model; it is 0 for others.
     """
     deviation = np.float32(codec.model.specifications[1].noise)
     noisy, ratios = [], np.zeros(len(encoded))
