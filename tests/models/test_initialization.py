@@ -14,7 +14,12 @@ from textae.layers.fourier import FourierFeatures
 from textae.layers.vectors import SequenceToVector, VectorToSequence
 from textae.models.autoencoder import build
 from textae.models.initialization import evenly_spaced, initialize, initialize_orthogonal
-from textae.models.initialization.orthogonal import LOG_VARIANCE
+from textae.models.initialization.orthogonal import (
+    LOG_VARIANCE,
+    projections_of_tokens,
+    separate,
+    with_even_projections,
+)
 
 
 def inner(one, two):
@@ -89,6 +94,32 @@ def test_tokens_of_a_latent_have_dimensions_of_their_own(changes):
     changed = np.abs(latents[1:] - latents[0]) > 1e-6
     np.testing.assert_array_equal(changed.sum(axis=0), 1)
     assert set(changed.sum(axis=1)) <= {3, 4}
+
+
+@pytest.mark.parametrize("strides", [[4], [2, 2]], ids=str)
+def test_an_untrained_model_with_three_dimensions_for_a_token_loses_none(strides):
+    """The nearest of equally long vectors is the one of the largest product, so each token is its own."""
+    keras.utils.set_random_seed(0)
+    levels = {
+        "strides": strides,
+        "channels": [64, 128, 128][: len(strides) + 1],
+        "residual_blocks": [0] * len(strides) + [1],
+    }
+    model = build(ModelConfig(latent_size=12, **levels), vocabulary_size=256)
+    initialize_orthogonal(model)
+    assert share_right(model) == 1.0
+
+
+def test_projections_become_equally_long_and_rows_change_little():
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(50, 64)).astype(np.float32) / 8
+    kernels = separate([(2, 64, 32), (2, 32, 16), (1, 16, 12)])
+    projections = projections_of_tokens(kernels)
+    assert [projection.shape for projection in projections] == [(64, 3)] * 4
+    even = with_even_projections(rows, projections)
+    lengths = [np.linalg.norm(even @ projection, axis=1) for projection in projections]
+    np.testing.assert_allclose(lengths, np.sqrt(3 / 64), rtol=1e-4)
+    assert np.abs(even - rows).mean() < 0.5 * np.abs(rows).mean()
 
 
 def test_log_variances_begin_with_little_noise():

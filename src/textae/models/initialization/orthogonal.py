@@ -7,7 +7,9 @@ times that distance, which gives the logits their scale. Training has only to lo
 
 In a sequence, each token of a latent position has dimensions of its own, as many as any other. So there is no
 interference between tokens, and noise on the latents makes fewer tokens wrong, the more so the fewer dimensions there
-are. A vector has no such shares: a text of any length may use all of its dimensions.
+are. The embeddings are given projections of equal length, since a product finds the nearest of several vectors only
+where these are equally long: with 12 dimensions for a token, every untrained product is right instead of a third. A
+vector has no such shares: a text of any length may use all of its dimensions.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from keras import ops
 from textae.layers.linear import Linear
 from textae.models.autoencoder import Autoencoder
 
+SWEEPS = 20  # over the tokens of a latent position, until the projections of an embedding are equally long
 LOG_VARIANCE = -2.0  # of posteriors before training: 1.4 bits a dimension, where the means have a variance of 1
 
 
@@ -39,6 +42,9 @@ def initialize_orthogonal(model: Autoencoder) -> None:
     shape = (*project.kernel.shape[:-1], model.latent_size)
     if _has_shares(model):
         *down_kernels, mean = separate([*kernels, (1, *shape)])
+        embeddings = encoder.embedding.embeddings
+        projections = projections_of_tokens([*down_kernels, mean])
+        embeddings.assign(with_even_projections(ops.convert_to_numpy(embeddings), projections))
         mean = mean[0]
     else:
         *down_kernels, mean = [orthonormal(each) for each in (*kernels, shape)]
@@ -86,6 +92,34 @@ def separate(shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
         kernels.append(kernel)
         shares = shares_above
     return kernels
+
+
+def projections_of_tokens(kernels: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return what `separate` kernels do with each token of a position: matrices (channels, dimensions of the token)."""
+    paths = [np.eye(kernels[0].shape[1], dtype=np.float32)]
+    for kernel in kernels:
+        paths = [path @ tap for tap in kernel for path in paths]
+    return [path[:, np.abs(path).sum(axis=0) > 0] for path in paths]
+
+
+def with_even_projections(rows: np.ndarray, projections: Sequence[np.ndarray]) -> np.ndarray:
+    """Return rows (count, channels), changed as little as makes the lengths of their projections equal.
+
+    A row of an expected length of 1 has a projection of the square root of its share of the channels. Where the
+    projections have more dimensions in all than there are channels, they are nearly equal.
+
+    Args:
+        rows: embeddings.
+        projections: matrices (channels, dimensions) with orthonormal columns.
+    """
+    rows = rows.copy()
+    for _ in range(SWEEPS):
+        for projection in projections:
+            inside = rows @ projection
+            length = math.sqrt(projection.shape[1] / len(projection))
+            found = np.linalg.norm(inside, axis=1, keepdims=True)
+            rows += inside * (length / np.maximum(found, 1e-12) - 1) @ projection.T
+    return rows
 
 
 def assign_mean(kernel: keras.Variable, mean: Any) -> None:
