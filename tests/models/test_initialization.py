@@ -110,6 +110,16 @@ def test_an_untrained_model_with_three_dimensions_for_a_token_loses_none(strides
     assert share_right(model) == 1.0
 
 
+@pytest.mark.parametrize(
+    "changes,variance", [({}, 1.0), ({"latent_noise": 0.3}, 0.09), ({"variational": True}, np.exp(LOG_VARIANCE))]
+)
+def test_logits_begin_as_likelihood_ratios_under_the_noise(changes, variance):
+    keras.utils.set_random_seed(0)
+    model = build(ModelConfig(channels=[64, 128], latent_size=12, **changes), vocabulary_size=256)
+    initialize_orthogonal(model)
+    np.testing.assert_allclose(ops.convert_to_numpy(model.final_normalize.scale), np.sqrt(3) / variance, rtol=1e-6)
+
+
 def test_projections_become_equally_long_and_rows_change_little():
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(50, 64)).astype(np.float32) / 8

@@ -3,7 +3,8 @@
 A projection by orthonormal vectors and its transpose give, for each position, what went in plus the interference of the
 other positions: with `m` dimensions for `n` tokens the right token is sqrt(m / n) standard deviations above a wrong
 one, whatever the number of channels is. The likelihood ratio of two normal distributions so far apart is the product
-times that distance, which gives the logits their scale. Training has only to lower the interference.
+times that distance, which gives the logits their scale: with noise on the latents, divided by its variance. Training
+has only to lower the interference.
 
 In a sequence, each token of a latent position has dimensions of its own, as many as any other. So there is no
 interference between tokens, and noise on the latents makes fewer tokens wrong, the more so the fewer dimensions there
@@ -59,9 +60,19 @@ def initialize_orthogonal(model: Autoencoder) -> None:
         decoder.project.assign_transpose(mean)  # pyright: ignore[reportAttributeAccessIssue]  # `initialize` has checked it
     if model.final_normalize.kind != "none" and model.latent == "sequence":  # vectors end worse with it, docs/study.md
         scale = model.final_normalize.scale
-        scale.assign(ops.full(scale.shape, math.sqrt(model.latent_size / model.stride)))
+        scale.assign(ops.full(scale.shape, math.sqrt(model.latent_size / model.stride) / min(noise_variance(model), 1)))
     if model.output_embedding is not None:
         model.output_embedding.set_weights(encoder.embedding.get_weights())
+
+
+def noise_variance(model: Autoencoder) -> float:
+    """Return the variance of the noise that latents have in training, where they have a mean square of 1; 1 for none.
+
+    A likelihood ratio is the product with a codeword divided by this variance, so it is what logits are divided by.
+    """
+    latent = model.specifications[1]
+    drawn = math.exp(LOG_VARIANCE) if latent.variational else 0.0
+    return latent.noise**2 + drawn or 1.0
 
 
 def _has_shares(model: Autoencoder) -> bool:
