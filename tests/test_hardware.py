@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from textae import hardware as machine
-from textae.cli.commands import start_keras
+from textae.hardware import start_keras
 
 
 def test_what_is_asked_for_is_taken():

@@ -2,15 +2,8 @@
 
 from typing import Any
 
-from textae.cli.commands import (
-    check_output,
-    hydra_main,
-    line_writer,
-    read_texts,
-    run_config,
-    start_keras,
-    tell_truncated,
-)
+from textae.cli.commands import check_output, hydra_main, line_writer, read_texts, run_config, tell_truncated
+from textae.hardware import start_keras
 
 
 def main(options: Any) -> None:

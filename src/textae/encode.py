@@ -7,7 +7,8 @@ One vector per text: `.npy`, float32 (lines, size). Several: `.npz` with `latent
 
 from typing import Any
 
-from textae.cli.commands import check_output, hydra_main, input_portions, run_config, start_keras, tell_truncated
+from textae.cli.commands import check_output, hydra_main, input_portions, run_config, tell_truncated
+from textae.hardware import start_keras
 
 
 def main(composed: Any) -> None:

@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras
+from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config
 from textae.config.metric_table import names
+from textae.hardware import start_keras
 
 logger = logging.getLogger("textae.evaluate")
 

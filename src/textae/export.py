@@ -3,7 +3,8 @@
 import os
 from typing import Any
 
-from textae.cli.commands import announce, hydra_main, run_config, start_keras
+from textae.cli.commands import announce, hydra_main, run_config
+from textae.hardware import start_keras
 
 
 def main(options: Any) -> None:

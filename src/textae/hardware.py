@@ -80,6 +80,30 @@ def hide_missing_gpu(root: Path = Path("/"), environment: MutableMapping[str, st
         environment.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
+def start_keras() -> None:
+    """Import Keras and its backend without the lines that TensorFlow's libraries print while they load.
+
+    Where Keras is loaded already, its environment alone is set. The lines go to the process's standard error before any
+    of TensorFlow's own settings can reach them.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by itself without AVX-512; docs/speed.md
+    hide_missing_gpu()
+    if "keras" in sys.modules:
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import keras
+
+        keras.ops.zeros(())
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def processor_flags() -> set[str]:
     """Return the processor's instruction sets, as Linux names them; empty elsewhere."""
     try:

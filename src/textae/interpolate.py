@@ -3,15 +3,8 @@
 import logging
 from typing import Any
 
-from textae.cli.commands import (
-    check_output,
-    hydra_main,
-    line_writer,
-    read_texts,
-    run_config,
-    start_keras,
-    tell_truncated,
-)
+from textae.cli.commands import check_output, hydra_main, line_writer, read_texts, run_config, tell_truncated
+from textae.hardware import start_keras
 
 logger = logging.getLogger("textae.interpolate")
 

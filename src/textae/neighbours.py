@@ -17,9 +17,9 @@ from textae.cli.commands import (
     portions_of,
     read_lines,
     run_config,
-    start_keras,
     tell_truncated,
 )
+from textae.hardware import start_keras
 
 
 def main(composed: Any) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import Any
 
-from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config, start_keras, tell_truncated
+from textae.cli.commands import announce, check_output, corpus_of, hydra_main, run_config, tell_truncated
+from textae.hardware import start_keras
 
 
 def main(composed: Any) -> None:

@@ -4,6 +4,11 @@ import logging
 import sys
 import time
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.util import find_spec
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,7 +32,7 @@ class Progress:
         self._last = time.monotonic()
         self._bar = None
         if shows_bar():
-            self._bar = tqdm(total=total, desc=self._title, unit=unit, unit_scale=True, file=sys.stderr, leave=False)
+            self._bar = new_bar(total=total, desc=self._title, unit=unit, unit_scale=True, leave=False)
 
     def advance(self, amount: int) -> None:
         """Count `amount` more of the total as done."""
@@ -47,9 +52,38 @@ class Progress:
             self._bar.close()
 
 
+_shown = ContextVar("shown", default=False)
+
+
+@contextmanager
+def shown(show: bool = True) -> Iterator[None]:
+    """Show bars within the block, also where messages of the level INFO are not shown."""
+    token = _shown.set(show)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
+
 def shows_bar() -> bool:
-    """Return whether work shows a bar: on a terminal, where messages of the level INFO are shown."""
-    return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+    """Return whether work shows a bar: on a terminal or in a notebook, where messages of the level INFO are shown."""
+    return (_shown.get() or logger.isEnabledFor(logging.INFO)) and (sys.stderr.isatty() or in_notebook())
+
+
+def in_notebook() -> bool:
+    """Return whether the program runs in a kernel of Jupyter."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def new_bar(**arguments: Any) -> tqdm:
+    """Return a bar on standard error, or a widget in a notebook that has them; arguments as for `tqdm`."""
+    if in_notebook() and find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm as widget
+
+        return widget(**arguments)
+    return tqdm(file=sys.stderr, **arguments)
 
 
 def escaped(text: str) -> str:

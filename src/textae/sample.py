@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from textae.cli.commands import check_output, hydra_main, line_writer, run_config, start_keras
+from textae.cli.commands import check_output, hydra_main, line_writer, run_config
+from textae.hardware import start_keras
 
 
 def main(composed: Any) -> None:

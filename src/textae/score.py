@@ -22,9 +22,9 @@ from textae.cli.commands import (
     open_input,
     read_lines,
     run_config,
-    start_keras,
     tell_truncated,
 )
+from textae.hardware import start_keras
 
 logger = logging.getLogger("textae.score")
 Row = tuple[tuple[float, ...], int, str]  # the model's score and the baselines', the line's number, the line

@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from textae.cli.commands import announce, hydra_main, start_keras
+from textae.cli.commands import announce, hydra_main
+from textae.hardware import start_keras
 
 logger = logging.getLogger("textae.train")
 

@@ -19,7 +19,7 @@ NAMES = {name.removesuffix(".__init__") for name in MODULES}
 SHARED = ("files", "hardware", "progress", "untrusted_files")  # modules that every room may import
 ROOMS = (  # from the ground up: a room imports from itself and from those before it
     "layers", "config", "data", "models", "losses", "runs", "exporting", "inference", "evaluation", "reporting",
-    "training", "cli",
+    "training", "cli", "api",
 )  # fmt: skip
 COMMANDS = (
     "train", "evaluate", "reconstruct", "encode", "decode", "score", "neighbours", "interpolate", "arithmetic",
@@ -93,7 +93,7 @@ def test_modules_do_not_import_each_other_in_a_circle():
 def test_only_the_command_line_and_the_configuration_know_hydra():
     users = {n for n, path in MODULES.items() if any(m.split(".")[0] in ("hydra", "omegaconf") for m in imported(path))}
     assert "config.registration" in users
-    assert {name.split(".")[0] for name in users} <= {"config", "cli", *COMMANDS}
+    assert {name.split(".")[0] for name in users} <= {"config", "cli", "api", *COMMANDS}
 
 
 def test_tensorflow_is_imported_where_it_is_used():

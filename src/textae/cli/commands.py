@@ -25,7 +25,6 @@ from textae.cli.streams import as_they_come, is_live, open_standard_streams, sho
 from textae.cli.sweeps import Jobs, Stopped
 from textae.data.lines import lines
 from textae.files import is_closed, target, writing
-from textae.hardware import hide_missing_gpu
 from textae.progress import escaped
 
 logger = logging.getLogger(__name__)
@@ -36,27 +35,6 @@ _PORTION_CHARACTERS = 1 << 20
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, which unwinds like Ctrl-C."""
-
-
-def start_keras() -> None:
-    """Import Keras and its backend without the lines that TensorFlow's libraries print while they load.
-
-    They go to the process's standard error before any of TensorFlow's own settings can reach them.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by itself without AVX-512; docs/speed.md
-    hide_missing_gpu()
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import keras
-
-        keras.ops.zeros(())
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:

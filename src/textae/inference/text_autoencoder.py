@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from textae.config.mapping import from_mapping
+from textae.config.mapping import from_mapping, to_mapping
 from textae.config.schema import Config
 from textae.data.corruption import Corruption, corruption_from
 from textae.data.inputs import each_text, latents_of, one_text
 from textae.data.preparation import in_portions
 from textae.data.tokenizers import Tokenizer, load_tokenizer
 from textae.exporting.exporter import export
+from textae.files import write_text
 from textae.inference.anomalies import anomaly_score
 from textae.inference.codec import Codec
 from textae.inference.latent_operations import (
@@ -32,7 +34,28 @@ from textae.models.autoencoder import Autoencoder, build
 from textae.models.isolation import isolated
 from textae.models.shapes import check_shapes, weight_shapes
 from textae.progress import escaped
-from textae.runs.run_folder import CONFIG, TOKENIZER, WEIGHTS, RunDir
+from textae.runs.arrays import write_arrays
+from textae.runs.json_files import read_json, write_json
+from textae.runs.provenance import environment
+from textae.runs.run_folder import (
+    CARD,
+    CHECKPOINT,
+    CONFIG,
+    ENVIRONMENT,
+    METRICS,
+    TOKENIZER,
+    WEIGHTS,
+    RunDir,
+)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run folder tells about itself: its environment, its test metrics, and its card; empty where unknown."""
+
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float | int | None] = field(default_factory=dict)
+    card: str = ""
 
 
 class TextAutoencoder:
@@ -47,10 +70,19 @@ class TextAutoencoder:
         config: the run's configuration.
         codec: ids to latents and latents to ids, in bulk.
         texts, truncated: how many texts were encoded, and how many of them not to their ends.
+        record: what the run that trained it tells about itself.
     """
 
-    def __init__(self, model: Autoencoder, tokenizer: Tokenizer, config: Config, latent_noise: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: Autoencoder,
+        tokenizer: Tokenizer,
+        config: Config,
+        latent_noise: float = 0.0,
+        record: RunRecord | None = None,
+    ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
+        self.record = record or RunRecord()
         tokens_per_batch = config.model.positions_at_once()
         self.codec = Codec(model, config.model.overflow.name, latent_noise, config.training.seed, tokens_per_batch)
         self.texts = self.truncated = 0
@@ -65,14 +97,67 @@ class TextAutoencoder:
             "weights": {name: np.array(keras.ops.convert_to_numpy(weight)) for name, weight in weights.items()},
             "latent_noise": self.codec.latent_noise,
             "random": self.codec.random,
+            "record": self.record,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build the model anew, and take over its weights and where the noise stands."""
         config, tokenizer = state["config"], state["tokenizer"]
         model = _built(config, tokenizer, state["weights"], "the copy", state["dtype"])
-        self.__init__(model, tokenizer, config, state["latent_noise"])
+        self.__init__(model, tokenizer, config, state["latent_noise"], state["record"])
         self.codec.random = state["random"]
+
+    def __repr__(self) -> str:
+        model, shown = self.config.model, []
+        unit = f"{self.model.stride} tokens" if self.model.latent != "vector" else "text"
+        if self.model.latent == "vector" and model.overflow.name == "split":
+            unit = f"segment of up to {self.model.max_length} tokens"
+        if (accuracy := self.metrics.get("token_accuracy")) is not None:
+            shown = [f"test token accuracy {accuracy:.5f}"]
+        parts = [
+            f"{self.model.latent_size} floats per {unit}",
+            f"{self.config.tokenizer.kind.name} vocabulary of {self.tokenizer.vocabulary_size:,}",
+            f"{self.model.count_params():,} parameters",
+            *shown,
+        ]
+        return f"<TextAutoencoder {escaped(self.config.name)}: {', '.join(parts)}>"
+
+    @property
+    def metrics(self) -> dict[str, float | int | None]:
+        """The metrics of the test split, by the names of docs/metrics.md; empty of a run that is not finished."""
+        return dict(self.record.metrics)
+
+    def save(self, folder: Path | str, overwrite: bool = False) -> Path:
+        """Write a folder that `textae.load` reads: configuration, tokenizer, weights, and what is known of the run.
+
+        It holds no training state: a run folder does, and can be continued.
+
+        Args:
+            folder: a new one, or an empty one.
+            overwrite: whether what was saved in the folder before is replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: the folder holds anything else, or a run and `overwrite` is false.
+        """
+        run = RunDir(folder)
+        run.check_place()
+        if run.is_own() and not overwrite:
+            raise ValueError(f"expected a new folder, found a run in {run.folder}; overwrite=True replaces it")
+        if (run / CHECKPOINT).exists():
+            raise ValueError(f"expected a folder without a run that can go on, found one in {run.folder}")
+        weights = self.__getstate__()["weights"]
+        described = self.record.environment or environment("float32", False)
+        run.create(to_mapping(self.config.located()), {k: v for k, v in described.items() if k != "format"})
+        self.tokenizer.save(run / TOKENIZER)
+        write_arrays(run / WEIGHTS, weights, {})
+        if self.record.card:
+            write_text(run / CARD, self.record.card, own=True)
+        if self.record.metrics:
+            write_json(run / METRICS, self.record.metrics)
+        return run.folder
 
     @isolated()
     def encode(self, texts: Sequence[str]) -> np.ndarray | list[np.ndarray]:
@@ -257,7 +342,8 @@ def _load(folder: RunDir, weights: str, latent_noise: float) -> TextAutoencoder:
     expected = weight_shapes(config.model, tokenizer.vocabulary_size)
     arrays = folder.weights(weights, lambda found: check_shapes(expected, found, path))
     model = _built(config, tokenizer, arrays, path)
-    return TextAutoencoder(model, tokenizer, config, latent_noise)
+    record = RunRecord(read_json(folder / ENVIRONMENT), folder.metrics(), folder.card())
+    return TextAutoencoder(model, tokenizer, config, latent_noise, record)
 
 
 @isolated()

@@ -177,6 +177,19 @@ class RunDir:
                 raise ValueError(f"{self / METRICS}: expected {name:.100} to be a finite number, found {value!r:.100}")
         return values
 
+    def card(self) -> str:
+        """Return the model card; nothing where there is none.
+
+        Raises:
+            ValueError: it is no text, or too long for one.
+        """
+        if kind_of(self / CARD) is None:
+            return ""
+        try:
+            return read_text(self / CARD)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self / CARD} is damaged: {one_line(error)}") from error
+
     def last_step(self) -> int | None:
         """Return the step of the last validation, from metrics.csv; None before the first.
 

@@ -38,6 +38,7 @@ from textae.runs.run_folder import (
     WEIGHTS,
     RunDir,
 )
+from textae.training.callbacks import Callbacks
 from textae.training.checkpoint import Checkpoint, continues, read_checkpoint
 from textae.training.initial_run import InitialRun, read_initial_run
 from textae.training.interrupts import Interrupts
@@ -57,7 +58,11 @@ logger = logging.getLogger(__name__)
 
 
 def fit(
-    config: Config, folder: Path, command: Sequence[str] | None = None, corpus: Corpus | None = None
+    config: Config,
+    folder: Path,
+    command: Sequence[str] | None = None,
+    corpus: Corpus | None = None,
+    callbacks: Callbacks | None = None,
 ) -> dict[str, Any]:
     """Train, keep the best weights, evaluate them on the test split, and return what metrics.json holds.
 
@@ -69,6 +74,7 @@ def fit(
         folder: of the run.
         command: what the model card says trains it; None: that of this process.
         corpus: that of the configuration, where it is open already.
+        callbacks: told how the training goes; not of a run that is finished already.
 
     Raises:
         ValueError: the configuration or the corpus is invalid, or the folder is another run's.
@@ -86,12 +92,14 @@ def fit(
             if continues(config, run, corpus) and run.finished:
                 return run.metrics()
             with isolated(exact=config.model.fourier_features), default_style():
-                return _fit(config, run, command, corpus)
+                return _fit(config, run, command, corpus, callbacks or Callbacks())
     except Timeout:
         raise ValueError(f"expected a run folder of its own, found another process in {folder}") from None
 
 
-def _fit(config: Config, run: RunDir, command: Sequence[str] | None, corpus: Corpus | None) -> dict[str, Any]:
+def _fit(
+    config: Config, run: RunDir, command: Sequence[str] | None, corpus: Corpus | None, callbacks: Callbacks
+) -> dict[str, Any]:
     gc.collect()  # what another run in this process has left
     arithmetic = Arithmetic.of(config)
     initial = None if (run / CHECKPOINT).is_file() else read_initial_run(config)
@@ -121,7 +129,7 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None, corpus: Cor
             logger.warning(checkpoint.remark)
         reporter.begins(model, prepared, batches, arithmetic.precision, arithmetic.xla, state.step)
         train = TrainingLoop(
-            config.training, run, batches, step, evaluated, prepared.validation, state, reporter, interrupts
+            config.training, run, batches, step, evaluated, prepared.validation, state, reporter, interrupts, callbacks
         )
         train()
         with interrupts.at_once():
@@ -132,6 +140,7 @@ def _fit(config: Config, run: RunDir, command: Sequence[str] | None, corpus: Cor
     write_csv(run / BY_LENGTH, [row._asdict() for row in evaluation.by_length], own=True)
     write_json(run / METRICS, metrics)
     run.remove(CHECKPOINT, PREVIOUS)
+    callbacks.on_end(evaluated, metrics)
     return metrics
 
 

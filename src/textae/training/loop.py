@@ -17,6 +17,7 @@ from textae.inference.text_autoencoder import TextAutoencoder, set_weights
 from textae.runs.arrays import write_arrays
 from textae.runs.run_folder import LAST, WEIGHTS, RunDir
 from textae.training import kl_control, schedules
+from textae.training.callbacks import Callbacks
 from textae.training.checkpoint import write_checkpoint
 from textae.training.interrupts import Interrupted, Interrupts
 from textae.training.state import TrainingState
@@ -60,6 +61,7 @@ class TrainingLoop:
         state: where the run stands.
         reporter: records the progress.
         interrupts: Ctrl-C and SIGTERM.
+        callbacks: told of updates and validations; one of them may end the training.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class TrainingLoop:
         state: TrainingState,
         reporter: LoopReporter,
         interrupts: Interrupts,
+        callbacks: Callbacks | None = None,
     ) -> None:
+        self.callbacks = callbacks or Callbacks()
         self.settings, self.run, self.batches, self.step = settings, run, batches, step
         self.model = evaluated.config.model
         self.evaluated, self.validation, self.state = evaluated, validation, state
@@ -152,8 +156,21 @@ class TrainingLoop:
         if finite and "kl" in sums:
             kl_control.observe(self.model, state, sums["kl"], sums["tokens"])
         self.reporter.trained(state, sums if finite else {}, rate, elapsed)
+        self._tell_update(sums if finite else {}, rate)
         if not finite:
             self._skip(_not_finite(state, sums, rate, group))
+
+    def _tell_update(self, sums: dict[str, float], rate: float) -> None:
+        """Tell the callbacks of an update; one that was skipped has no sums."""
+        state, progress = self.state, self.callbacks.progress
+        tokens = max(sums.get("tokens", 0.0), 1.0)
+        progress.step, progress.share = state.step, min(self.done(), 1.0)
+        progress.loss = sums["loss"] / tokens if sums else None
+        progress.token_accuracy = sums["correct"] / tokens if sums else None
+        progress.learning_rate, progress.seconds, progress.examples_seen = rate, state.seconds, state.examples_seen
+        self.callbacks.on_step()
+        if progress.stopped and not state.over:
+            state.over = state.validation_due = True
 
     def _try_validation(self) -> None:
         """Validate, unless a signal comes: then the run begins with this validation when it goes on."""
@@ -164,6 +181,7 @@ class TrainingLoop:
             pass
         else:
             state.validation_due = False
+            state.over |= self.callbacks.progress.stopped
             state.over |= settings.patience is not None and state.validations_since_best >= settings.patience
             if settings.on_nonfinite.name == "stop" and not np.isfinite(state.history[-1]["loss"]):
                 self._stop(_validation_not_finite(state))
@@ -196,6 +214,7 @@ class TrainingLoop:
         )
         self.run.write_history(state.history)
         self.reporter.validated(self.evaluated, evaluation, state)
+        self.callbacks.on_validation(evaluation.metrics)
 
     def save(self) -> None:
         """Write a checkpoint; what TensorBoard shows reaches as far."""
