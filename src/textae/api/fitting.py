@@ -76,7 +76,7 @@ def fit(
         FloatingPointError: a loss or gradient was not finite.
         KeyboardInterrupt: Ctrl-C; the same call with the same `output` goes on.
     """
-    told = Callbacks(callbacks)
+    checked = Callbacks(callbacks)
     words = _words(experiment, overrides)
     config = _config(words)  # what is wrong with settings is said before texts are read
     settings = corpus_settings(
@@ -93,7 +93,7 @@ def fit(
     folder = _new_folder(config.name) if output is None else Path(output)
     try:
         with shown(verbose):
-            train(config, folder, ["train.py", *words], callbacks=told)
+            train(config, folder, ["train.py", *words], callbacks=checked)
     except Interrupted as error:
         line = f"{error}; the same call with output={str(folder)!r} goes on"
         raise (KeyboardInterrupt if error.exit_code == 128 + signal.SIGINT else SystemExit)(line) from None

@@ -34,7 +34,7 @@ def corpus_settings(
 
     Raises:
         TypeError: what is no texts.
-        ValueError: there is no text, or no column of that name; or the splits are given in different ways.
+        ValueError: there is no text, or no column of that name, or a split is given where it cannot be.
     """
     splits = {"test_files": test_texts, "validation_files": validation_texts}
     given = {name: value for name, value in splits.items() if value is not None}

@@ -54,7 +54,7 @@ MOMENTS = ("on_step", "on_validation", "on_end")
 
 
 class Callbacks:
-    """Several callbacks, told one after the other; none of them needs all methods.
+    """Several callbacks, called one after the other; none of them needs all methods.
 
     Raises:
         TypeError: one has none of the methods, or `callbacks` is no list of them.
@@ -86,5 +86,5 @@ class Callbacks:
 
     def _tell(self, moment: str, *arguments: Any) -> None:
         for callback in self._all:
-            if (told := getattr(callback, moment, None)) is not None:
-                told(*arguments)
+            if (method := getattr(callback, moment, None)) is not None:
+                method(*arguments)

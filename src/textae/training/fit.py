@@ -74,7 +74,7 @@ def fit(
         folder: of the run.
         command: what the model card says trains it; None: that of this process.
         corpus: that of the configuration, where it is open already.
-        callbacks: told how the training goes; not of a run that is finished already.
+        callbacks: called as the training goes on; not for a run that is finished already.
 
     Raises:
         ValueError: the configuration or the corpus is invalid, or the folder is another run's.

@@ -61,7 +61,7 @@ class TrainingLoop:
         state: where the run stands.
         reporter: records the progress.
         interrupts: Ctrl-C and SIGTERM.
-        callbacks: told of updates and validations; one of them may end the training.
+        callbacks: called after updates and validations; one of them may end the training.
     """
 
     def __init__(
