@@ -13,7 +13,10 @@ from textae.layers import Conv1DTranspose, Downsample, Upsample
 from textae.layers.embedding import TokenEmbedding
 from textae.layers.fourier import FourierFeatures
 from textae.layers.kernels import KernelLayer
+from textae.layers.latents import LatentMean
 from textae.layers.linear import Linear, SameConv1D
+from textae.layers.logits import OutputBias, TokenLogits
+from textae.layers.position_mask import PositionMask
 from textae.layers.residual import Level, Normalize, ResidualBlock
 from textae.layers.upsamplers import KINDS
 from textae.layers.vectors import MeanToVector, SequenceToVector, VectorToSequence
@@ -76,7 +79,11 @@ EXAMPLES = [
     *((lambda kind=kind: Upsample(4, 3, 2, kind=kind), [STATES], {}) for kind in KINDS),
     (lambda: Linear(4, use_bias=False), [STATES], {}),
     (lambda: SameConv1D(4, 3), [STATES], {}),
-    (lambda: TokenEmbedding(20, 6), [TOKENS], {}),
+    (lambda: TokenEmbedding(20, 6, scale=2.5), [TOKENS], {}),
+    (lambda: TokenLogits(TokenEmbedding(20, 10), 7.0), [STATES], {}),
+    (lambda: OutputBias(), [STATES], {}),
+    (lambda: PositionMask(2, 3), [LENGTHS, STATES], {}),
+    (lambda: LatentMean(6, "rms"), [STATES], {}),
     *((lambda kind=kind: Normalize(kind), [STATES], {}) for kind in ("rms", "layer", "none")),
     (lambda: ResidualBlock(5, 1.5, "layer", 0.2, 7), [STATES, MASK], {}),
     (lambda: Level(2, 5, 1.5, "none", 0.2, 7), [STATES, MASK], {}),

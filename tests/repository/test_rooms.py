@@ -19,7 +19,7 @@ NAMES = {name.removesuffix(".__init__") for name in MODULES}
 SHARED = ("files", "hardware", "progress", "untrusted_files")  # modules that every room may import
 ROOMS = (  # from the ground up: a room imports from itself and from those before it
     "layers", "config", "data", "models", "losses", "runs", "exporting", "inference", "evaluation", "reporting",
-    "training", "cli", "api",
+    "training", "cli", "api", "sklearn",
 )  # fmt: skip
 COMMANDS = (
     "train", "evaluate", "reconstruct", "encode", "decode", "score", "neighbours", "interpolate", "arithmetic",

@@ -233,7 +233,7 @@ class ModelConfig(Settings):
     tie_embeddings: bool = True  # whether the output layer shares the weights of the input embedding
     output: OutputKind = OutputKind.dot  # logits are dot products, or cosines times logit_scale
     logit_scale: float = 100.0  # scale of the cosines, with output=cosine
-    output_bias: bool = False  # whether the output layer has a bias
+    output_bias: bool = False  # whether the output layer has a bias for each token, which begins as its log frequency
     max_length: int = 256  # tokens that are encoded together; a multiple of prod(strides)
     overflow: Overflow = Overflow.split  # longer documents are split into segments, truncated or dropped
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from textae.config.mapping import from_mapping, to_mapping
 from textae.config.schema import Config
 from textae.data.corruption import Corruption, corruption_from
 from textae.data.inputs import each_text, latents_of, one_text
+from textae.data.positions import num_positions
 from textae.data.preparation import in_portions
+from textae.data.special_tokens import END_ID
 from textae.data.tokenizers import Tokenizer, load_tokenizer
 from textae.exporting.exporter import export
 from textae.files import write_text
@@ -31,6 +34,7 @@ from textae.inference.latent_operations import (
     pooled,
 )
 from textae.models.autoencoder import Autoencoder, build
+from textae.models.functional import decoder_model, encoder_model, reconstruction_model
 from textae.models.isolation import isolated
 from textae.models.shapes import check_shapes, weight_shapes
 from textae.progress import escaped
@@ -65,7 +69,8 @@ class TextAutoencoder:
     string. `pickle` and `copy.deepcopy` return an equal one.
 
     Attributes:
-        model: the Keras model, with `.encoder` and `.decoder`.
+        model: the Keras model that was trained.
+        encoder, decoder, reconstructor: functional Keras models of its parts, and of the whole.
         tokenizer: text to ids.
         config: the run's configuration.
         codec: ids to latents and latents to ids, in bulk.
@@ -297,6 +302,43 @@ class TextAutoencoder:
         self.texts += len(ids)
         self.truncated += self.codec.truncated(ids)
         return ids
+
+    @cached_property
+    def encoder(self) -> keras.Model:
+        """A functional Keras model, {"tokens", "lengths"} as of `inputs` to latents; see `encoder_model`.
+
+        It shares the weights, can be a part of another model, and is saved and loaded as any Keras model, by a program
+        that imports `textae.layers`.
+        """
+        return encoder_model(self.model)
+
+    @cached_property
+    def decoder(self) -> keras.Model:
+        """A functional Keras model, {"latents"} and, of sequences, {"positions"} to {"ids", "logits"}; see
+        `decoder_model`."""
+        return decoder_model(self.model)
+
+    @cached_property
+    def reconstructor(self) -> keras.Model:
+        """A functional Keras model, {"tokens", "lengths"} as of `inputs` to logits, which `compile` and `fit` train."""
+        return reconstruction_model(self.model)
+
+    def inputs(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return what the Keras models take of texts.
+
+        Returns:
+            "tokens", int32 (texts, length): ids, the end token behind each text, then zeros. Texts of more than
+            `max_length` tokens are truncated. `length` is a multiple of the stride, and `max_length` of one vector per
+            text. "lengths", int32 (texts,): each text's own tokens.
+        """
+        ids = [np.append(array, END_ID)[: self.model.max_length] for array in self._ids(texts)]
+        lengths = np.array([len(array) for array in ids], np.int32)
+        longest, stride = int(lengths.max(initial=1)), self.model.stride
+        width = self.model.max_length if self.model.latent == "vector" else num_positions(longest, stride) * stride
+        tokens = np.zeros((len(ids), width), np.int32)
+        for row, array in zip(tokens, ids, strict=True):
+            row[: len(array)] = array
+        return {"tokens": tokens, "lengths": lengths}
 
     def corruption(self, settings: Mapping[str, Any]) -> Corruption | None:
         """Return what corrupts ids as training does, a repeatable sequence from its start; None for no corruption."""

@@ -10,14 +10,30 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="textae")
 class TokenEmbedding(keras.layers.Embedding):
-    """Ids (batch, length) -> (batch, length, output_dim), with a dense gradient. Arguments: as `Embedding`.
+    """Ids (batch, length) -> (batch, length, output_dim), with a dense gradient.
 
     TensorFlow's own gradient of a lookup is a list of rows. Where the table is the output layer's too, the output
     layer's gradient would be made a list of rows as well, both be joined, and the whole added up row by row.
+
+    Args:
+        args, kwargs: as for `keras.layers.Embedding`.
+        scale: what the table's rows are multiplied by.
     """
 
+    def __init__(self, *args: Any, scale: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.scale = scale
+
     def call(self, inputs: Any) -> Any:
-        """Return the ids' rows of the table, in the compute type."""
+        """Return the ids' rows of the table times the scale, in the compute type."""
+        rows = self._rows(inputs)
+        return rows if self.scale == 1 else rows * self.scale
+
+    def get_config(self) -> dict[str, Any]:
+        """Return every argument of the constructor."""
+        return {**super().get_config(), "scale": self.scale}
+
+    def _rows(self, inputs: Any) -> Any:
         if keras.backend.backend() != "tensorflow":
             return super().call(inputs)
         import tensorflow as tf

@@ -12,6 +12,8 @@ import keras
 from keras import ops
 
 from textae.data.positions import num_positions
+from textae.layers.embedding import TokenEmbedding
+from textae.layers.logits import inverse_norm
 from textae.layers.residual import Normalize
 from textae.models.bag_of_words_head import BagOfWordsHead
 from textae.models.bottleneck import Posterior
@@ -122,10 +124,10 @@ class Autoencoder(keras.Model):
         )
         self.decoder = Decoder(backbone, latent, max_positions, self.seeds, name="decoder", dtype=policy)
         self.final_normalize = Normalize(backbone.normalization, name="final_normalize", dtype=policy)
-        self.output_embedding: keras.layers.Embedding | None = None
+        self.output_embedding: TokenEmbedding | None = None
         if not output.tie_embeddings:
             initializer: Any = embedding_initializer(channels)
-            self.output_embedding = keras.layers.Embedding(
+            self.output_embedding = TokenEmbedding(
                 vocabulary_size, channels, initializer, name="output_embedding", dtype=policy
             )
         self.bias: keras.Variable | None = None
@@ -183,8 +185,8 @@ class Autoencoder(keras.Model):
         embedding: Any = table.embeddings
         rows = ops.cast(rows, "float32")
         if output.kind == "cosine":
-            rows = output.logit_scale * rows * _inverse_norm(rows)
-            embedding = embedding * _inverse_norm(embedding)
+            rows = output.logit_scale * rows * inverse_norm(rows)
+            embedding = embedding * inverse_norm(embedding)
         return rows, embedding, self.bias
 
     def get_config(self) -> dict[str, Any]:
@@ -206,7 +208,3 @@ class Autoencoder(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Autoencoder:
         """Return the model of what `get_config` returned; not yet built."""
         return cls(**config)
-
-
-def _inverse_norm(rows: Any) -> Any:
-    return ops.rsqrt(ops.sum(ops.square(rows), axis=-1, keepdims=True) + 1e-12)

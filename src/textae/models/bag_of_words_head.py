@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from textae.layers.linear import Linear
+from textae.models.frequencies import log_frequencies
 
 
 @keras.saving.register_keras_serializable(package="textae")
@@ -23,6 +24,5 @@ class BagOfWordsHead(Linear):
         Args:
             counts: (vocabulary,), how often each id occurs; one that does not counts as occurring once.
         """
-        shares = np.maximum(counts, 1.0) / np.maximum(counts, 1.0).sum()
         bias: Any = self.bias  # it has one
-        bias.assign(np.log(shares).astype(np.float32))
+        bias.assign(log_frequencies(counts))

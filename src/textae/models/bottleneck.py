@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from textae.layers.latents import bounded
 from textae.layers.linear import Linear
 from textae.layers.seeds import Seed, seed_generator
 from textae.layers.vectors import MeanToVector, SequenceToVector
@@ -72,10 +73,7 @@ class Bottleneck(keras.layers.Layer):
             latent, log_variance = ops.split(latent, 2, axis=-1)
             posterior = Posterior(latent, ops.clip(log_variance, *LOG_VARIANCES))
             deviation = ops.exp(0.5 * posterior.log_variance) if training else None
-        if self.latent.normalization == "rms":
-            latent = latent * ops.rsqrt(ops.mean(ops.square(latent), axis=-1, keepdims=True) + 1e-6)
-        elif self.latent.normalization == "tanh":
-            latent = ops.tanh(latent)
+        latent = bounded(latent, self.latent.normalization)
         return self._with_noise(latent, deviation) if training else latent, posterior
 
     def _with_noise(self, latent: Any, deviation: Any) -> Any:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
-from keras import ops
 
 from textae.layers import Upsample
 from textae.layers.fourier import FourierFeatures
 from textae.layers.linear import Linear
+from textae.layers.position_mask import PositionMask
 from textae.layers.seeds import Seed, seed_generator
 from textae.layers.vectors import VectorToSequence
-from textae.models.encoder import levels, mask_of
+from textae.models.encoder import levels
 from textae.models.length_head import FourierLengthHead, LengthHead
 from textae.models.specification import BackboneSpec, LatentSpec
 
@@ -57,6 +58,11 @@ class Decoder(keras.layers.Layer):
             )
             for i, (filters, stride) in enumerate(zip(channels[-2::-1], self.backbone.strides[::-1], strict=True))
         ]
+        strides = self.backbone.strides[::-1]
+        self.masks = [
+            PositionMask(upsampling=math.prod(strides[:i]), name=f"mask_{i}", dtype=policy)
+            for i in range(len(self.levels))
+        ]
         if max_positions is not None and self.latent.fourier_features:
             self.length_head = FourierLengthHead(self.backbone.stride, name="length_head")
 
@@ -85,7 +91,7 @@ class Decoder(keras.layers.Layer):
             self.length_head.build((None, self.max_positions, self.backbone.channels[-1]))
 
     def call(self, latents: Any, num_positions: Any, *, positions: Any, training: bool = False) -> Any:
-        """Return decoder states, (batch, positions * stride, channels).
+        """Return decoder states, (batch, positions * stride, channels); of symbols, a graph of layers.
 
         Args:
             latents: (batch, positions, size) or (batch, size).
@@ -94,14 +100,12 @@ class Decoder(keras.layers.Layer):
             training: whether dropout applies.
         """
         values = self._project(latents, positions)
-        mask = mask_of(num_positions, ops.shape(values)[1], values.dtype)
+        mask = self.masks[0](num_positions, values)
         values = self.levels[0](values * mask, mask, training=training)
-        lengths = num_positions
-        for upsampler, level in zip(self.upsamplers, self.levels[1:], strict=True):
+        for upsampler, level, masks in zip(self.upsamplers, self.levels[1:], self.masks[1:], strict=True):
             within = mask[:, :, 0] > 0 if upsampler.kind == "resize_linear" else None  # no line into the padding
             values = upsampler(values, mask=within)
-            lengths = lengths * upsampler.stride
-            mask = mask_of(lengths, ops.shape(values)[1], values.dtype)
+            mask = masks(num_positions, values)
             values = level(values * mask, mask, training=training)
         return values
 

@@ -6,20 +6,15 @@ import math
 from typing import Any
 
 import keras
-from keras import ops
 
-from textae.data.positions import num_positions, position_mask
+from textae.data.positions import num_positions
 from textae.layers import Downsample
 from textae.layers.embedding import TokenEmbedding
+from textae.layers.position_mask import PositionMask
 from textae.layers.residual import Level
 from textae.layers.seeds import Seed, seed_generator
 from textae.models.bottleneck import Bottleneck, Posterior
 from textae.models.specification import BackboneSpec, LatentSpec
-
-
-def mask_of(lengths: Any, length: Any, dtype: str) -> Any:
-    """Return (batch, length, 1): 1 where a position is one of its text's own `lengths` (batch,), 0 at padding."""
-    return ops.cast(position_mask(lengths, length, ops)[:, :, None], dtype)
 
 
 def levels(backbone: BackboneSpec, residual_blocks: tuple[int, ...], seed: Seed, dtype: Any) -> list[Level]:
@@ -71,6 +66,7 @@ class Encoder(keras.layers.Layer):
             vocabulary_size,
             channels[0],
             embeddings_initializer=embedding_initializer(channels[0]),
+            scale=math.sqrt(channels[0]),  # rows have a mean square of 1, as all that follows
             name="embedding",
             dtype=policy,
         )
@@ -79,6 +75,10 @@ class Encoder(keras.layers.Layer):
         self.downsamplers = [
             Downsample(filters, self.backbone.kernel_factor * stride, stride, name=f"down_{i}", dtype=policy)
             for i, (filters, stride) in enumerate(zip(channels[1:], self.backbone.strides, strict=True))
+        ]
+        self.masks = [
+            PositionMask(math.prod(self.backbone.strides[:i]), name=f"mask_{i}", dtype=policy)
+            for i in range(len(self.levels))
         ]
         self.bottleneck = Bottleneck(LatentSpec.get(latent), max_positions, self.seed, name="bottleneck", dtype=policy)
 
@@ -102,16 +102,22 @@ class Encoder(keras.layers.Layer):
             lengths: (batch,) int32, each text's own tokens.
             training: whether dropout and noise apply.
         """
-        values = self.embedding(tokens) * math.sqrt(self.embedding.output_dim)  # of mean square 1, as all that follows
-        mask = mask_of(lengths, ops.shape(values)[1], values.dtype)
-        visible = mask * ops.cast(ops.not_equal(tokens, 0), values.dtype)[:, :, None]
+        values, counts = self.states(tokens, lengths, training)
+        return self.bottleneck(values, counts, training=training)
+
+    def states(self, tokens: Any, lengths: Any, training: bool = False) -> tuple[Any, Any]:
+        """Return what the bottleneck takes: states (batch, positions, channels), and how many of them are each text's.
+
+        Arguments as for `call`; they may be symbols, of which this makes a graph of layers.
+        """
+        values = self.embedding(tokens)
+        mask, visible = self.masks[0](lengths, values), self.masks[0](lengths, values, tokens)
         values = self.levels[0](values * visible, mask, training=training)
-        for downsampler, level in zip(self.downsamplers, self.levels[1:], strict=True):
+        for downsampler, level, masks in zip(self.downsamplers, self.levels[1:], self.masks[1:], strict=True):
             values = downsampler(values)
-            lengths = num_positions(lengths, downsampler.stride)
-            mask = mask_of(lengths, ops.shape(values)[1], values.dtype)
+            mask = masks(lengths, values)
             values = level(values * mask, mask, training=training)
-        return self.bottleneck(values, lengths, training=training)
+        return values, num_positions(lengths, self.backbone.stride)
 
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""

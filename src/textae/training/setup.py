@@ -23,6 +23,7 @@ from textae.losses.bag_of_words import BagOfWordsTerm, token_weights
 from textae.losses.contrastive import ContrastiveTerm
 from textae.losses.reconstruction import ReconstructionObjective, Term
 from textae.models.autoencoder import Autoencoder, build
+from textae.models.frequencies import log_frequencies
 from textae.models.initialization import initialize
 from textae.models.isolation import isolated
 from textae.models.shapes import parameters
@@ -100,7 +101,7 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
 def token_statistics(config: Config, store: TokenStore, initialized: bool = False) -> dict[str, np.ndarray]:
     """Return what `training_model` needs to know of the train split's tokens; less, where it is `initialized`."""
     found = {}
-    if config.model.bag_of_words:
+    if config.model.bag_of_words or (config.model.output_bias and not initialized):
         found["token_counts"] = store.token_counts()
     if config.model.initialization is Initialization.cooccurrence and not initialized:
         size = min(config.model.latent_size, *config.model.channels)
@@ -125,8 +126,8 @@ def training_model(
         first_text_id: the lowest id that stands for text; random tokens are drawn from it on.
         arithmetic: how products are computed.
         initial: the run whose weights the model begins with, in place of `model.initialization`.
-        token_counts: (vocabulary_size,), how often each id occurs in the train split, for a bag-of-words head; None:
-            as often as each other one.
+        token_counts: (vocabulary_size,), how often each id occurs in the train split, for a bag-of-words head and an
+            output bias; None: as often as each other one.
         vectors: (vocabulary_size, size) of tokens, for the initialization "cooccurrence".
     """
     training = config.training
@@ -139,6 +140,8 @@ def training_model(
         token_counts = np.ones(vocabulary_size)
     if model.bag_of_words is not None:
         model.bag_of_words.assign_frequencies(token_counts)
+    if model.bias is not None:
+        model.bias.assign(log_frequencies(token_counts))
     if initial is not None:
         set_weights(model, initial.weights, "training.initial_run")
     model.encoder.trainable = not config.encoder_frozen
