@@ -84,7 +84,7 @@ def test_a_pipeline_is_searched_and_pickled(labelled):
 CHECKS = [  # those that give an estimator no arrays of numbers
     "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types", "check_estimator_repr",
     "check_no_attributes_set_in_init", "check_parameters_default_constructible", "check_get_params_invariance",
-    "check_set_params", "check_mixin_order", "check_do_not_raise_errors_in_init_or_set_param",
+    "check_set_params", "check_mixin_order",
 ]  # fmt: skip
 
 
@@ -97,4 +97,5 @@ def test_scikit_learn_finds_nothing_wrong(check):
 @pytest.mark.backend_free
 def test_scikit_learn_has_no_further_checks_of_estimators_of_texts():
     with pytest.warns(SkipTestWarning, match="requires input"):
-        assert list(estimator_checks.estimator_checks_generator(TextEncoder())) == []
+        found = [check.func.__name__ for _, check in estimator_checks.estimator_checks_generator(TextEncoder())]
+    assert found == ["check_estimator_cloneable"]

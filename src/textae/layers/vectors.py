@@ -45,6 +45,10 @@ class SequenceToVector(keras.layers.Layer):
         kernel = ops.reshape(self.kernel[:positions], (-1, self.size))
         return ops.matmul(ops.reshape(inputs, (-1, positions * channels)), ops.cast(kernel, inputs.dtype))
 
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """Return the shape (batch, size); JAX cannot find it for a number of positions that is not known."""
+        return keras.KerasTensor((inputs.shape[0], self.size), dtype=self.compute_dtype)
+
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""
         return {**super().get_config(), "size": self.size, "max_positions": self.max_positions}
