@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.jax_compiling import at_once
 from textae.config.choices import Normalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
 from textae.data.positions import num_positions
@@ -53,12 +54,14 @@ CASES = [
 
 
 def rows_of(model, tokens, lengths):
-    out = model(tokens, lengths)
-    rows, embedding, bias = model.output_rows(out.hidden)
-    logits = ops.matmul(rows, ops.transpose(embedding))
-    logits = logits if bias is None else logits + bias
-    length_logits = None if out.length_logits is None else ops.convert_to_numpy(out.length_logits)
-    return ops.convert_to_numpy(out.latent), ops.convert_to_numpy(logits), length_logits
+    @at_once
+    def computed(tokens, lengths):
+        out = model(tokens, lengths)
+        rows, embedding, bias = model.output_rows(out.hidden)
+        logits = ops.matmul(rows, ops.transpose(embedding))
+        return out.latent, logits if bias is None else logits + bias, out.length_logits
+
+    return [None if part is None else ops.convert_to_numpy(part) for part in computed(tokens, lengths)]
 
 
 def text(length, seed):
