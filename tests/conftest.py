@@ -1,5 +1,6 @@
 """What several test files share: a small corpus, a small configuration, and one run trained on them."""
 
+import gc
 import io
 import json
 import os
@@ -16,10 +17,17 @@ import pytest
 from filelock import FileLock
 
 from helpers.jax_compiling import XLA_FLAGS
+from helpers.threads import THREADS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the commands, whose figures are compared to the bit
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# One thread computes what is small sooner than two that share it, and waiting threads spin: it takes a quarter off.
+for _name in THREADS:
+    os.environ.setdefault(_name, "1")
+
+gc.set_threshold(50_000, 20, 50)  # a collection looks at the million objects of TensorFlow's modules as well
 
 # Many tests train the same small models, in processes of their own as well: with this JAX compiles each graph once,
 # which takes a third off test_training. The folder lasts as long as the process that makes it.

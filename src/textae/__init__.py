@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
         from textae.hardware import start_keras
 
-        start_keras()
+        start_keras(own_process=False)
         return getattr(import_module(_PLACES[name]), name)
     if name == "__version__":
         from importlib.metadata import version

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 _GPU_TRACES = (  # globs below the root
@@ -80,11 +81,27 @@ def hide_missing_gpu(root: Path = Path("/"), environment: MutableMapping[str, st
         environment.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
-def start_keras() -> None:
+def import_keras() -> None:
+    """Import Keras without scikit-learn, pandas and pyplot, in a process of which no other program is a part.
+
+    Keras imports them where they are installed, for parts of it that no command uses, which takes two fifths of the
+    time. Here they seem not to be installed while Keras is imported; whoever needs one later can import it.
+    """
+    modules: dict[str, Any] = sys.modules
+    hidden = [name for name in ("sklearn", "pandas", "matplotlib.pyplot") if name not in modules]
+    modules.update(dict.fromkeys(hidden))
+    try:
+        import keras  # noqa: F401
+    finally:
+        for name in hidden:
+            del modules[name]
+
+
+def start_keras(own_process: bool = True) -> None:
     """Import Keras and its backend without the lines that TensorFlow's libraries print while they load.
 
     Where Keras is loaded already, its environment alone is set. The lines go to the process's standard error before any
-    of TensorFlow's own settings can reach them.
+    of TensorFlow's own settings can reach them. With `own_process` false all of Keras can be used.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by itself without AVX-512; docs/speed.md
@@ -95,6 +112,8 @@ def start_keras() -> None:
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
+        if own_process:
+            import_keras()
         import keras
 
         keras.ops.zeros(())

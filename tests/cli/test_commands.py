@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,19 @@ def finished(forks, place, settings):
     ended = forks.run([*settings, "training.seed=1", "hydra.run.dir=trained"], cwd=place)
     assert ended.code == 0, ended.errors
     return place / "trained", ended.output.decode(), ended.errors
+
+
+def import_later():
+    """In a process that has imported what trains."""
+    if early := {"sklearn", "pandas", "matplotlib.pyplot"} & set(sys.modules):
+        raise RuntimeError(f"expected none of them to be imported, found {early}")
+    import_module("matplotlib.pyplot")
+    import_module("sklearn.decomposition")
+
+
+def test_training_imports_nothing_large_that_it_does_not_use(forks):
+    ended = forks.call(import_later)
+    assert ended.code == 0, ended.errors
 
 
 def test_train_writes_the_figures_of_the_contract(finished):

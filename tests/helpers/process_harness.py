@@ -34,6 +34,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from helpers.jax_compiling import XLA_FLAGS
+from helpers.threads import THREADS
 
 # Where a process may be met: the module (and the class in it), and the name of what it calls there.
 PLACES = {
@@ -53,9 +54,6 @@ PLACES = {
 }
 TESTS = Path(__file__).parents[1]
 EAGER = "TEXTAE_TEST_EAGER"  # of a program that is run by a fork: "0" to compile graphs
-THREADS = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
-)  # fmt: skip
 # seconds: since the signal, or since the start without one; output: bytes
 Ended = namedtuple("Ended", "code errors seconds output")
 
@@ -113,8 +111,8 @@ class Forks:
             input: bytes on its standard input.
             at: what befalls it, the arguments of `meet`.
             more: `env` with more of an environment; `terminal`, the path of one for standard error; `closed`, the
-                numbers of standard streams that are closed before it begins; `eager`, `resolve` and `break_one_in`,
-                see `behave`.
+                numbers of standard streams that are closed before it begins; `pictures`, true to draw them; `eager`,
+                `resolve` and `break_one_in`, see `behave`.
         """
         folder = Path(tempfile.mkdtemp(prefix="textae_fork_"))
         (folder / "input").write_bytes(input)
@@ -241,10 +239,16 @@ def small_figure(figsize, **settings):
     return Blank(figsize=figsize, dpi=20)
 
 
+def leave_pictures_blank():
+    importlib.import_module("textae.reporting.figures").Figure = small_figure
+
+
 def behave(request):
     """Be the command; return its exit code."""
     os.chdir(request["cwd"])
     os.environ.update(request.get("env", {}))
+    if not request.get("pictures"):
+        leave_pictures_blank()
     streams(Path(request["folder"]), request.get("terminal"), request.get("closed", ()))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request.get("call"):
@@ -293,6 +297,7 @@ def be_program(request, streams):
     os.environ.update({name: value for name, value in request["env"].items() if name not in THREADS})
     tempfile.tempdir = None
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    leave_pictures_blank()
     from helpers.eager import compute_eagerly
 
     compute_eagerly(os.environ.get(EAGER) != "0")
@@ -345,12 +350,14 @@ def attend(connection):
 
 def serve(address):
     """Attend to each connection in a fork, until all who have come have gone."""
+    from textae.hardware import import_keras
+
+    import_keras()  # and not pandas, which starts a thread
     for name in (
         "hydra.main", "matplotlib.backends.backend_agg", "sentencepiece", "tensorflow_datasets", "textae.cli.commands",
         "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training.fit",
     ):  # fmt: skip
         importlib.import_module(name)
-    importlib.import_module("textae.reporting.figures").Figure = small_figure
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("expected one thread, before forks")
     gc.collect()

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
+from helpers.jax_compiling import at_once
 from helpers.models import new_model
 from textae.inference import codec
 from textae.inference.codec import Codec
@@ -56,13 +58,17 @@ def test_each_token_is_predicted_with_its_own_span_masked(sequence):
     given = documents([11])
     own = Codec(sequence)
     (found,) = own.surprise(given, 2, 2)
+
+    @at_once
+    def logits_of(tokens):
+        rows, embedding, bias = sequence.output_rows(sequence(tokens, np.array([12], np.int32)).hidden[0])
+        return rows @ ops.transpose(embedding) + bias
+
     for first in (0, 2):  # tokens 0 1 4 5 8 9, and the others
         here = (np.arange(12) % 4 // 2) == first // 2
         tokens = np.append(given[0], 1)[None].astype(np.int32)
         masked = np.where(here & (tokens != 1), 0, tokens).astype(np.int32)
-        hidden = sequence(masked, np.array([12], np.int32)).hidden
-        rows, embedding, bias = sequence.output_rows(hidden[0])
-        logits = np.array(rows) @ np.array(embedding).T + np.array(bias)
+        logits = np.array(logits_of(masked))
         losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(12), tokens[0]]
         np.testing.assert_allclose(found.token_losses[here], losses[here], rtol=1e-3, atol=1e-4)
 
@@ -111,9 +117,16 @@ def test_a_variational_model_s_log_variances_go_with_its_latents(small_model):
     model = small_model(variational=True)
     (document,) = Codec(model).reconstruct(documents([30]))
     assert document.latents.shape == document.log_variances.shape == (8, 5)
-    _, posterior = model.encoder(np.pad(documents([30])[0], (0, 2))[None, :24], np.array([24], np.int32))
-    np.testing.assert_allclose(document.latents[:6], np.asarray(posterior.mean)[0], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(document.log_variances[:6], np.asarray(posterior.log_variance)[0], rtol=1e-4, atol=1e-6)
+
+    @at_once
+    def posterior_of(tokens, lengths):
+        _, posterior = model.encoder(tokens, lengths)
+        return posterior.mean, posterior.log_variance
+
+    tokens = np.pad(documents([30])[0], (0, 2))[None, :24]
+    mean, log_variance = posterior_of(tokens, np.array([24], np.int32))
+    np.testing.assert_allclose(document.latents[:6], np.asarray(mean)[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(document.log_variances[:6], np.asarray(log_variance)[0], rtol=1e-4, atol=1e-6)
 
 
 def test_the_length_of_a_vector_is_predicted(vector):

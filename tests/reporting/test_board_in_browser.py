@@ -61,7 +61,7 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def runs(browser, tmp_path_factory):
+def runs(browser, forks, tmp_path_factory):
     """The folder of a sweep of two jobs, on a Chinese corpus with labels."""
     folder = tmp_path_factory.mktemp("board")
     draw = random.Random(0)
@@ -77,11 +77,9 @@ def runs(browser, tmp_path_factory):
         "corpus.test_share=0.1", "corpus.validation_share=0.1", f"data_dir={folder / 'data'}",
     ]  # fmt: skip
     sweep = ["-m", *settings, "model.latent_size=8,12", f"hydra.sweep.dir={folder / 'sweep'}"]
-    made = subprocess.run(
-        [sys.executable, "-m", "textae.train", *sweep], cwd=folder, capture_output=True, text=True, timeout=600
-    )
-    assert made.returncode == 0, made.stderr
-    assert made.stderr.splitlines()[-1] == f"to look at the runs: tensorboard --logdir {folder / 'sweep'}"
+    made = forks.run(sweep, cwd=folder, pictures=True)
+    assert made.code == 0, made.errors
+    assert made.errors.splitlines()[-1] == f"to look at the runs: tensorboard --logdir {folder / 'sweep'}"
     return folder / "sweep"
 
 

@@ -13,7 +13,7 @@ from textae.losses.reconstruction import ReconstructionObjective
 from textae.training.optimizers import optimizer
 from textae.training.steps import training_step, warmed_up_decay
 
-# Where each of many steps is computed several times over, or compiled.
+# Of one layer each, where it need not be every kind of weight.
 SMALLER = {"strides": [4], "channels": [6, 8], "residual_blocks": [0, 1]}
 SUMS = {"loss", "correct", "tokens", "total", "documents", "gradient_norm"}
 
@@ -60,7 +60,7 @@ def test_every_weight_moves(small_model, changes):
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_what_is_not_trainable_stays_and_has_no_moments(small_model, ema_decay):
-    model = small_model(random_weights=False, tie_embeddings=False)
+    model = small_model(random_weights=False, tie_embeddings=False, **SMALLER)
     model.encoder.trainable = False
     step = make(model, ema_decay=ema_decay)
     before = weights(step)
@@ -75,7 +75,7 @@ def test_what_is_not_trainable_stays_and_has_no_moments(small_model, ema_decay):
 
 
 def test_the_sums_are_those_of_the_batch(small_model):
-    model = small_model()
+    model = small_model(**SMALLER)
     tokens, lengths = batch(0)
     expected = ReconstructionObjective(model)(tokens, lengths, False)
     found = make(model)([(tokens, lengths)], 0.01)
@@ -86,7 +86,7 @@ def test_the_sums_are_those_of_the_batch(small_model):
 
 @pytest.mark.parametrize("max_gradient_norm", [None, 0.05])
 def test_a_step_is_the_clipped_gradient_per_token(small_model, max_gradient_norm):
-    model = small_model()
+    model = small_model(**SMALLER)
     step = make(model, "sgd", max_gradient_norm=max_gradient_norm)
     before = own_weights(step)
     sums = step([batch(0)], 0.1)
@@ -99,7 +99,7 @@ def test_a_step_is_the_clipped_gradient_per_token(small_model, max_gradient_norm
 def test_a_gentle_gradient_is_not_clipped(small_model):
     after = []
     for max_gradient_norm in (None, 1e6):
-        step = make(small_model(), "sgd", max_gradient_norm=max_gradient_norm)
+        step = make(small_model(**SMALLER), "sgd", max_gradient_norm=max_gradient_norm)
         step([batch(0)], 0.1)
         after.append(own_weights(step))
     for first, second in zip(*after, strict=True):
@@ -109,7 +109,8 @@ def test_a_gentle_gradient_is_not_clipped(small_model):
 def test_two_accumulated_batches_are_one_of_both(small_model):
     one, two = batch(0), batch(1)
     both = tuple(np.concatenate(parts) for parts in zip(one, two, strict=True))
-    split, whole = make(small_model(), "sgd", gradient_accumulation_steps=2), make(small_model(), "sgd")
+    split = make(small_model(**SMALLER), "sgd", gradient_accumulation_steps=2)
+    whole = make(small_model(**SMALLER), "sgd")
     for _ in range(2):  # the second time shows that the sums were emptied
         parts, joined = split([one, two], 0.1), whole([both], 0.1)
     for name in SUMS:
@@ -119,7 +120,7 @@ def test_two_accumulated_batches_are_one_of_both(small_model):
 
 
 def test_the_running_average_follows_its_formula(small_model):
-    step = make(small_model(), "sgd", ema_decay=0.9)
+    step = make(small_model(**SMALLER), "sgd", ema_decay=0.9)
     average = own_weights(step)
     for number in range(1, 4):
         step([batch(number)], 0.1)
@@ -138,7 +139,7 @@ def test_the_average_s_decay_grows():
 
 @pytest.mark.parametrize("gradient_accumulation_steps", [1, 2])
 def test_a_loss_that_is_not_finite_changes_nothing(small_model, gradient_accumulation_steps):
-    model = small_model()
+    model = small_model(**SMALLER)
 
     def objective(tokens, lengths, training, kl_weight):
         sums = ReconstructionObjective(model)(tokens, lengths, training)
@@ -190,7 +191,7 @@ def test_a_step_taken_up_again_goes_on_to_the_bit(small_model, kind, xla):
 
 
 def test_a_state_that_does_not_fit(small_model):
-    step = make(small_model())
+    step = make(small_model(**SMALLER))
     state = step.state()
     with pytest.raises(ValueError, match=r"received other names: \['average/0'"):
         step.load_state(state | {"average/0": np.zeros(1)})

@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from textae.data.token_store import TokenStore
 
 WINDOW = 64  # tokens that count as near each other: a short text, or a part of a longer one
 MOST_PAIRS = 50_000_000  # of tokens near each other; windows beyond them are left out
-_decomposed: Any = randomized_svd  # whose own types know "auto" alone as `n_iter`
 SMOOTHING = 0.75  # the power of the contexts' frequencies
 SINGULAR_POWER = 0.5  # of the singular values in the vectors
 RARITY = 1e-3  # `a` of the weights a / (a + p) of a token of frequency p (Arora et al., ICLR 2017)
@@ -34,13 +32,16 @@ def cooccurrence_vectors(store: TokenStore, size: int, seed: int = 0) -> np.ndar
         size: dimensions.
         seed: of the random projection that begins the decomposition.
     """
+    from sklearn.utils.extmath import randomized_svd  # it takes a second, which trainings without it save
+
+    decomposed: Any = randomized_svd  # whose own types know "auto" alone as `n_iter`
     near, counts = _near(store)
     shares = counts / max(counts.sum(), 1)
     information = _positive_information(near)
     rank = min(size, store.vocabulary_size - 1)
     vectors = np.zeros((store.vocabulary_size, size), np.float32)
     if information.nnz:
-        left, values, _ = _decomposed(information, rank, n_iter=3, random_state=seed)
+        left, values, _ = decomposed(information, rank, n_iter=3, random_state=seed)
         vectors[:, :rank] = left * values**SINGULAR_POWER
     return vectors * (RARITY / (RARITY + shares))[:, None].astype(np.float32)
 
