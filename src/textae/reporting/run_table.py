@@ -23,7 +23,7 @@ FINISHED = "finished"
 WIDTH = 120  # characters of a table, where not every column is asked for
 LONGEST_CELL = 100  # characters
 LONGEST_NAME = 32  # characters of a run's name or a setting's value in a table of that width
-_NO_SETTING = {"data_dir", "objective"}  # they make no difference to what a run reaches
+NO_SETTINGS = {"data_dir", "objective", "training.loggers"}  # they make no difference to what a run reaches
 
 
 def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -51,7 +51,7 @@ def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
         others = f" but {damaged:,} that cannot be read" if damaged else ""
         raise ValueError(f"runs: expected a folder with runs, found none{others} in {pattern}")
     settings_read = list(
-        dict.fromkeys(name for _, _, settings, _ in read for name in settings if name not in _NO_SETTING)
+        dict.fromkeys(name for _, _, settings, _ in read for name in settings if name not in NO_SETTINGS)
     )
     differing = [name for name in settings_read if len({repr(settings.get(name)) for _, _, settings, _ in read}) > 1]
     rows = []

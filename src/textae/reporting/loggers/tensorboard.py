@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from textae.config.choices import SPLITS
 from textae.config.metric_table import CHARTS
+from textae.reporting.run_table import NO_SETTINGS
 from textae.reporting.tensorboard import ComparedText, TensorBoardWriter
 
 GROUPS = ("objective", "quality", "quality_details", "training", "latent", "speed", "figures", "weights", "run")
-NO_SETTINGS = ("data_dir", "objective")  # they make no difference to what a run reaches
 LAYOUT = {
     "train beside validation": {
         "loss": ["loss"],
