@@ -32,7 +32,7 @@ def main(composed: Any) -> None:
         write_csv(config.csv, sorted_rows(rows, config.sort))
     if config.plot is not None:
         plot(rows, differing, config.sort, Path(config.plot))
-    announce(table(rows, differing, config.sort))
+    announce(table(rows, differing, config.sort, config.all))
 
 
 def _curves(config: Any) -> None:

@@ -19,9 +19,11 @@ def main(composed: Any) -> float | None:
     from textae.config.ineffective import without_effect
     from textae.config.mapping import resolve
     from textae.data.corpora import open_corpus
+    from textae.reporting.loggers.opening import check_loggers
     from textae.runs.run_folder import RunDir
 
     config = resolve(composed)
+    check_loggers(config.training.loggers)
     folder = Path(HydraConfig.get().runtime.output_dir)
     RunDir(folder).check_place(Path(config.data_dir))
     check_folder("data_dir", config.data_dir)

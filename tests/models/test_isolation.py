@@ -205,3 +205,26 @@ def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "torch")
     with pytest.raises(ValueError, match="expected the Keras backend to be one of tensorflow, jax, received 'torch'"):
         textae.load("nowhere")
+
+
+@pytest.mark.skipif(JAX, reason="TensorFlow's warning")
+@pytest.mark.compiled
+def test_runs_of_a_sweep_are_traced_without_warnings():
+    """They trace new functions of the same lines, which TensorFlow takes for a mistake; a program's it still tells."""
+    import tensorflow as tf
+
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda entry: said.append(entry.getMessage())
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+    try:
+        for _ in range(8):
+            with isolated():
+                tf.function(lambda x: x + 1)(tf.zeros(()))
+        assert said == []
+        for _ in range(8):
+            tf.function(lambda x: x + 2)(tf.zeros(()))
+        assert "triggered tf.function retracing" in said[0]
+    finally:
+        logger.removeHandler(handler)

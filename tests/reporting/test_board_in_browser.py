@@ -122,12 +122,46 @@ def page(browser, address):
     return opened
 
 
+SPLITS = [f"{run}/{split}" for run in ("0", "1") for split in ("train", "validation", "test")]
+# Where the cards of the Time Series dashboard are: (title, its width in full, the width it has, left, top, bottom).
+CARDS = """
+return [...document.querySelectorAll("card-view")].map(card => {
+    const title = card.querySelector("tb-truncated-path"), box = card.getBoundingClientRect();
+    if (!title) return null;
+    const first = title.querySelector(".first-text-part");  // which is cut where there is no room
+    return [title.title, first.scrollWidth, first.clientWidth, box.left, box.top, box.bottom];
+}).filter(Boolean);
+"""
+
+
+def test_it_opens_on_loss_and_accuracy(page, browser):
+    """Without a dashboard's name: the first cards are whole on the screen, beside each other, with titles uncut."""
+    page("", "1_quality", "2_quality_details", *SPLITS)
+    deadline = time.monotonic() + SECONDS
+    while len(cards := browser.execute_script(CARDS)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.3)
+    (loss, *of_loss), (accuracy, *of_accuracy) = cards[:2]
+    assert (loss, accuracy) == ("1_quality/loss", "1_quality/token_accuracy")
+    assert of_loss[3] == of_accuracy[3] and of_loss[2] < of_accuracy[2]
+    for whole, shown, _, top, bottom in (of_loss, of_accuracy):
+        assert 0 < whole <= shown
+        assert 0 < top < bottom < browser.execute_script("return window.innerHeight")
+    page("timeseries&tagFilter=bleu", "bleu", "0/validation", "1/validation")
+
+
 def test_scalars(page):
-    titles = ["loss", "token_accuracy", "exact_match", "bleu", "gradient_norm", "learning_rate", "tokens_per_second"]
-    splits = [f"{run}/{split}" for run in ("0", "1") for split in ("train", "validation", "test")]
-    page("scalars", *titles, *splits)
-    page("scalars&tagFilter=gradient_norm", "tag: gradient_norm")
-    page("timeseries", "bleu", *splits)
+    groups = ["1_quality", "2_quality_details", "3_training", "4_latent", "5_speed", "8_run"]
+    shown = page("scalars", *groups, "tag: 1_quality/loss", "tag: 1_quality/token_accuracy", *SPLITS)
+    places = [shown.index(group) for group in groups]
+    assert places == sorted(places)
+    for found in ("3_training/gradient_norm", "3_training/learning_rate", "5_speed/tokens_per_second"):
+        page(f"scalars&tagFilter={found}", f"tag: {found}")
+
+
+def test_custom_scalars_put_train_beside_validation(page):
+    charts = ["loss", "token accuracy", "exact match", "BLEU", "character and word error rate"]
+    shown = page("custom_scalars", "train beside validation", *charts, *SPLITS)
+    assert "invalid" not in shown.lower()
 
 
 def test_text(page, runs):
@@ -143,21 +177,29 @@ def test_text(page, runs):
     page("text", heading, original + reconstruction, "typical: ")
 
 
+FIGURES = ("quality_by_length", "accuracy_by_position", "accuracy_by_phase")
+
+
 def test_images(page):
-    page("images", "latent_variance", "quality_by_length", "accuracy_by_position", images=3)
+    names = ["4_latent/latent_variance", *(f"6_figures/{name}" for name in FIGURES)]
+    for name in names:
+        page(f"images&tagFilter={name}", f"tag: {name}", images=1)
 
 
 def test_histograms(page):
-    page("histograms", "latents", "weights", "tag: latents")
+    page("histograms", "4_latent", "7_weights", "tag: 4_latent/latents")
 
 
 def test_hparams_have_a_row_for_each_job(page, runs):
-    shown = page("hparams", "0/test", "1/test", "model.latent_size", "bleu")
+    shown = page("hparams", "0/test", "1/test", "model.latent_size", "1_quality/loss")
+    columns = shown.partition("ShowMetrics")[2].partition("0/test")[0]
+    assert columns.startswith("model.latent_size")  # what differs, and of the metrics the objective
+    assert re.search(r"[a-z.]1_quality/loss", columns) and "data_dir" not in columns
     for job, size in (("0", 8), ("1", 12)):
         metrics = json.loads((runs / job / "metrics.json").read_text())
         row = shown.partition(f"{job}/test")[2]
         assert f"{size:.4f}" in row or f"{size:.3f}" in row
-        assert f"{metrics['cer']:.4f}" in row
+        assert f"{metrics['loss']:.4f}" in row
 
 
 def test_projector(page, runs):

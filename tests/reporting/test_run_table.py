@@ -13,7 +13,7 @@ from textae.config.mapping import to_mapping
 from textae.config.registration import config_dir, register
 from textae.config.schema import Config, TextConfig
 from textae.report import main
-from textae.reporting.run_table import collect, plot, sorted_rows, table
+from textae.reporting.run_table import _short_names, collect, plot, sorted_rows, table
 from textae.runs.json_files import write_json
 from textae.runs.run_folder import CONFIG, ENVIRONMENT, HISTORY, METRICS, RunDir
 
@@ -138,13 +138,39 @@ def test_runs_of_which_none_can_be_read(runs):
 def test_the_best_run_comes_first_and_unfinished_ones_last(runs):
     rows, differing = collect(str(runs))
     names, _, *body = cells(table(rows, differing, "token_accuracy"))
-    assert names[:5] == ["run", "state", "model.latent_size", "training.seed", "token_accuracy"]
+    assert names[:5] == ["run", "state", "token_accuracy", "latent_size", "seed"]
     assert names.count("token_accuracy") == 1
-    assert names[-1] == "tokens_per_second"
     assert [row[:2] for row in body] == [["b", "finished"], ["a", "finished"], ["c", "step 200"], ["d", "begun"]]
+    names, _, *body = cells(table(rows, differing, "token_accuracy", everything=True))
+    assert names[:5] == ["run", "state", "token_accuracy", "model.latent_size", "training.seed"]
     assert body[0][names.index("steps")] == "12,345"
     assert body[0][names.index("tokens_per_second")] == "2,000.0"
     assert [row["loss"] for row in sorted_rows(rows, "loss")[:2]] == [0.25, 0.5]
+
+
+def test_it_fits_into_120_columns_whatever_differs(tmp_path, capsys):
+    """Of long names and values the end is shown, and what has no room is told."""
+    for number in range(12):
+        config = Config(corpus=TextConfig(files=[f"{'folder/' * 9}{number}.txt"]), name=f"{'name' * 20}{number}")
+        config.training.seed, config.training.learning_rate = number, 0.001 * (number + 1)
+        config.training.weight_decay, config.model.latent_size = number / 7, 16 + number
+        run = RunDir(tmp_path / f"{'long' * 10}{number}")
+        run.create(to_mapping(config), {})
+        write_json(run / METRICS, {"loss": number / 7, "bleu": 12.0})
+    rows, differing = collect(str(tmp_path))
+    lines = table(rows, differing, "bleu").splitlines()
+    names = cells(lines[0])[0]
+    assert {len(line) for line in lines} == {len(lines[0])} and len(lines[0]) <= 120
+    assert names[:2] == ["run", "bleu"] and len(names) >= 4
+    assert [row[0][-2:] for row in cells("\n".join(lines))[2:]].count("g0") == 1
+    assert "more columns with all=true" in capsys.readouterr().err
+    everything = cells(table(rows, differing, "bleu", everything=True))[0]
+    assert everything == ["run", "bleu", *differing, "state", "loss"]
+
+
+def test_settings_of_one_name_keep_their_groups():
+    settings = ["model.seed", "training.seed", "model.size", "other.loss"]
+    assert list(_short_names(settings).values()) == ["model.seed", "training.seed", "size", "other.loss"]
 
 
 def test_runs_of_several_sweeps_keep_their_names_apart(runs, tmp_path):
@@ -163,7 +189,9 @@ def composed(*arguments):
 
 def test_the_command_prints_a_table_and_writes_csv_and_plot(runs, tmp_path, capsys):
     main(composed(f"runs={runs}", "sort=bleu"))
-    assert cells(capsys.readouterr().out)[0][4] == "bleu"
+    assert cells(capsys.readouterr().out)[0][2] == "bleu"
+    main(composed(f"runs={runs}", "all=true"))
+    assert cells(capsys.readouterr().out)[0][-1] == "tokens_per_second"
     main(composed(f"runs={runs}", f"csv={tmp_path / 'r.csv'}", f"plot={tmp_path / 'r.svg'}"))
     assert [row[0] for row in cells(capsys.readouterr().out)[2:]] == ["a", "b", "c", "d"]
     read = list(csv.DictReader((tmp_path / "r.csv").open(encoding="utf-8")))

@@ -166,7 +166,8 @@ def test_hparams_of_a_run(tmp_path):
         "no": None,
     }
     with TensorBoardWriter(tmp_path) as writer:
-        writer.hparams(settings, {"loss": 0.25, "bleu": 90}, 1000)
+        writer.hparams(settings, 1000)
+        writer.scalars({"loss": 0.25, "bleu": 90}, 1000, "test")
     content = read(tmp_path / "test").PluginTagToContent("hparams")
     assert set(content) == {hparams_metadata.SESSION_START_INFO_TAG, hparams_metadata.SESSION_END_INFO_TAG}
     start = hparams_metadata.parse_session_start_info_plugin_data(content[hparams_metadata.SESSION_START_INFO_TAG])
@@ -203,7 +204,7 @@ def test_nonsense_is_refused(tmp_path):
         with pytest.raises(ValueError, match="train, validation, test as split, received 'dev'"):
             writer.scalars({"loss": 1.0}, 0, split="dev")
         with pytest.raises(ValueError, match="received a mapping for 'model'"):
-            writer.hparams({"model": {"size": 8}}, {}, 0)
+            writer.hparams({"model": {"size": 8}}, 0)
         with pytest.raises(ValueError, match=r"received shape \(2, 2\) and \[3\] labels"):
             writer.embeddings(np.eye(2), ["a", "b", "c"], 0)
         with pytest.raises(ValueError, match=r"received shape \(2, 2\) and \[\] labels"):
@@ -223,7 +224,7 @@ def test_writes_without_tensorflow(tmp_path):
         "    writer.texts('texts', [ComparedText('typical', ['a'], ['b'])], 1)\n"
         "    writer.figures('variance', latent_dimensions([1.0], 0.1, 'x'), 1)\n"
         "    writer.histograms({'latents': [1.0, 2.0]}, 1)\n"
-        "    writer.hparams({'size': 1}, {'loss': 1.0}, 1)\n"
+        "    writer.hparams({'size': 1}, 1)\n"
         "    writer.embeddings([[1.0, 2.0]], ['a'], 1)\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )

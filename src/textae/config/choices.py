@@ -182,6 +182,14 @@ class Resume(Enum):
     never = "never"
 
 
+class LoggerKind(Enum):
+    """Where the values of a run are recorded: TensorBoard's events, MLflow, Weights & Biases."""
+
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+    wandb = "wandb"
+
+
 class OnNonfinite(Enum):
     """What a loss or gradient that is not finite does: stop the run, or skip the update."""
 

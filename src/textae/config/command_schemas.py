@@ -224,6 +224,7 @@ class ReportConfig(Settings):
     runs: str | None = None  # folder with runs, or a glob of folders
     curves: list[str] | None = None  # CSV files of textae.evaluate curve=..., or globs of them, in place of runs
     sort: str = "loss"  # metric that orders the table
+    all: bool = False  # whether the table has every column; else as many as fit into 120 characters
     csv: str | None = None  # CSV file to write, with every column; null: none
     plot: str | None = None  # image file to write; null: none
 

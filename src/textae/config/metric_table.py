@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Group = Literal["quality", "data", "training"]
+Chart = Literal["quality", "quality_details", "training", "latent", "speed", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Metric:
         direction: which values are better; None: runs are not sorted or searched by it.
         format: of values that are not whole, as in format strings.
         group: "quality" of reconstructions, size of the "data", or cost of the "training".
-        chart: whether TensorBoard has a chart of it beside those of training; else it stands under "run".
+        chart: the group of TensorBoard's charts that it belongs to; those of the group "run" are known at the end only.
         card: whether the model card shows it.
         column: whether the table of runs shows it.
         corrupted: whether a run trained with corruption has it for corrupted input too, as `corrupted_NAME`.
@@ -36,7 +37,7 @@ class Metric:
     direction: Literal["minimize", "maximize"] | None = None
     format: str = ".4g"
     group: Group = "quality"
-    chart: bool = True
+    chart: Chart = "quality_details"
     card: bool = False
     column: bool = False
     corrupted: bool = False
@@ -51,10 +52,10 @@ class Metric:
 
 METRICS = (
     Metric(name="loss", meaning="mean cross-entropy of the tokens that were encoded", unit="nats per token",
-           direction="minimize", card=True, column=True, corrupted=True),
+           direction="minimize", card=True, column=True, corrupted=True, chart="quality"),
     Metric(name="token_accuracy", meaning="share of tokens that are reconstructed at their position; tokens that "
            "`overflow=truncate` leaves out count as wrong", unit="0 to 1", direction="maximize", card=True,
-           column=True, corrupted=True),
+           column=True, corrupted=True, chart="quality"),
     Metric(name="exact_match", meaning="share of documents that are reconstructed character by character",
            unit="0 to 1", direction="maximize", card=True, column=True, corrupted=True),
     Metric(name="bleu", meaning="sacreBLEU's corpus BLEU of the decoded texts", unit="0 to 100", direction="maximize",
@@ -76,52 +77,59 @@ METRICS = (
     Metric(name="noisy_exact_match", meaning="share of documents whose tokens are all right with that noise",
            unit="0 to 1", direction="maximize", runs="noisy"),
     Metric(name="kl", meaning="of variational models: divergence of the posteriors from N(0, I)",
-           unit="nats per document", card=True, runs="variational"),
+           unit="nats per document", card=True, runs="variational", chart="latent"),
     Metric(name="elbo", meaning="evidence lower bound: minus `noisy_loss` and `kl` of a document; the number of its "
-           "latent positions is taken as known", unit="nats per document", direction="maximize", runs="variational"),
+           "latent positions is taken as known", unit="nats per document", direction="maximize", runs="variational",
+           chart="latent"),
     Metric(name="nll", meaning="importance-weighted negative log-likelihood, with `importance_samples`",
-           unit="nats per document", runs="variational"),
+           unit="nats per document", runs="variational", chart="latent"),
     Metric(name="mutual_information", meaning="mutual information of texts and latents, estimated from 1,000 latents: "
-           "6.9 at most", unit="nats per latent", runs="variational"),
-    Metric(name="posterior_mean_deviation", meaning="standard deviation of the posteriors' means", runs="variational"),
-    Metric(name="aggregate_mean", meaning="root mean square of the dimensions' means", runs="variational"),
+           "6.9 at most", unit="nats per latent", runs="variational", chart="latent"),
+    Metric(name="posterior_mean_deviation", meaning="standard deviation of the posteriors' means", runs="variational",
+           chart="latent"),
+    Metric(name="aggregate_mean", meaning="root mean square of the dimensions' means", runs="variational",
+           chart="latent"),
     Metric(name="aggregate_variance", meaning="variance of latents drawn from the posteriors; 1 for N(0, I)",
-           runs="variational"),
-    Metric(name="mmd", meaning="squared maximum mean discrepancy of drawn latents and N(0, I)", runs="variational"),
+           runs="variational", chart="latent"),
+    Metric(name="mmd", meaning="squared maximum mean discrepancy of drawn latents and N(0, I)",
+           runs="variational", chart="latent"),
     Metric(name="length_accuracy", meaning="share of documents that are reconstructed with their own number of tokens",
            unit="0 to 1", direction="maximize", corrupted=True),
     Metric(name="bag_of_words_loss", meaning="with `model.bag_of_words`: mean cross-entropy of a text's tokens, "
            "predicted from its vector whatever their order", unit="nats per token", direction="minimize",
            runs="bag_of_words"),
     Metric(name="random_token_accuracy", meaning="token accuracy on random ids of text", unit="0 to 1"),
-    Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions"),
+    Metric(name="active_units", meaning="dimensions of the latent that vary", unit="dimensions", chart="latent"),
     Metric(name="rate", meaning="bits that the latents carry: `kl` divided by the tokens that were encoded; with "
            "latent noise and not variational, the capacity that it leaves", unit="bits per token", card=True,
-           runs="noisy"),
+           runs="noisy", chart="latent"),
     Metric(name="latent_floats_per_token", meaning="floats of all latents divided by the tokens that were encoded",
-           unit="floats per token", direction="minimize", group="data", chart=False, card=True, column=True),
-    Metric(name="documents", meaning="documents that were evaluated", unit="documents", group="data", chart=False,
-           card=True),
+           unit="floats per token", direction="minimize", group="data", card=True, column=True, chart="run"),
+    Metric(name="documents", meaning="documents that were evaluated", unit="documents", group="data",
+           card=True, chart="run"),
     Metric(name="documents_truncated", meaning="of them, those that were truncated to `model.max_length`",
-           unit="documents", group="data", chart=False),
+           unit="documents", group="data", chart="run"),
     Metric(name="documents_dropped", meaning="documents that were left out as too long", unit="documents",
-           group="data", chart=False),
+           group="data", chart="run"),
     Metric(name="tokens", meaning="tokens of the documents, the end of each counted", unit="tokens", group="data",
-           chart=False, card=True),
+           card=True, chart="run"),
     Metric(name="parameters", meaning="parameters of the model", unit="parameters", direction="minimize",
-           group="training", chart=False, column=True),
+           group="training", column=True, chart="run"),
     Metric(name="examples_seen", meaning="documents and segments trained on, with repetitions", unit="examples",
-           group="training", chart=False),
-    Metric(name="steps", meaning="updates of the weights", unit="updates", group="training", chart=False, column=True),
+           group="training", chart="run"),
+    Metric(name="steps", meaning="updates of the weights", unit="updates", group="training", column=True, chart="run"),
     Metric(name="steps_skipped", meaning="updates that were skipped as not finite", unit="updates", group="training",
-           chart=False),
+           chart="training"),
     Metric(name="train_seconds", meaning="time of training, with validations", unit="seconds", direction="minimize",
-           group="training", chart=False, column=True),
+           group="training", column=True, chart="speed"),
     Metric(name="tokens_per_second", meaning="tokens trained on in a second of updates, padding not counted",
-           unit="tokens per second", direction="maximize", group="training", column=True),
+           unit="tokens per second", direction="maximize", group="training", column=True, chart="speed"),
     Metric(name="peak_memory_mb", meaning="the most memory that the training process held", unit="MB of 10^6 bytes",
-           direction="minimize", group="training", chart=False),
+           direction="minimize", group="training", chart="speed"),
 )  # fmt: skip
+
+CHARTS: dict[str, str] = {metric.name: metric.chart for metric in METRICS}
+"""The group of charts of each metric."""
 
 DIRECTIONS = {metric.name: metric.direction for metric in METRICS if metric.direction is not None}
 """The metrics by which runs can be sorted and searched, and which way is better."""

@@ -38,6 +38,7 @@ from textae.config.choices import (
     KlSchedule,
     LatentKind,
     LatentNormalization,
+    LoggerKind,
     Normalization,
     NumberNormalization,
     OnBadRecord,
@@ -477,6 +478,8 @@ class TrainingConfig(Settings):
     overfit_documents: int | None = None
     patience: int | None = None  # stop after this many validations without a better loss; null: never
     checkpoint_every_minutes: float = 5.0  # minutes between checkpoints
+    # where the run is recorded: tensorboard, mlflow, wandb, or several of them; []: nowhere but in the run folder
+    loggers: list[LoggerKind] = field(default_factory=lambda: [LoggerKind.tensorboard])
     num_logged_samples: int = 8  # texts that are logged with their reconstructions
     resume: Resume = Resume.auto  # a run folder that holds a run: auto continues it, never refuses it
     # a loss or gradient that is not finite: stop the run, or skip the update
@@ -491,6 +494,8 @@ class TrainingConfig(Settings):
         require_at_least("training.max_steps", self.max_steps, 1)
         for name in ("max_epochs", "max_minutes"):
             require_above(f"training.{name}", getattr(self, name))
+        kinds = [kind.name for kind in self.loggers]
+        require(len(set(kinds)) == len(kinds), "each of training.loggers once", kinds)
         require(0 <= self.seed < 2**31, "training.seed in [0, 2**31)", self.seed)
         require_at_least("training.tokens_per_batch", self.tokens_per_batch, 1, MOST_POSITIONS)
         for name in (

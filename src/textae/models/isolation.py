@@ -7,6 +7,7 @@ not change what textae computes, and is not changed by it.
 from __future__ import annotations
 
 import importlib
+import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -117,8 +118,23 @@ def _process_settings() -> list[tuple[Callable[[], Any], Callable[[Any], Any], A
             (exactness.tensor_float_32_execution_enabled, exactness.enable_tensor_float_32_execution, True),
             (tf.config.functions_run_eagerly, tf.config.run_functions_eagerly, False),
             (tf.config.optimizer.get_jit, tf.config.optimizer.set_jit, ""),
+            (_retracing_is_normal, _take_retracing_as_normal, True),
         ]
     return settings
+
+
+def _is_no_retracing_warning(record: logging.LogRecord) -> bool:
+    """Let through what is not TensorFlow's warning of retracing: the runs of a sweep trace the same lines of code."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
+def _retracing_is_normal() -> bool:
+    return _is_no_retracing_warning in logging.getLogger("tensorflow").filters
+
+
+def _take_retracing_as_normal(normal: bool) -> None:
+    logger = logging.getLogger("tensorflow")
+    (logger.addFilter if normal else logger.removeFilter)(_is_no_retracing_warning)
 
 
 def _multiply_exactly(exact: bool) -> None:

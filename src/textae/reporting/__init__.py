@@ -1,1 +1,1 @@
-"""What a run shows: TensorBoard, figures, the model card."""
+"""What a run shows: log lines, TensorBoard and other loggers, figures, the model card."""

@@ -1,18 +1,20 @@
-"""What a run shows while it runs: messages, a bar on a terminal, and TensorBoard."""
+"""What a run shows while it runs: messages, a bar on a terminal, and what its loggers record."""
 
 from __future__ import annotations
 
 import logging
 import math
 import sys
+import time
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
+from textae.config.choices import LoggerKind
 from textae.config.mapping import flat, to_mapping
-from textae.config.metric_table import names
+from textae.config.metric_table import CHARTS
 from textae.config.schema import Config
 from textae.data.batching import Batches
 from textae.data.corpora import Corpus
@@ -23,15 +25,16 @@ from textae.evaluation.latent_statistics import ACTIVE
 from textae.inference.text_autoencoder import TextAutoencoder
 from textae.models.autoencoder import Autoencoder
 from textae.progress import shows_bar
-from textae.reporting.figures import accuracy_by_position, latent_dimensions, quality_by_length
-from textae.reporting.tensorboard import ComparedText, TensorBoardWriter
+from textae.reporting.figures import accuracy_by_phase, accuracy_by_position, latent_dimensions, quality_by_length
+from textae.reporting.loggers.opening import open_loggers
+from textae.reporting.tensorboard import ComparedText
 from textae.runs.run_folder import RunDir
 
 logger = logging.getLogger(__name__)
 
-CHARTS = names(chart=True)
 POINTS = 2000  # documents in the projector
 SHOWN_TOKENS = 300  # of a document among the texts
+BAR_SECONDS = 0.1  # between two states of the bar
 WEIGHTS_COUNTED = 100_000  # numbers of one weight in its histogram
 
 
@@ -51,13 +54,8 @@ class Reporter:
 
     def __init__(self, run: RunDir, config: Config, state: RunState) -> None:
         self.run, self.config = run, config
-        self.board = TensorBoardWriter(run.folder)
-        self.board.purge_from(state.step + 1, ("train",))
-        self.board.purge_from(state.step + (not state.validation_due), ("validation",))
-        self.board.purge_from(0, ("test",))  # written after the last step alone
-        self._bar = None
-        if shows_bar():
-            self._bar = tqdm(total=1000, file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}")
+        self.loggers = open_loggers(run, config, state.step, state.validation_due)
+        self._bar = Bar() if shows_bar() else None
         self._share = 0.0
 
     def __enter__(self) -> Reporter:
@@ -66,7 +64,7 @@ class Reporter:
     def __exit__(self, *raised: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        self.board.close()
+        self.loggers.close()
 
     def begins(
         self, model: Autoencoder, prepared: Prepared, batches: Batches, precision: str, xla: bool, step: int
@@ -89,7 +87,13 @@ class Reporter:
         )
         if step:
             logger.info(f"continuing after step {step:,}")
-        logger.info(f"run folder: {self.run.folder}; to watch it: tensorboard --logdir {self.run.folder}")
+        self.loggers.settings(flat(to_mapping(self.config)))
+        logger.info(f"run folder: {self.run.folder}{self._watch('; to watch it: ')}")
+
+    def _watch(self, words: str) -> str:
+        """Return the command that shows what TensorBoard was given, after some words; nothing where it was not."""
+        used = LoggerKind.tensorboard in self.config.training.loggers
+        return f"{words}tensorboard --logdir {self.run.folder}" if used else ""
 
     def _unit(self, model: Autoencoder) -> str:
         """Return what one latent stands for."""
@@ -102,45 +106,27 @@ class Reporter:
         if sums:
             for name, value in (sums | {"seconds": seconds, "updates": 1}).items():
                 state.unlogged[name] = state.unlogged.get(name, 0.0) + value
+        if self._bar is not None and state.unlogged:
+            self._bar.show(self._share, f"step {state.step:,} {_in_words(_averages(state.unlogged))}")
         if state.step % self.config.training.log_every_steps or not state.unlogged:
             return
         since, state.unlogged = state.unlogged, {}
-        tokens = max(since["tokens"], 1.0)
-        values = {
-            "loss": since["loss"] / tokens,
-            "token_accuracy": since["correct"] / tokens,
-            "gradient_norm": since["gradient_norm"] / since["updates"],
-            "learning_rate": rate,
-            "tokens_per_second": tokens / max(since["seconds"], 1e-9),
-        }
-        for name in ("bag_of_words_loss", "contrastive_loss"):
-            if name in since:
-                values[name] = since[name] / tokens
+        values = _averages(since) | {"learning_rate": rate}
         if "kl" in since:
-            values["kl"] = since["kl"] / max(since["documents"], 1.0)
-            values["rate"] = since["kl"] / math.log(2) / tokens
             values["kl_weight"] = state.kl_weight
         if state.skipped:
             values["steps_skipped"] = state.skipped
-        self.board.scalars(values, state.step, "train")
-        text = (
-            f"loss {values['loss']:.4f} accuracy {values['token_accuracy']:.4f} "
-            f"{values['tokens_per_second']:,.0f} tokens/s"
-        )
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"step {state.step} {text}", refresh=False)
-        else:
-            logger.info(f"step {state.step:,} ({100 * self._share:.0f} %): {text}")
+        self.loggers.scalars(values, state.step, "train")
+        if self._bar is None:
+            logger.info(f"step {state.step:,} ({100 * self._share:.0f} %): {_in_words(values)}")
 
     def flush(self) -> None:
-        """Write what TensorBoard is to show to the disk."""
-        self.board.flush()
+        """Have the loggers write what waits."""
+        self.loggers.flush()
 
     def progress(self, share: float) -> None:
-        """Move the bar."""
+        """Take note of the share of the training that is done with the update that is reported next."""
         self._share = share
-        if self._bar is not None:
-            self._bar.update(int(1000 * share) - self._bar.n)
 
     def validated(self, autoencoder: TextAutoencoder, evaluation: Evaluation, state: RunState) -> None:
         """Write a validation's metrics, texts and figures."""
@@ -156,8 +142,8 @@ class Reporter:
             f"{metrics['token_accuracy']:.4f}, exact match {metrics['exact_match']:.4f}, "
             f"BLEU {metrics['bleu']:.2f}{noisy}{mark}"
         )
-        charted = {name: value for name, value in metrics.items() if _has_chart(name)}
-        self.board.scalars(charted, state.step, "validation")
+        charted = {name: value for name, value in metrics.items() if CHARTS.get(name) != "run"}
+        self.loggers.scalars(charted, state.step, "validation")
         self._pictures(autoencoder, evaluation, state.step, "validation")
 
     def ends(
@@ -171,12 +157,7 @@ class Reporter:
         """Write the test split's metrics, texts and points, and this run's row of the HParams table."""
         self._pictures(autoencoder, evaluation, state.step, "test")
         self._points(evaluation, corpus, state.step)
-        numbers = {
-            name if _has_chart(name) else f"run/{name}": float(value)
-            for name, value in metrics.items()
-            if value is not None
-        }
-        self.board.hparams(flat(to_mapping(self.config)), numbers, state.step)
+        self.loggers.results({k: float(value) for k, value in metrics.items() if value is not None}, state.step)
         logger.info(
             f"test: loss {metrics['loss']:.4f}, token accuracy {metrics['token_accuracy']:.5f}, exact match "
             f"{metrics['exact_match']:.4f}, BLEU {metrics['bleu']:.2f}, character error rate {metrics['cer']:.4f}; "
@@ -186,26 +167,28 @@ class Reporter:
             logger.info(
                 f"{cut:,} of {metrics['documents']:,} test documents are longer than model.max_length: truncated"
             )
-        logger.info(f"to look at the run: tensorboard --logdir {self.run.folder}")
+        if look := self._watch("to look at the run: "):
+            logger.info(look)
 
     def _pictures(self, autoencoder: TextAutoencoder, evaluation: Evaluation, step: int, split: str) -> None:
         """Write texts, figures and histograms of the evaluated weights."""
         if texts := [_compared(autoencoder.tokenizer, sample) for sample in evaluation.samples]:
-            self.board.texts("reconstructions", texts, step, split)
+            self.loggers.texts("reconstructions", texts, step, split)
         shown, latents = evaluation.total > 0, evaluation.latents
+        correct, total, stride = evaluation.correct[shown], evaluation.total[shown], autoencoder.model.stride
         figures = {
             "quality_by_length": quality_by_length(evaluation.by_length),
-            "accuracy_by_position": accuracy_by_position(
-                evaluation.correct[shown], evaluation.total[shown], autoencoder.model.stride
-            ),
+            "accuracy_by_position": accuracy_by_position(correct, total),
             "latent_variance": latent_dimensions(latents.variance, latents.active_variance, "variance"),
         }
+        if stride > 1:
+            figures["accuracy_by_phase"] = accuracy_by_phase(correct, total, stride)
         if latents.kl is not None:
             figures["latent_kl"] = latent_dimensions(latents.kl, ACTIVE, "KL divergence in nats")
-        for tag, figure in figures.items():
-            self.board.figures(tag, figure, step, split)
+        for name, figure in figures.items():
+            self.loggers.figure(name, figure, step, split)
         weights = {f"weights/{name}": _some(weight.value) for name, weight in autoencoder.model.named_weights().items()}
-        self.board.histograms({"latents": latents.values} | weights, step, split)
+        self.loggers.histograms({"latents": latents.values} | weights, step, split)
 
     def _points(self, evaluation: Evaluation, corpus: Corpus, step: int) -> None:
         """Write documents for the projector: the mean of each one's latents, its text, label, length and accuracy."""
@@ -218,7 +201,7 @@ class Reporter:
             columns["label"] = [labels[number] for number in points.numbers]
         columns["tokens"] = points.tokens
         columns["token_accuracy"] = [f"{score:.4f}" for score in points.scores]
-        self.board.embeddings(np.stack(points.latents), columns, step, "test")
+        self.loggers.points(np.stack(points.latents), columns, step, "test")
 
 
 def overlong_documents(batches: Batches, max_length: int) -> str | None:
@@ -235,9 +218,52 @@ def overlong_documents(batches: Batches, max_length: int) -> str | None:
     return f"{long} and {how}: {lost:.1f} % of the train tokens; a larger model.max_length keeps more of them"
 
 
-def _has_chart(name: str) -> bool:
-    """Return whether a metric has a chart of its own, rather than one below the heading "run"."""
-    return name.removeprefix("corrupted_") in CHARTS
+class Bar:
+    """A bar on a terminal, for the share of the training that is done, with how it stands."""
+
+    def __init__(self) -> None:
+        shown = "{percentage:3.0f} %|{bar}| {elapsed}<{remaining}{postfix}"
+        self._bar = tqdm(total=1000, file=sys.stderr, bar_format=shown, dynamic_ncols=True)
+        self._begun = False
+        self._shown = -math.inf
+
+    def show(self, share: float, text: str) -> None:
+        """Show a share and a text, unless the last ones have been there for a moment only."""
+        self._bar.n = round(1000 * share)
+        if not self._begun:  # of a continued run, the time that is left goes by what is done from now on
+            self._begun, self._bar.initial = True, self._bar.n if share > 0.02 else 0
+        self._bar.set_postfix_str(text, refresh=False)
+        if share >= 1 or time.monotonic() - self._shown >= BAR_SECONDS:
+            self._bar.refresh()
+            self._shown = time.monotonic()
+
+    def close(self) -> None:
+        """Leave the bar as it is, with the last text."""
+        self._bar.close()
+
+
+def _averages(sums: dict[str, float]) -> dict[str, float]:
+    """Return the averages of the updates that `sums` are of, by the names that loggers have."""
+    tokens = max(sums["tokens"], 1.0)
+    values = {
+        "loss": sums["loss"] / tokens,
+        "token_accuracy": sums["correct"] / tokens,
+        "gradient_norm": sums["gradient_norm"] / sums["updates"],
+        "tokens_per_second": tokens / max(sums["seconds"], 1e-9),
+    }
+    for name in ("bag_of_words_loss", "contrastive_loss"):
+        if name in sums:
+            values[name] = sums[name] / tokens
+    if "kl" in sums:
+        values["kl"] = sums["kl"] / max(sums["documents"], 1.0)
+        values["rate"] = sums["kl"] / math.log(2) / tokens
+    return values
+
+
+def _in_words(values: dict[str, float]) -> str:
+    return (
+        f"loss {values['loss']:.4f} accuracy {values['token_accuracy']:.4f} {values['tokens_per_second']:,.0f} tokens/s"
+    )
 
 
 def _compared(tokenizer: Tokenizer, sample: Sample) -> ComparedText:

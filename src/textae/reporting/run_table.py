@@ -20,8 +20,10 @@ from textae.untrusted_files import entries, kind_of
 logger = logging.getLogger(__name__)
 
 FINISHED = "finished"
+WIDTH = 120  # characters of a table, where not every column is asked for
 LONGEST_CELL = 100  # characters
-_NO_SETTING = {"data_dir", "objective"}  # they make no difference to what a run reaches
+LONGEST_NAME = 32  # characters of a run's name or a setting's value in a table of that width
+NO_SETTINGS = {"data_dir", "objective", "training.loggers"}  # they make no difference to what a run reaches
 
 
 def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -49,7 +51,7 @@ def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:
         others = f" but {damaged:,} that cannot be read" if damaged else ""
         raise ValueError(f"runs: expected a folder with runs, found none{others} in {pattern}")
     settings_read = list(
-        dict.fromkeys(name for _, _, settings, _ in read for name in settings if name not in _NO_SETTING)
+        dict.fromkeys(name for _, _, settings, _ in read for name in settings if name not in NO_SETTINGS)
     )
     differing = [name for name in settings_read if len({repr(settings.get(name)) for _, _, settings, _ in read}) > 1]
     rows = []
@@ -72,15 +74,40 @@ def _read(run: RunDir) -> tuple[Path, str, dict[str, Any], dict[str, Any]]:
     return run.folder, "begun" if step is None else f"step {step}", settings, {}
 
 
-def table(rows: list[dict[str, Any]], differing: list[str], sort: str) -> str:
+def table(rows: list[dict[str, Any]], differing: list[str], sort: str, everything: bool = False) -> str:
     """Return rows as a Markdown table, best first: by falling `sort`, or rising where less is better.
 
-    How far runs are is shown if not all are finished.
+    How far runs are is shown if not all are finished. Then come the metric `sort`, the settings that differ, and the
+    main metrics, as many as fit into `WIDTH` characters; with `everything`, all settings that differ and all metrics.
     """
     rows = _named(sorted_rows(rows, sort))
     state = [] if all(row["state"] == FINISHED for row in rows) else ["state"]
-    shown = ["run", *state, *differing, *dict.fromkeys([sort, *names(column=True)])]
+    first = ["run", *state, sort]
+    if everything:
+        return markdown_table(rows, list(dict.fromkeys([*first, *differing, *(name for row in rows for name in row)])))
+    short = _short_names(differing)
+    rows = [{short.get(name, name): _shortened(value) for name, value in row.items()} for row in rows]
+    wanted = list(dict.fromkeys([*first, *short.values(), *names(column=True)]))
+    shown = wanted
+    while len(markdown_table(rows, shown).partition("\n")[0]) > WIDTH and len(shown) > len(first):
+        shown = shown[:-1]
+    if left := len(wanted) - len(shown):
+        logger.info(f"{left} more columns with all=true, all of them with csv=FILE: python -m textae.report")
     return markdown_table(rows, shown)
+
+
+def _short_names(settings: Sequence[str]) -> dict[str, str]:
+    """Return the settings' names without their groups, where that leaves them different from each other."""
+    last = {name: name.rpartition(".")[2] for name in settings}
+    taken = [*last.values(), *names()]
+    return {name: end if taken.count(end) == 1 else name for name, end in last.items()}
+
+
+def _shortened(value: Any) -> Any:
+    """Return a value whose text is not too long; of a long text the end is kept, where names of runs differ."""
+    if isinstance(value, (int, float)) or value is None or len(text := str(value)) <= LONGEST_NAME:
+        return value
+    return f"...{text[3 - LONGEST_NAME :]}"
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
@@ -110,7 +137,8 @@ def plot(rows: list[dict[str, Any]], differing: list[str], sort: str, file: Path
     settings = {_label(name): [_label(row.get(name)) for row in having] for name in differing}
     speeds = [row.get("tokens_per_second") for row in having]
     image = io.BytesIO()
-    runs_compared([row[sort] for row in having], sort, settings, speeds).savefig(image, format=image_kind(file))
+    figure = runs_compared([row[sort] for row in having], sort, settings, speeds, DIRECTIONS[sort])
+    figure.savefig(image, format=image_kind(file))
     write_bytes(file, image.getvalue(), own)
 
 

@@ -83,8 +83,16 @@ class TensorBoardWriter:
             if values.size:
                 self._add(split, step, summary=summary.histogram(tag, values, bins=HISTOGRAM_BINS))
 
-    def hparams(self, settings: Mapping[str, object], metrics: Mapping[str, float], step: int) -> None:
-        """Write the run's row of the HParams tab: its settings and its final metrics of the test split.
+    def layout(self, charts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        """Write the charts of the custom-scalars tab: by category and title, regular expressions of their tags."""
+        categories = {
+            category: {title: ["Multiline", list(tags)] for title, tags in titles.items()}
+            for category, titles in charts.items()
+        }
+        self._add("train", 0, summary=summary.custom_scalars(categories))
+
+    def hparams(self, settings: Mapping[str, object], step: int) -> None:
+        """Write the run's row of the HParams tab: its settings; its metrics are the scalars of the test split.
 
         The tab knows strings, numbers and booleans; any other setting (a list, None, a path) is written as
         its ``str``. Raises ValueError for a setting that is itself a mapping: flatten it first.
@@ -101,7 +109,6 @@ class TensorBoardWriter:
         _, start, end = summary.hparams(flat, {})
         self._add("test", step, summary=start)
         self._add("test", step, summary=end)
-        self.scalars(metrics, step, "test")
 
     def embeddings(
         self,

@@ -14,6 +14,8 @@
 | quality_by_length.csv | the test split's metrics by length of document |
 | README.md | the model card: what it was trained on, its metrics, how to load it |
 | train/ validation/ test/ | TensorBoard's events |
+| loggers.json | with other loggers: the id of the run there |
+| wandb/ | with W&B: what is uploaded, or is to be |
 """
 
 from __future__ import annotations
@@ -45,9 +47,10 @@ METRICS = "metrics.json"
 HISTORY = "metrics.csv"
 BY_LENGTH = "quality_by_length.csv"
 CARD = "README.md"
+LOGGERS = "loggers.json"
 LOCK = ".lock"
 EVENTS = ("train", "validation", "test")
-_FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, BY_LENGTH, CARD, LOCK)
+_FILES = (CONFIG, ENVIRONMENT, WEIGHTS, LAST, CHECKPOINT, PREVIOUS, METRICS, HISTORY, BY_LENGTH, CARD, LOGGERS, LOCK)
 _FOLDERS = (TOKENIZER, *EVENTS)
 
 LARGEST_HISTORY_BYTES = 1 << 24  # of metrics.csv, a row a validation

@@ -25,6 +25,7 @@ MAY_CHANGE = {
     "objective",
     "training.resume",
     "training.log_every_steps",
+    "training.loggers",
     "training.checkpoint_every_minutes",
     "training.on_nonfinite",
 }

@@ -21,6 +21,7 @@ from textae.files import write_csv, write_text
 from textae.hardware import peak_memory_mb
 from textae.inference.text_autoencoder import TextAutoencoder, set_weights
 from textae.models.isolation import default_style, isolated
+from textae.reporting.loggers.opening import check_loggers
 from textae.reporting.model_card import model_card
 from textae.reporting.reporter import POINTS, Reporter
 from textae.runs.arrays import read_arrays
@@ -81,6 +82,7 @@ def fit(
         FloatingPointError: a loss or gradient was not finite.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was written.
     """
+    check_loggers(config.training.loggers)
     config = config.located()
     run = RunDir(folder)
     run.check_place(Path(config.data_dir))

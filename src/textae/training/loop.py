@@ -31,16 +31,16 @@ SKIPPED_IN_A_ROW = 100  # updates that are not finite, after which skipping more
 class LoopReporter(Protocol):
     """What records the progress of the loop."""
 
+    def progress(self, share: float) -> None:
+        """Take note of the share of the training that is done with the update that is reported next."""
+        ...
+
     def trained(self, state: Any, sums: dict[str, float], rate: float, seconds: float) -> None:
         """Take note of one update; one that was skipped has no sums."""
         ...
 
     def validated(self, autoencoder: TextAutoencoder, evaluation: Evaluation, state: Any) -> None:
         """Take note of a validation."""
-        ...
-
-    def progress(self, share: float) -> None:
-        """Take note of the share of the training that is done."""
         ...
 
     def flush(self) -> None:
@@ -99,7 +99,6 @@ class TrainingLoop:
                 self.update(next(self._stream))
             if state.validation_due and self.interrupts.received is None:
                 self._try_validation()
-            self.reporter.progress(min(self.done(), 1.0))
             finished = state.over and not state.validation_due
             due = time.monotonic() - saved >= self.settings.checkpoint_every_minutes * 60
             if finished or due or self.interrupts.received is not None:
@@ -155,6 +154,7 @@ class TrainingLoop:
         state.validation_due = state.over or state.step % settings.eval_every_steps == 0
         if finite and "kl" in sums:
             kl_control.observe(self.model, state, sums["kl"], sums["tokens"])
+        self.reporter.progress(min(self.done(), 1.0))
         self.reporter.trained(state, sums if finite else {}, rate, elapsed)
         self._tell_update(sums if finite else {}, rate)
         if not finite:

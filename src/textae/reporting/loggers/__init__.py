@@ -1,0 +1,1 @@
+"""Where the values of a run are recorded: TensorBoard, MLflow, Weights & Biases, behind one interface."""
