@@ -345,11 +345,13 @@ def attend(connection):
 
 def serve(address):
     """Attend to each connection in a fork, until all who have come have gone."""
+    sys.modules["pandas"] = None  # Keras would import it, and it starts a thread
     for name in (
         "hydra.main", "matplotlib.backends.backend_agg", "sentencepiece", "tensorflow_datasets", "textae.cli.commands",
         "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training.fit",
     ):  # fmt: skip
         importlib.import_module(name)
+    del sys.modules["pandas"]
     importlib.import_module("textae.reporting.figures").Figure = small_figure
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("expected one thread, before forks")
