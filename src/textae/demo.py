@@ -51,7 +51,7 @@ def main(composed: Any) -> None:
     model, name = autoencoder.model, Path(options.run).resolve().name
     unit = "a text or segment" if model.latent == "vector" else f"{model.stride} tokens"
     about = f"{model.latent_size:,} floats for {unit}; {model.count_params():,} parameters; {options.run}"
-    with tempfile.TemporaryDirectory(prefix="textae_demo_") as uploads:
+    with tempfile.TemporaryDirectory(prefix=f"textae_demo_{os.getpid()}_") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads
         page = demo_page(DemoAnswers(autoencoder, channel, train), name, about, examples)
         try:

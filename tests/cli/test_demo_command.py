@@ -4,7 +4,9 @@ import importlib.util
 import os
 import signal
 import socket
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -53,18 +55,17 @@ def test_a_signal_ends_it_at_once(forks, broken, tmp_path, sent, code, name):
     config.write_text(config.read_text().replace("lines.txt", "gone.txt"))
     place = tmp_path / "place"
     place.mkdir()
-    env = {"TMPDIR": str(place)}
-    process = forks.start([f"run={broken}", "port=0", "data_dir=empty"], command="demo", cwd=place, env=env)
+    process = forks.start([f"run={broken}", "port=0", "data_dir=empty"], command="demo", cwd=place)
     output, deadline = process.folder / "output", time.monotonic() + 120
     while not output.exists() or b"\n" not in output.read_bytes():
         assert time.monotonic() < deadline, process.errors()
         time.sleep(0.1)
-    assert len(list(place.glob("textae_demo_*"))) == 1
+    (uploads,) = Path(tempfile.gettempdir()).glob(f"textae_demo_{process.pid}_*")
     stopped = time.monotonic()
     os.kill(process.pid, sent)
     ended = forks.wait(process)
     assert ended.code == code and time.monotonic() - stopped < 5
-    assert list(place.iterdir()) == []
+    assert list(place.iterdir()) == [] and not uploads.exists()
     assert ended.output.startswith(b"http://127.0.0.1:")
     warning, there, last = ended.errors.splitlines()
     assert warning.startswith("no noise, bits and baselines: the corpus of ") and "gone.txt" in warning
