@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from textae.cli.commands import announce, corpus_of, hydra_main, run_config, start_keras
+from textae.cli.commands import announce, corpus_of, hydra_main, run_config
+from textae.hardware import start_keras
 
 logger = logging.getLogger("textae.demo")
 
