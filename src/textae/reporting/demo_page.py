@@ -131,7 +131,7 @@ def start(page: Any, port: int, open_browser: bool) -> str:
     Raises:
         OSError: the port is taken.
     """
-    import gradio as gr
+    from gradio.themes import Default
 
     local = [os.environ.get("NO_PROXY", ""), HOST, "localhost"]
     os.environ["NO_PROXY"] = ",".join(filter(None, local))  # Gradio asks its own page whether it is there
@@ -151,7 +151,7 @@ def start(page: Any, port: int, open_browser: bool) -> str:
         mcp_server=False,
         pwa=False,
         enable_monitoring=False,
-        theme=gr.themes.Default(primary_hue="teal", font=_SANS, font_mono=_MONO),
+        theme=Default(primary_hue="teal", font=_SANS, font_mono=_MONO),
         css=_CSS,
     )
     return address

@@ -30,7 +30,7 @@ def latent_picture(panels: Sequence[tuple[str, np.ndarray]], labels: Sequence[st
     figure = Figure(figsize=(9.0, height), dpi=120, layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, _), grid in zip(all_axes, panels, drawn, strict=True):
-        image = axes.imshow(grid, aspect="auto", cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+        axes.imshow(grid, aspect="auto", cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
         axes.set_title(title, fontsize=10)
         axes.tick_params(labelsize=8, length=2)
         axes.set_xlabel("dimension" + (f", {grid.shape[1]} in a row" if folded else ""), fontsize=9)
@@ -41,7 +41,7 @@ def latent_picture(panels: Sequence[tuple[str, np.ndarray]], labels: Sequence[st
         first.set_yticks(range(len(drawn[0])), [_short(label) for label in labels[: len(drawn[0])]], family=_FONT)
     else:
         first.set_ylabel("latent", fontsize=9)
-    figure.colorbar(image, ax=list(all_axes), pad=0.01, fraction=0.03).ax.tick_params(labelsize=8)
+    figure.colorbar(first.images[0], ax=list(all_axes), pad=0.01, fraction=0.03).ax.tick_params(labelsize=8)
     return figure
 
 
