@@ -60,7 +60,8 @@ def make_lines(count, seed=0):
 LONGEST = (
     "test_fit", "test_commands", "test_exporter", "test_steps", "test_killed", "test_docs", "test_limits",
     "test_docs_sweeps", "test_errors", "test_autoencoder", "test_conv1d_transpose", "test_full_disk",
-    "test_board_in_browser", "test_bad_input", "test_text_autoencoder", "test_run_folder_fuzz", "test_config",
+    "test_board_in_browser", "test_demo_in_browser", "test_bad_input", "test_text_autoencoder",
+    "test_run_folder_fuzz", "test_config",
     "test_benchmarks", "test_sweeps", "test_search", "test_folders", "test_upsamplers", "test_isolation",
     "test_corpora", "test_untrusted_files", "test_layer_export", "test_vocabulary_loss",
 )  # fmt: skip

@@ -5,9 +5,7 @@ baselines stand before the line, each in a column of its own. With labels=FILE o
 detector tells the anomalies, and rows are written to output=FILE alone.
 """
 
-import itertools
 import logging
-import math
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -27,7 +25,6 @@ from textae.cli.commands import (
 from textae.hardware import start_keras
 
 logger = logging.getLogger("textae.score")
-Row = tuple[tuple[float, ...], int, str]  # the model's score and the baselines', the line's number, the line
 
 
 def main(composed: Any) -> None:
@@ -41,24 +38,28 @@ def main(composed: Any) -> None:
     labels = _labels(options.labels) if options.labels is not None else None
     corpus = corpus_of(options, trained_with) if options.baseline else None
     start_keras()
+    from textae.inference.anomalies import ScoredLine, oddest_first, scored_lines
     from textae.inference.text_autoencoder import load
 
     autoencoder = load(options.run)
     detectors: dict[str, Any] = {"": lambda lines: autoencoder.score(lines, options.masked_passes)}
     if corpus is not None:
-        detectors |= _baselines(autoencoder.tokenizer, corpus)
+        from textae.evaluation.anomaly_baselines import baseline_detectors
+
+        detectors |= baseline_detectors(autoencoder.tokenizer, corpus.texts("train"))
         logger.info(f"columns: score, line number, {', '.join(list(detectors)[1:])}, line")
     seen: list[tuple[float, ...]] = []
 
-    def portions() -> Iterator[list[Row]]:
-        numbers = itertools.count(1)
+    def portions() -> Iterator[list[ScoredLine]]:
+        first = 1
         for lines in texts:
-            scores = list(zip(*(detect(lines) for detect in detectors.values()), strict=True))
+            found = scored_lines(lines, detectors.values(), first)
             if labels is not None:
-                seen.extend(scores)
-            yield list(zip(scores, itertools.islice(numbers, len(lines)), lines, strict=True))
+                seen.extend(row.scores for row in found)
+            first += len(found)
+            yield found
 
-    rows = [sorted(chain.from_iterable(portions()), key=_oddness)] if options.sort else portions()
+    rows = [oddest_first(chain.from_iterable(portions()))] if options.sort else portions()
     if labels is None or options.output is not None:
         with line_writer(options.output) as write:
             for portion in rows:
@@ -85,17 +86,6 @@ def _labels(name: str) -> list[int]:
     return found
 
 
-def _baselines(tokenizer: Any, corpus: Any) -> dict[str, Any]:
-    """Return the baselines' functions of lines by name; they read texts as the model's tokenizer does."""
-    from textae.evaluation.anomaly_baselines import fit_baselines
-
-    fitted = fit_baselines(map(tokenizer.normalize, corpus.texts("train")))
-    return {
-        name: lambda lines, baseline=baseline: baseline.score([*map(tokenizer.normalize, lines)])
-        for name, baseline in fitted.items()
-    }
-
-
 def _metrics(labels: list[int], scores: dict[str, Any]) -> str:
     """Return the JSON object of how well detectors tell the anomalies.
 
@@ -111,13 +101,7 @@ def _metrics(labels: list[int], scores: dict[str, Any]) -> str:
     return to_json(detection_metrics(labels, scores))
 
 
-def _oddness(row: Row) -> float:
-    """Return what rows are sorted by: high scores first, and before them those that are no numbers."""
-    score = row[0][0]
-    return -score if math.isfinite(score) else -math.inf
-
-
-def _written(row: Row) -> str:
+def _written(row: Any) -> str:
     (score, *others), number, line = row
     return "\t".join([f"{score:.4f}", str(number), *(f"{other:.4f}" for other in others), line])
 

@@ -82,6 +82,14 @@ CONFIGURATIONS = [
     ("+experiment=foo", ["unknown option experiment=foo; expected one of", "debug"]),
     ("experiment=debug", "expected +experiment=NAME"),
     ("corpus=foo", "unknown option corpus=foo; expected one of pydocs, text, tfds"),
+    ("corpus=5", "unknown option corpus=5; expected one of pydocs, text, tfds\n"),
+    ("model=3", "unknown option model=3; expected one of sequence, vector"),
+    (
+        "training.corruption=0.3",
+        "training.corruption: expected training.corruption.KEY=0.3, where KEY is one of drop, mask, mask_span, "
+        "substitute, shuffle, found training.corruption=0.3\n",
+    ),
+    ("corpus.kind=text", "expected corpus.kind=pydocs, as corpus=pydocs sets it, received 'text'"),
     ("corpus=run", "expected corpus.kind as one of pydocs, text, tfds, received 'run'"),
     ("corpus=text", "expected corpus.files=[...], found none"),
     ("corpus=tfds", "expected corpus.name=..., found none"),

@@ -33,6 +33,14 @@ def test_every_key_of_a_run_is_there_with_its_meaning():
                 assert option.meaning and f"{option.name} {words(option.meaning)}" in text, option
 
 
+def test_training_offers_no_corpus_of_a_run():
+    lines = help_of("config", 100).splitlines()
+    first = lines.index("Options of corpus, corpus=OPTION:") + 1
+    options = [line.split()[0] for line in lines[first : lines.index("", first)] if line[2] != " "]
+    assert options == ["pydocs", "text", "tfds"]
+    assert "corpus=run" not in "\n".join(lines)
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_key_of_a_command_is_there_with_its_meaning(command):
     text = words(help_of(command, 80))

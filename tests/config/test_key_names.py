@@ -16,6 +16,7 @@ KNOWN = list(flat(to_mapping(Config(corpus=PydocsConfig()))))
     [
         ("training.lr", "training.learning_rate"),
         ("training.learing_rate", "training.learning_rate"),
+        ("training.LR", "training.learning_rate"),
         ("training.bs", None),
         ("model.stride", "model.strides"),
         ("latent_size", "model.latent_size"),

@@ -12,7 +12,16 @@ from rapidfuzz.distance import Levenshtein
 from rouge_score import rouge_scorer
 from sacrebleu import corpus_bleu
 
-from textae.evaluation.metrics import LengthRow, TextMetrics, edit_distance, rouge, rouge_words, sentence_bleu
+from textae.evaluation import metrics as metrics_module
+from textae.evaluation.metrics import (
+    LengthRow,
+    TextMetrics,
+    bleu_tokenizer,
+    edit_distance,
+    rouge,
+    rouge_words,
+    sentence_bleu,
+)
 
 pytestmark = pytest.mark.backend_free
 
@@ -204,3 +213,53 @@ def test_nonsense_is_refused():
     for edges in ([0, 5], [5, 5], [7, 5]):
         with pytest.raises(ValueError, match="strictly increasing"):
             metrics.by_length(edges)
+
+
+CHINESE = "这是一个很短的句子。我们在河边跑步，从不睡觉。BLEU 2"
+JAPANESE = "これは短い文です。私たちは川のそばを走ります。"
+THAI = "นี่คือประโยคสั้นๆ เราวิ่งข้างแม่น้ำ"
+
+
+@pytest.mark.parametrize(
+    ("text", "tokenizer"),
+    [
+        ("", "13a"),
+        ("plain words", "13a"),
+        ("naïve Жизнь и судьба", "13a"),
+        ("오늘은 날씨가 좋다", "13a"),  # words with spaces
+        ("a text that names 日本 once", "13a"),
+        (CHINESE, "zh"),
+        (JAPANESE, "char"),
+        (THAI, "char"),
+        ("☃ 12 ...", "13a"),
+    ],
+)
+def test_the_tokenizer_of_bleu_by_script(text, tokenizer):
+    assert bleu_tokenizer(text) == tokenizer
+
+
+@pytest.mark.parametrize(("text", "tokenizer"), [(CHINESE, "zh"), (JAPANESE, "char")])
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("sample", [1, 50, 10_000])
+def test_bleu_of_scripts_without_spaces(monkeypatch, text, tokenizer, batch, sample):
+    """A sign that is wrong costs what sacreBLEU says, not the whole line."""
+    monkeypatch.setattr(metrics_module, "BLEU_SAMPLE", sample)
+    originals = [text[i:] for i in range(5)]
+    reconstructions = [original[:7] + "X" + original[8:] if i % 2 else original for i, original in enumerate(originals)]
+    metrics = TextMetrics()
+    for first in range(0, 5, batch):
+        metrics.update(originals[first : first + batch], reconstructions[first : first + batch])
+    expected = corpus_bleu(reconstructions, [originals], tokenize=tokenizer).score
+    assert metrics.result()["bleu"] == pytest.approx(expected)
+    assert 80 < expected < 99.9
+    assert corpus_bleu(reconstructions[1:2], [originals[1:2]]).score < 40
+
+
+def test_the_first_texts_choose_the_tokenizer_whatever_comes_later(monkeypatch):
+    monkeypatch.setattr(metrics_module, "BLEU_SAMPLE", 20)
+    metrics = TextMetrics()
+    metrics.update(["short", CHINESE], ["short", CHINESE])
+    metrics.update([JAPANESE], [JAPANESE[:-3]])
+    expected = corpus_bleu(["short", CHINESE, JAPANESE[:-3]], [["short", CHINESE, JAPANESE]], tokenize="zh").score
+    assert metrics.result()["bleu"] == pytest.approx(expected)
+    assert metrics.result()["bleu"] == pytest.approx(expected)

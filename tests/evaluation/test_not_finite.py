@@ -104,8 +104,8 @@ def test_a_training_that_skipped_every_update_fails(tiny_config, tmp_path, monke
 
 
 def test_scores_that_are_no_numbers_come_first():
-    from textae.score import _oddness
+    from textae.inference.anomalies import ScoredLine, oddest_first
 
     scores = [1.0, float("nan"), 3.0, float("inf"), 2.0]
-    rows = [((score,), number, "a") for number, score in enumerate(scores, 1)]
-    assert [number for _, number, _ in sorted(rows, key=_oddness)] == [2, 4, 3, 5, 1]
+    rows = [ScoredLine((score,), number, "a") for number, score in enumerate(scores, 1)]
+    assert [row.number for row in oddest_first(rows)] == [2, 4, 3, 5, 1]

@@ -2,10 +2,8 @@
 
 import html
 import json
-import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,14 +12,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
+from helpers.browser import chromium
+
 pytestmark = pytest.mark.slow
 
 WORDS = "小 大 红色 蓝色 房子 树 河 跑 睡觉 唱歌 在 下面 上面 附近 从不 经常 和".split()
 SECONDS = 240  # for a page to show something
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--window-size=1500,1100",
-]  # fmt: skip
 
 # What a page shows, through shadow roots and frames: its text without white space, and how many images are there.
 WALK = """
@@ -44,20 +40,8 @@ return {text: text.replace(/\\s/g, ""), images};
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Chromium without a window."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        reason = "needs Chromium and its driver: Debian's packages chromium and chromium-driver"
-        if os.environ.get("TEXTAE_TEST_BROWSER") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

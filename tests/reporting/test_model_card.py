@@ -14,6 +14,7 @@ pytestmark = pytest.mark.backend_free
 
 CONFIG = {
     "name": "reviews",
+    "corpus": {"kind": "text", "files": ["/home/me/a b.txt"], "validation_files": [], "field": None},
     "model": {"strides": [2, 2], "latent": "sequence", "latent_size": 64, "variational": False, "max_length": 128}
     | {"overflow": "split"},
     "tokenizer": {"kind": "unigram", "number_normalization": "none"},
@@ -37,6 +38,7 @@ def test_what_the_card_says():
     card = model_card(CONFIG, ENVIRONMENT, METRICS)
     for line in (
         "# reviews",
+        "| corpus | text; a b.txt, fingerprint abc |",
         "| documents | 12,345 train, 6 validation, 7 test |",
         "| tokenizer | unigram, vocabulary 8,192 |",
         "| model | 7,476,864 parameters |",
@@ -52,6 +54,20 @@ def test_what_the_card_says():
         assert line in card.splitlines()
     assert "64 floats for each 4 tokens.\n" in card
     assert "bleu" not in card
+
+
+def test_a_corpus_by_its_files():
+    def says(**settings):
+        card = model_card(CONFIG | {"corpus": settings}, ENVIRONMENT, METRICS)
+        (line,) = [line for line in card.splitlines() if line.startswith("| corpus |")]
+        return line.removeprefix("| corpus | ").removesuffix(", fingerprint abc |")
+
+    assert says(kind="pydocs") == "text"  # what the corpus calls itself
+    assert says(kind="tfds", name="imdb", field="review") == "text; field review"
+    assert says(
+        kind="text", files=["/a/b.jsonl", "c/*.gz"], test_files=["d|.txt"], validation_files=["e"], field="body"
+    ) == (r"text; b.jsonl, c/\*.gz; validation split: e; test split: d\|.txt; field body").replace("c/", "")
+    assert says(kind="text", files=[f"{n}.txt" for n in range(12)]).endswith("8.txt, 9.txt, 2 more")
 
 
 def test_vectors_words_and_other_programs():
@@ -107,7 +123,7 @@ def test_names_are_shown_as_they_are():
     }
     lines = model_card(config, environment, METRICS).splitlines()
     assert lines[0] == r"# a\\x1b\[2J \*b\*\\n\# c \| \`d\`"
-    assert r"| corpus | x\|y, fingerprint abc |" in lines
+    assert r"| corpus | x\|y; a b.txt, fingerprint abc |" in lines
     assert r"| on | \| \<b\>, tensorflow, float32 |" in lines
     assert lines.count("````") == 1 and "````sh" in lines
     (shown,) = [line for line in lines if line.startswith("python -m")]

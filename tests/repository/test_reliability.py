@@ -23,7 +23,7 @@ OWN_NAMES = {
     "yaml": "PyYAML",
     "hydra": "hydra-core",
 }  # where a package is called otherwise
-OPTIONAL = {"drain3", "hydra_plugins", "jax", "joblib", "onnx", "onnxruntime", "optuna", "tf2onnx", "torch"}
+OPTIONAL = {"drain3", "gradio", "hydra_plugins", "jax", "joblib", "onnx", "onnxruntime", "optuna", "tf2onnx", "torch"}
 OPTIONAL |= {"mlflow", "wandb", "wordllama"}
 
 

@@ -23,7 +23,7 @@ ROOMS = (  # from the ground up: a room imports from itself and from those befor
 )  # fmt: skip
 COMMANDS = (
     "train", "evaluate", "reconstruct", "encode", "decode", "score", "neighbours", "interpolate", "arithmetic",
-    "sample", "probe", "export", "report",
+    "sample", "probe", "export", "report", "demo",
 )  # fmt: skip
 
 

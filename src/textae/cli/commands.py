@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from textae.cli.argv import arranged
-from textae.cli.errors import cause, check_settings, concerns_a_path, explain
+from textae.cli.errors import GROUP_VALUE, cause, check_settings, concerns_a_path, explain
 from textae.cli.folders import Folders, Refused
 from textae.cli.search import number_of
 from textae.cli.streams import as_they_come, is_live, open_standard_streams, show_log, standard_input, write_line
@@ -83,6 +83,10 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
         with jobs.forwarding():
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)()
     except (HydraException, OmegaConfBaseException, OverflowError) as error:
+        return fail(explain(error, config_name), USAGE, error)
+    except ValueError as error:
+        if GROUP_VALUE not in str(error):
+            raise
         return fail(explain(error, config_name), USAGE, error)
     except Refused as refused:
         if isinstance(refused.error, (HydraException, OmegaConfBaseException, OverflowError)):

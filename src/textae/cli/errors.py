@@ -19,6 +19,8 @@ _TYPES = {  # OmegaConf's words for what a value should have been, and ours
     r"not Optional": "a value",
 }
 
+GROUP_VALUE = "Config group override must be a string or a list"  # Hydra's ValueError for a number
+
 _PATHS = {  # what the system has against a path; not ENOENT, which is also said of what was deleted meanwhile
     errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS,
 }  # fmt: skip
@@ -99,6 +101,9 @@ def explain(error: BaseException, config_name: str) -> str:
     """Return what Hydra or OmegaConf found wrong with the command line, as one line of expected and found."""
     from omegaconf.errors import InterpolationResolutionError
 
+    from textae.config import schema
+    from textae.config.registration import config_dir
+
     message = str(error)
     if isinstance(error, InterpolationResolutionError):
         return _explain_reference(error)
@@ -107,9 +112,7 @@ def explain(error: BaseException, config_name: str) -> str:
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
         group, option = found.groups()
         listed = re.search(r"Available options in '[^']*':\n((?:\t.*\n?)*)", message)
-        options = [name for name in (listed[1].split() if listed else []) if not name.endswith("_schema")]
-        options = [name for name in options if (group, name, config_name) != ("corpus", "run", "config")]
-        return unknown_option(group, option, options)
+        return unknown_option(group, option, _offered(group, listed[1].split() if listed else [], config_name))
     if found := re.search(r"Could not load '([^']+)'", message):
         return f"expected a configuration file {found[1]}, found none"
     if found := re.search(r"Error merging override \+*([^=]+)=(.*)", message):
@@ -117,13 +120,25 @@ def explain(error: BaseException, config_name: str) -> str:
         why = str(error.__cause__ or error)
         if found := re.search(r"expected one of \[(.*?)\]", why):
             return unknown_value(key, value, found[1])
+        if found := re.search(r"is not a subclass of (\w+)", why):
+            names = ", ".join(getattr(schema, found[1]).__dataclass_fields__)
+            return f"{key}: expected {key}.KEY={value}, where KEY is one of {names}, found {key}={value}"
         for pattern, expected in _TYPES.items():
             if re.search(pattern, why):
                 return f"{key}: expected {expected.format(key=key, value=value)}, found {value}"
     for argument in sys.argv[1:]:
+        group, _, option = argument.lstrip("+").partition("=")
+        if GROUP_VALUE in message and (config_dir() / group).is_dir():
+            return unknown_option(group, option, _offered(group, options_of(group).split(", "), config_name))
         if _unparsable(argument):
             return f"expected key=value, with quotes around what is neither list nor plain word, found {argument}"
     return cause(error)
+
+
+def _offered(group: str, options: list[str], config_name: str) -> list[str]:
+    """Return the options of a group that a command takes: training takes no corpus of a run."""
+    hidden = ("corpus", "run", "config")
+    return [name for name in options if not name.endswith("_schema") and (group, name, config_name) != hidden]
 
 
 def _explain_reference(error: Any) -> str:

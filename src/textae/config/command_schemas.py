@@ -233,6 +233,21 @@ class ReportConfig(Settings):
         require(self.runs is None or self.curves is None, "runs=FOLDER or curves=[FILE,...]", self.runs)
 
 
+@dataclass(slots=True, kw_only=True)
+class DemoConfig(Settings):
+    """The keys of `textae.demo`."""
+
+    run: str = MISSING  # folder of a trained run
+    port: int = 7860  # port of 127.0.0.1; 0: any that is free
+    open: bool = False  # whether the page is opened in the browser
+    corpus: CorpusConfig = MISSING  # whose train split noise, bits and baselines use; the run's, or another one
+    data_dir: str = "data"  # folder of prepared corpora
+
+    def __post_init__(self) -> None:
+        require_folder("data_dir", self.data_dir)
+        require_at_least("port", self.port, 0, 65_535)
+
+
 COMMANDS = {
     "evaluate": EvaluateConfig,
     "reconstruct": ReconstructConfig,
@@ -246,4 +261,5 @@ COMMANDS = {
     "export": ExportConfig,
     "probe": ProbeConfig,
     "report": ReportConfig,
+    "demo": DemoConfig,
 }

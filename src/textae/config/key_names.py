@@ -76,7 +76,7 @@ def _meant(names: list[str]) -> str:
 
 def _like(key: str, known: list[str]) -> list[str]:
     """Return at most three known keys that are like one: of the same name elsewhere, abbreviated, or misspelt."""
-    group, _, name = key.rpartition(".")
+    group, _, name = key.lower().rpartition(".")
     last = {other: other.rpartition(".")[2] for other in known}
     found = [other for other in known if last[other] == name]
     if not found:

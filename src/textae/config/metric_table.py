@@ -58,7 +58,8 @@ METRICS = (
            column=True, corrupted=True, chart="quality"),
     Metric(name="exact_match", meaning="share of documents that are reconstructed character by character",
            unit="0 to 1", direction="maximize", card=True, column=True, corrupted=True),
-    Metric(name="bleu", meaning="sacreBLEU's corpus BLEU of the decoded texts", unit="0 to 100", direction="maximize",
+    Metric(name="bleu", meaning="sacreBLEU's corpus BLEU of the decoded texts; its tokenizer is `13a`, for Chinese "
+           "`zh`, and `char` for other scripts without spaces between words", unit="0 to 100", direction="maximize",
            card=True, column=True, corrupted=True),
     *(Metric(name=f"sentence_bleu{n}", meaning=f"mean over documents of BLEU-{n} on words between white space, "
              "without smoothing", unit="0 to 1", direction="maximize") for n in (2, 3, 4)),

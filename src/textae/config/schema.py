@@ -68,6 +68,8 @@ class CorpusConfig(Settings):
     test_share: float = 0.02  # fraction of the documents in the test split, chosen by content
 
     def __post_init__(self) -> None:
+        own = type(self).__dataclass_fields__["kind"].default
+        require(own in (MISSING, self.kind), f"corpus.kind={own}, as corpus={own} sets it", self.kind)
         for split in ("validation", "test"):
             require_share(f"corpus.{split}_share", getattr(self, f"{split}_share"))
         fractions = self.split_fractions()

@@ -16,6 +16,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
+from textae.data.tokenizers import Tokenizer
+from textae.inference.anomalies import Detector
+
 MOST_TEXTS = 50_000  # different texts that a baseline is fitted to, chosen evenly
 COMPONENTS = 64  # of the words, that the isolation forest reads
 TREES = 200
@@ -117,6 +120,18 @@ def fit_baselines(texts: Iterable[str], seed: int = 0) -> dict[str, Baseline]:
     if find_spec("drain3") is not None:
         found["drain"] = Drain(sample.texts)
     return found
+
+
+def baseline_detectors(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, Detector]:
+    """Return the detectors of the baselines, fitted to the texts; they read texts as the model's tokenizer does.
+
+    Raises:
+        ValueError: as `fit_baselines`.
+    """
+    return {
+        name: lambda lines, baseline=baseline: baseline.score([*map(tokenizer.normalize, lines)])
+        for name, baseline in fit_baselines(map(tokenizer.normalize, texts)).items()
+    }
 
 
 def detection_metrics(labels: Sequence[int], scores: Mapping[str, np.ndarray]) -> dict[str, float | int]:

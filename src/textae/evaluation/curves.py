@@ -220,11 +220,23 @@ def train_statistics(autoencoder: TextAutoencoder, train: Iterable[str]) -> Late
         ValueError: there are none.
     """
     statistics = LatentStatistics()
+    statistics.update(train_latents(autoencoder, train))
+    return statistics
+
+
+def train_latents(autoencoder: TextAutoencoder, train: Iterable[str]) -> np.ndarray:
+    """Return the latents of the first documents of a train split, float32 (latents, size): as `train_statistics`.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found, count = [], 0
     for portion in in_portions(train, _PORTION):
         for latents in autoencoder.codec.encode(autoencoder.tokenizer.encode(portion)):
-            statistics.update(np.reshape(latents, (-1, autoencoder.model.latent_size)))
-        if statistics.count >= NORMALIZED_BY:
+            found.append(np.reshape(latents, (-1, autoencoder.model.latent_size)))
+            count += len(found[-1])
+        if count >= NORMALIZED_BY:
             break
-    if not statistics.count:
+    if not count:
         raise ValueError("expected documents in the train split, to normalise latents by, found none")
-    return statistics
+    return np.concatenate(found)

@@ -40,13 +40,100 @@ class LengthRow(NamedTuple):
     sentence_bleu4: float
 
 
+# Scripts that are written without spaces between words. sacreBLEU's default tokenizer, 13a, splits at spaces and ASCII
+# signs, so a line of them is one word, right or wrong as a whole.
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_KANA = re.compile("[\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f]")
+_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")  # Thai, Lao, Burmese, Khmer
+BLEU_SAMPLE = 10_000  # characters of the originals by which BLEU's tokenizer is chosen
+
+
+def bleu_tokenizer(text: str) -> str:
+    """Return sacreBLEU's name of the tokenizer that fits the script of a text.
+
+    It is "zh" (each Han character is a word, the rest as in "13a") for Chinese, "char" (each character is a word) where
+    most letters are of another script without spaces between words, Japanese among them, and "13a" for all others.
+    """
+    if text.isascii():
+        return "13a"
+    letters = sum(map(str.isalpha, text))
+    han, kana, other = (len(pattern.findall(text)) for pattern in (_HAN, _KANA, _SPACELESS))
+    if 2 * (han + kana + other) <= letters:
+        return "13a"
+    return "zh" if han > 10 * (kana + other) else "char"
+
+
+class _CorpusBleu:
+    """Counts of corpus BLEU; its tokenizer is chosen by the first `BLEU_SAMPLE` characters of the originals."""
+
+    def __init__(self) -> None:
+        self._bleu: BLEU | None = None
+        self._waiting: list[tuple[str, str]] = []
+        self._characters = 0
+        self._correct = np.zeros(ORDERS, np.int64)
+        self._total = np.zeros(ORDERS, np.int64)
+        self._reconstruction_length = 0
+        self._original_length = 0
+
+    def update(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Add (original, reconstruction) pairs."""
+        if self._bleu is not None:
+            self._count(self._bleu, pairs)
+            return
+        for number, pair in enumerate(pairs, 1):
+            self._waiting.append(pair)
+            self._characters += len(pair[0])
+            if self._characters >= BLEU_SAMPLE:
+                self._choose()
+                self.update(pairs[number:])
+                return
+
+    def _choose(self) -> BLEU:
+        """Choose the tokenizer, and count what has waited for it."""
+        sample = "".join(original for original, _ in self._waiting)[:BLEU_SAMPLE]
+        self._bleu = BLEU(tokenize=bleu_tokenizer(sample), force=True)
+        self._count(self._bleu, self._waiting)
+        self._waiting = []
+        return self._bleu
+
+    def _count(self, bleu: BLEU, pairs: Sequence[tuple[str, str]]) -> None:
+        changed = [pair for pair in pairs if pair[0] != pair[1]]
+        for original, reconstruction in pairs:
+            if original == reconstruction:
+                length = len(bleu.tokenizer(original.rstrip()).split())
+                counts = np.maximum(length - np.arange(ORDERS), 0)
+                self._correct += counts
+                self._total += counts
+                self._reconstruction_length += length
+                self._original_length += length
+        if changed:
+            score = bleu.corpus_score([pair[1] for pair in changed], [[pair[0] for pair in changed]])
+            self._correct += score.counts
+            self._total += score.totals
+            self._reconstruction_length += score.sys_len
+            self._original_length += score.ref_len
+
+    def result(self) -> float:
+        """Return the score of texts that are not all copies, 0-100."""
+        if self._bleu is None:
+            self._choose()
+        score = BLEU.compute_bleu(
+            self._correct.tolist(),
+            self._total.tolist(),
+            self._reconstruction_length,
+            self._original_length,
+            smooth_method="exp",
+        ).score
+        return min(float(score), 100.0)  # rounding gives 100.00000000000004
+
+
 class TextMetrics:
     """Text metrics of (original, reconstruction) pairs, fed in batches.
 
     ``result()`` gives
 
     - ``exact_match``: share of documents reproduced character by character;
-    - ``bleu``: sacreBLEU corpus BLEU with its default settings, 0-100;
+    - ``bleu``: sacreBLEU corpus BLEU with its default settings, but for the tokenizer of ``bleu_tokenizer``, 0-100;
     - ``sentence_bleu2``, ``sentence_bleu3``, ``sentence_bleu4``: means over documents, 0-1;
     - ``rouge1``, ``rouge2``: mean ROUGE-N F1 over documents, 0-1, on ``rouge_words``;
     - ``cer``, ``wer``: edit distance over all documents in characters (Unicode code points) and in
@@ -54,11 +141,7 @@ class TextMetrics:
     """
 
     def __init__(self) -> None:
-        self._bleu = BLEU(force=True)
-        self._correct = np.zeros(ORDERS, np.int64)
-        self._total = np.zeros(ORDERS, np.int64)
-        self._reconstruction_length = 0
-        self._original_length = 0
+        self._bleu = _CorpusBleu()
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._characters = self._words = 0
         self._exact = array("b")
@@ -101,7 +184,7 @@ class TextMetrics:
                 )
             self._lengths.extend(int(length) for length in lengths)
             self._right.extend(int(count) for count in correct)
-        changed = []
+        self._bleu.update(list(zip(originals, reconstructions, strict=True)))
         for original, reconstruction in zip(originals, reconstructions, strict=True):
             words = original.split()
             self._characters += len(original)
@@ -109,28 +192,15 @@ class TextMetrics:
             if lengths is None:
                 self._lengths.append(len(words))
             if original == reconstruction:
-                self._add_copy(original)
+                self._add_copy()
             else:
-                changed.append((original, reconstruction))
                 self._add_changed(original, reconstruction, words)
-        if changed:
-            score = self._bleu.corpus_score([pair[1] for pair in changed], [[pair[0] for pair in changed]])
-            self._correct += score.counts
-            self._total += score.totals
-            self._reconstruction_length += score.sys_len
-            self._original_length += score.ref_len
 
-    def _add_copy(self, text: str) -> None:
+    def _add_copy(self) -> None:
         self._exact.append(1)
         self._bleu4.append(1.0)
         for key in ("sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1", "rouge2"):
             self._sums[key] += 1.0
-        length = len(self._bleu.tokenizer(text.rstrip()).split())
-        counts = np.maximum(length - np.arange(ORDERS), 0)
-        self._correct += counts
-        self._total += counts
-        self._reconstruction_length += length
-        self._original_length += length
 
     def _add_changed(self, original: str, reconstruction: str, words: list[str]) -> None:
         reconstructed_words = reconstruction.split()
@@ -152,19 +222,11 @@ class TextMetrics:
         if not documents:
             raise ValueError("expected at least one document before result(), received none")
         exact = sum(self._exact)
-        bleu = 100.0  # also for copies too short to hold four words, which sacreBLEU scores 0
-        if exact < documents:
-            bleu = BLEU.compute_bleu(
-                self._correct.tolist(),
-                self._total.tolist(),
-                self._reconstruction_length,
-                self._original_length,
-                smooth_method="exp",
-            ).score
         means = ("sentence_bleu2", "sentence_bleu3", "sentence_bleu4", "rouge1", "rouge2")
         return {
             "exact_match": exact / documents,
-            "bleu": min(float(bleu), 100.0),  # rounding gives 100.00000000000004
+            # 100 also for copies too short to hold four words, which sacreBLEU scores 0
+            "bleu": self._bleu.result() if exact < documents else 100.0,
             **{key: self._sums[key] / documents for key in means},
             "cer": self._sums["cer"] / max(self._characters, 1),
             "wer": self._sums["wer"] / max(self._words, 1),

@@ -218,9 +218,14 @@ class Codec:
         return [_joined(ids, parts) if parts else None for ids, parts in zip(documents, found, strict=True)]
 
     @isolated()
-    def reconstruct_all(self, documents: Sequence[np.ndarray]) -> list[Reconstructed]:
-        """Return what `decode` makes of `encode`, and how it compares: of every document, none is left out."""
-        found = self._reconstructed(documents, self.effective_overflow)
+    def reconstruct_all(
+        self, documents: Sequence[np.ndarray], latents: Sequence[np.ndarray] | None = None
+    ) -> list[Reconstructed]:
+        """Return what `decode` makes of `encode`, and how it compares: of every document, none is left out.
+
+        `latents` are those of `reconstruct`.
+        """
+        found = self._reconstructed(documents, self.effective_overflow, given_latents=latents)
         return [_joined(ids, parts) for ids, parts in zip(documents, found, strict=True)]
 
     @isolated()

@@ -63,7 +63,7 @@ def quantized(latents: np.ndarray | Sequence[np.ndarray], size: int, bits: int) 
         rows = np.concatenate(texts)
         if not np.isfinite(rows).all():
             raise ValueError(f"expected finite latents, found {rows[~np.isfinite(rows)][0]}")
-        ranges = _ranges(rows, bits)
+        ranges = ranges_of(rows, bits)
         yield Block(np.array([len(array) for array in texts], np.int64), ranges, codes_of(rows, ranges, bits), bits)
 
 
@@ -85,8 +85,8 @@ def _steps(ranges: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     return low, (high - low) / 2**bits
 
 
-def _ranges(rows: np.ndarray, bits: int) -> np.ndarray:
-    """Return each dimension's range: the one of a few that leaves the least mean square error.
+def ranges_of(rows: np.ndarray, bits: int) -> np.ndarray:
+    """Return each dimension's range, float32 (2, size): the one of a few that leaves the least mean square error.
 
     Few levels are better spent where most numbers are than on the farthest ones.
     """

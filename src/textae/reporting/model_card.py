@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import PurePath
 from string import Template
 from typing import Any
 
@@ -23,6 +24,7 @@ LONG_TEXTS = {
     "drop": "Training and metrics leave out texts of more than {length} tokens, the end counted; in use they are "
     "{answer}.",
 }
+MOST_FILES = 10  # paths and globs that are named
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|#&~$!]")
 
 
@@ -37,7 +39,7 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
         textae=_plain(environment["versions"]["textae"]),
         latent_size=model["latent_size"],
         unit=_unit(model),
-        corpus=_plain(corpus["name"]),
+        corpus=_corpus(corpus["name"], config["corpus"]),
         fingerprint=_plain(corpus["fingerprint"]),
         documents=", ".join(sizes),
         tokenizer=_plain(tokenizer["kind"]),
@@ -57,6 +59,20 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
         ),
         long_texts=_long_texts(model, tokenizer),
     )
+
+
+def _corpus(name: str, settings: Mapping[str, Any]) -> str:
+    """Return a corpus by its name and, where it is read from files, those of each split, without their folders."""
+    parts = [_plain(name)]
+    for key, split in (("files", ""), ("validation_files", "validation split: "), ("test_files", "test split: ")):
+        names = [_plain(PurePath(path).name or path) for path in settings.get(key) or ()]
+        if (more := len(names) - MOST_FILES) > 0:
+            names = [*names[:MOST_FILES], f"{more:,} more"]
+        if names:
+            parts.append(split + ", ".join(names))
+    if settings.get("field"):
+        parts.append(f"field {_plain(settings['field'])}")
+    return "; ".join(parts)
 
 
 def _unit(model: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from textae.evaluation.latent_statistics import ACTIVE
 from textae.inference.text_autoencoder import TextAutoencoder
 from textae.models.autoencoder import Autoencoder
 from textae.progress import shows_bar
+from textae.reporting.aligned_parts import aligned_parts
 from textae.reporting.figures import accuracy_by_phase, accuracy_by_position, latent_dimensions, quality_by_length
 from textae.reporting.loggers.opening import open_loggers
 from textae.reporting.tensorboard import ComparedText
@@ -275,33 +276,7 @@ def _compared(tokenizer: Tokenizer, sample: Sample) -> ComparedText:
     if length > SHOWN_TOKENS:
         heading += f", the first {SHOWN_TOKENS} shown"
     original, answer = sample.original[:SHOWN_TOKENS], sample.answer[:SHOWN_TOKENS]
-    ends = _characters(tokenizer, original)
-    starts = [0, *ends[:-1]] if ends else []
-    ends += range(len(original) + 1, len(answer) + 1)
-    starts += range(len(original), len(answer))
-    between = "" if tokenizer.lossless else " "  # words
-    sides = []
-    for ids in (original, answer):
-        pieces = [ids[start:end] for start, end in zip(starts, ends, strict=True) if start < len(ids)]
-        sides.append([text + between for text in tokenizer.decode(pieces)])
-    return ComparedText(heading, *sides)
-
-
-def _characters(tokenizer: Tokenizer, ids: np.ndarray) -> list[int]:
-    """Return the positions where parts of ids end; ids that are bytes of one character stay together."""
-    ends: list[int] = []
-    single = tokenizer.decode([[i] for i in ids])
-    start = 0
-    while start < len(ids):
-        end = start + 1
-        if "\ufffd" in single[start]:
-            candidates = [ids[start : start + size] for size in range(2, 5) if start + size <= len(ids)]
-            texts = tokenizer.decode(candidates)
-            whole = [len(c) for c, text in zip(candidates, texts, strict=True) if len(text) == 1 and text != "\ufffd"]
-            end = start + whole[0] if whole else end
-        ends.append(end)
-        start = end
-    return ends
+    return ComparedText(heading, *aligned_parts(tokenizer, original, answer))
 
 
 def _some(weight: Any) -> np.ndarray:
