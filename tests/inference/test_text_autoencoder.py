@@ -148,3 +148,14 @@ def test_weights_that_do_not_fit(trained):
         set_weights(ae.model, arrays | {"extra": np.zeros(1)}, "here")
     with pytest.raises(ValueError, match=r"expected in here .* of shape .*, found \(1,\)"):
         set_weights(ae.model, arrays | {name: np.zeros(1)}, "here")
+
+
+def test_a_run_of_the_hub_is_loaded(trained, hub_server):
+    pytest.importorskip("huggingface_hub")
+    from textae.runs.hub import push
+
+    push(trained[0], "me/model", revision="v1")
+    texts = ["the red house", "a small river"]
+    assert textae.load("hf://me/model@v1").reconstruct(texts) == textae.load(trained[0]).reconstruct(texts)
+    with pytest.raises(ValueError, match="hf://me/nothing: expected a repository that can be used, found 404"):
+        textae.load("hf://me/nothing")
