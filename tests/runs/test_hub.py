@@ -31,7 +31,7 @@ def test_a_run_is_written_and_fetched(hub_server, trained):
     assert config | {"corpus": 0, "data_dir": 0} == RunDir(folder).config() | {"corpus": 0, "data_dir": 0}
 
     fetched = hub.local_folder("hf://me/model")
-    needed = {CONFIG, ENVIRONMENT, METRICS, WEIGHTS, *(n for n in written if n.startswith("tokenizer/"))}
+    needed = {CONFIG, ENVIRONMENT, METRICS, CARD, WEIGHTS, *(n for n in written if n.startswith("tokenizer/"))}
     assert files_of(fetched) == set(hub_server.fetched) == needed
     assert RunDir(fetched).config() == config
     hub_server.fetched.clear()

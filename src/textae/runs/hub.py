@@ -37,8 +37,8 @@ PREFIX = "hf://"
 MOST_FILES = 100  # of a run on the Hub
 MOST_BYTES = 20 << 30  # of all of them
 _DESCRIBED = (CONFIG, ENVIRONMENT)
-_READ = (*_DESCRIBED, METRICS)  # what is read beside weights and tokenizer
-_WRITTEN = (*_READ, WEIGHTS, HISTORY, BY_LENGTH, CARD)
+_READ = (*_DESCRIBED, METRICS, CARD)  # what is read beside weights and tokenizer
+_WRITTEN = (*_READ, WEIGHTS, HISTORY, BY_LENGTH)
 _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 _TOKENIZER_FILE = re.compile(rf"{TOKENIZER}/\w[\w.-]*", re.ASCII)
 
