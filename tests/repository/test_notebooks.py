@@ -10,6 +10,11 @@ pytestmark = pytest.mark.backend_free
 FOLDER = Path(__file__).parents[2] / "notebooks"
 SHORTER: dict[str, dict[str, str]] = {  # of each notebook: what is replaced, so that it runs in seconds
     "layer": {},
+    "corpus": {
+        'training={"max_minutes": 4}': 'model={"channels": [32, 64], "latent_size": 32, "max_length": 64}, '
+        'tokenizer="bytes", training={"max_steps": 30, "tokens_per_batch": 1024, "precision": "float32"}',
+        "in topics.values()": "in list(topics.values())[:12]",
+    },
 }
 
 
@@ -50,6 +55,14 @@ def run(tmp_path, monkeypatch):
         return ["".join(output.text for output in cell.outputs if output.name == "stdout").strip() for cell in said]
 
     return follow
+
+
+@pytest.mark.slow
+def test_your_own_corpus(run):
+    count, metrics, shown, scores, same = run("corpus", "len(texts)", "ae.metrics", "ae", "len(scores)", "same")
+    assert 50 < int(count) < 2000
+    assert "'token_accuracy': " in metrics and "32 floats per 4 tokens" in shown
+    assert (scores, same) == ("2", "True")
 
 
 @pytest.mark.slow
