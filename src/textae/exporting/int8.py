@@ -24,7 +24,8 @@ def quantize(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     root = logging.getLogger()  # which onnxruntime tells to prepare models by another of its functions
-    before, root.level = root.level, logging.ERROR
+    before = root.level
+    root.setLevel(logging.ERROR)
     try:
         quantize_dynamic(
             source,
@@ -34,7 +35,7 @@ def quantize(source: Path, target: Path) -> None:
             extra_options={"MatMulConstBOnly": False},  # the output layer has its weights on the left
         )
     finally:
-        root.level = before
+        root.setLevel(before)
 
 
 def coded(encode: Function, decode: Function, documents: Sequence[np.ndarray]) -> Coded:
