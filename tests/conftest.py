@@ -201,6 +201,19 @@ def pytest_runtest_setup(item):
 
 
 @pytest.fixture
+def hub_server(tmp_path, monkeypatch):
+    """A server that answers as the Hugging Face Hub does, and a cache of its own."""
+    from helpers.hub_server import serving
+
+    monkeypatch.setenv("HF_ASSETS_CACHE", str(tmp_path / "hub_cache"))
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    with serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        yield server
+
+
+@pytest.fixture
 def broken(trained, tmp_path):
     """A copy of a finished run, to be damaged."""
     shutil.copytree(trained[0], tmp_path / "run")

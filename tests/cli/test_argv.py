@@ -1,6 +1,5 @@
-"""Options of the command line: anywhere, explained in one line, and completed by the shell."""
+"""Options of the command line: anywhere, explained in one line."""
 
-import shutil
 import subprocess
 import sys
 
@@ -27,6 +26,7 @@ def test_options_go_in_front_of_settings():
         (["-z"], "found -z"),
         (["--cfg", "jobs"], "--cfg/-c: invalid choice: 'jobs'"),
         (["--cfg"], "--cfg/-c: expected one argument"),
+        (["-sc", "install=bash"], "expected textae completion bash or textae completion zsh, found"),
     ],
 )
 def test_what_is_no_option_is_said_in_one_line(arguments, says):
@@ -49,31 +49,3 @@ def test_a_command_refuses_an_option_with_exit_code_2(tmp_path):
     (line,) = made.stderr.splitlines()
     assert line.startswith("textae: expected one of the options --help, ")
     assert line.endswith(", found --frob")
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash_completes_groups_options_and_keys(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        arranged(["-sc", "install=bash"])
-    (tmp_path / "completion.sh").write_text(capsys.readouterr().out)
-    lines = [
-        f"{sys.executable} -m textae.train tokenizer=b",
-        f"{sys.executable} -m textae.train training.seed=1 model/upsampler=resize",
-        f"{sys.executable} -m textae.train training.max_",
-        f"{sys.executable} -m textae.train",
-        f"{sys.executable} some/program.py tokenizer=b",
-        f"{sys.executable} -m pytest tokenizer=b",
-    ]
-    script = ". ./completion.sh\n" + "".join(
-        f"COMP_LINE='{line}' COMP_POINT={len(line)}; _textae; echo \"${{COMPREPLY[@]}}\"\n" for line in lines
-    )
-    made = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert made.stderr == ""
-    assert [line.split() for line in made.stdout.splitlines()] == [
-        ["tokenizer=bpe", "tokenizer=bytes"],
-        ["model/upsampler=resize_linear", "model/upsampler=resize_nearest"],
-        ["training.max_epochs=", "training.max_gradient_norm=", "training.max_minutes=", "training.max_steps="],
-        [],
-        [],
-        [],
-    ]

@@ -1,10 +1,12 @@
 """Each exported file gives the answers of the run that it came from, whichever backend that was trained with."""
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -13,7 +15,10 @@ import pytest
 import textae
 from helpers.eager import eager
 from textae.data.tokenizers import load_tokenizer
-from textae.exporting.exporter import DECODER, ENCODER, check_possible, export
+from textae.data.tokenizers.bytes_tokenizer import BytesTokenizer
+from textae.exporting.export_readme import _code
+from textae.exporting.exporter import DECODER, ENCODER, INT8, check_possible, export
+from textae.runs.json_files import read_json
 
 pytestmark = [pytest.mark.usefixtures("small_pictures"), pytest.mark.compiled]
 
@@ -175,12 +180,61 @@ def test_an_exported_file_gives_the_answers_of_the_run(format, kind, request, tm
     monkeypatch.chdir(folder)
     names = {}
     exec(code, names)
+    assert names["reconstructed"] == ae.reconstruct(["Any text.", "Another one."])
     if ae.tokenizer.kind == "bytes" and format == "saved_model":
         said = [text.decode("utf-8", "replace") for text in names["texts"].numpy()]
         assert said == ae.reconstruct(["Any text.", "Another one."])
         check_texts(ae, folder)
     with pytest.raises(ValueError, match="output: expected a name that is free, found"):
         check_possible(folder, format)
+
+
+@on_tensorflow
+@pytest.mark.slow
+def test_int8_is_measured_on_texts(trained, tmp_path, forks, monkeypatch):
+    """By the command: on the test split; README and int8.json say what it costs, and the README's program runs."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    folder = tmp_path / "small"
+    settings = [f"run={trained[0]}", f"output={folder}", "format=onnx", "int8=true", "documents=10"]
+    ended = forks.run(settings, command="export", eager=False)
+    assert (ended.code, ended.output) == (0, f"{folder}\n".encode()), ended.errors
+    found = read_json(folder / INT8)
+    size = sum((folder / name).stat().st_size for name in (ENCODER, DECODER))
+    assert found["documents"] == 10 and found["bytes_int8"] == size < found["bytes_float32"]
+    assert 0 < found["latent_difference"] < 0.1
+    assert abs(found["token_accuracy_int8"] - found["token_accuracy_float32"]) < 0.1
+    assert f"{found['token_accuracy_int8']:.5f} in place of {found['token_accuracy_float32']:.5f}" in ended.errors
+    readme = (folder / "README.md").read_text()
+    assert f"| token accuracy | {found['token_accuracy_float32']:.5f} | {found['token_accuracy_int8']:.5f} |" in readme
+    monkeypatch.chdir(folder)
+    names = {}
+    exec(re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)[0], names)
+    assert len(names["reconstructed"]) == 2
+
+
+def test_int8_needs_onnx_and_texts(trained, tmp_path):
+    ae = textae.load(trained[0])
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("exports are made on TensorFlow")
+    with pytest.raises(ValueError, match="int8: expected format=onnx, found saved_model"):
+        ae.export(tmp_path / "served", int8_texts=["a"])
+    if importlib.util.find_spec("tf2onnx"):
+        with pytest.raises(ValueError, match="int8: expected texts to measure the loss on, found none"):
+            ae.export(tmp_path / "served", "onnx", int8_texts=[""])
+
+
+@pytest.mark.parametrize("kind", ["none", "digits", "hexadecimals"])
+def test_the_readme_s_program_reads_numbers_as_the_tokenizer_does(kind):
+    """Up to where the model is called, for a tokenizer of bytes."""
+    texts = ["at 0xBEEF, 1234 and dead12 of 7"]
+    tokenizer = BytesTokenizer()
+    tokenizer.number_normalization = kind
+    graphs = SimpleNamespace(single=False)
+    program = _code(graphs, tokenizer, "onnx").replace('["Any text.", "Another one."]', repr(texts))
+    names = {}
+    exec(program[: program.index("encoder = ")].replace("import onnxruntime\n", ""), names)
+    assert names["ids"].tolist() == [ids.tolist() for ids in tokenizer.encode(texts)]
 
 
 @on_tensorflow

@@ -8,7 +8,7 @@ import textae
 from textae.config.schema import Config, ModelConfig, TextConfig, TrainingConfig
 from textae.data.batching import Batches
 from textae.data.tokenizers import train_tokenizer
-from textae.inference.text_autoencoder import TextAutoencoder, load, set_weights
+from textae.inference.text_autoencoder import RunRecord, TextAutoencoder, load, set_weights
 from textae.losses.reconstruction import ReconstructionObjective
 from textae.models.autoencoder import build
 from textae.runs import run_folder
@@ -148,3 +148,16 @@ def test_weights_that_do_not_fit(trained):
         set_weights(ae.model, arrays | {"extra": np.zeros(1)}, "here")
     with pytest.raises(ValueError, match=r"expected in here .* of shape .*, found \(1,\)"):
         set_weights(ae.model, arrays | {name: np.zeros(1)}, "here")
+
+
+def test_a_run_of_the_hub_is_loaded(trained, hub_server):
+    pytest.importorskip("huggingface_hub")
+    ae = textae.load(trained[0])
+    assert ae.push_to_hub("me/model", revision="v1", private=True) == f"{hub_server.endpoint}/me/model"
+    texts = ["the red house", "a small river"]
+    assert textae.load("hf://me/model@v1").reconstruct(texts) == ae.reconstruct(texts)
+    ae.record = RunRecord()
+    with pytest.raises(ValueError, match=r"expected a finished run with metrics\.json"):
+        ae.push_to_hub("me/model")
+    with pytest.raises(ValueError, match="hf://me/nothing: expected a repository that can be used, found 404"):
+        textae.load("hf://me/nothing")

@@ -49,7 +49,7 @@ def test_what_the_card_says():
         "`overflow=truncate` leaves out count as wrong | 0 to 1 |",
         "| `loss` | not finite | mean cross-entropy of the tokens that were encoded | nats per token |",
         "| `tokens` | 1,234 | tokens of the documents, the end of each counted | tokens |",
-        "Texts of more than 128 tokens, the end counted, are split into segments; nothing is lost.",
+        "- Texts of more than 128 tokens, the end counted, are split into segments; nothing is lost.",
     ):
         assert line in card.splitlines()
     assert "64 floats for each 4 tokens.\n" in card
@@ -106,11 +106,43 @@ def test_a_run_has_its_card(trained):
     folder, metrics = trained
     run = RunDir(folder)
     card = (run / run_folder.CARD).read_text()
-    assert card == model_card(run.config(), read_json(run / run_folder.ENVIRONMENT), metrics)
+    expected = model_card(run.config(), read_json(run / run_folder.ENVIRONMENT), metrics)
+    (examples,), (none,) = (
+        re.findall(r"## Examples\n\n.*?\n\n(.*?)\n\n## ", text, re.DOTALL) for text in (card, expected)
+    )
+    assert card.replace(examples, none) == expected and none == "None were kept."
+    kinds = re.findall(r"^\| (typical|worst) \|", examples, re.MULTILINE)
+    assert kinds and examples.count("| reconstruction | ") == len(kinds)
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     names = {}
     exec(code.replace("THIS_FOLDER", str(folder)), names)
     assert len(names["texts"]) == 2 and np.isfinite(names["latents"][0]).all()
+
+
+def test_the_metadata_is_the_hub_s():
+    """As huggingface_hub reads it; a metric that is not finite is left out."""
+    hub = pytest.importorskip("huggingface_hub")
+    config = CONFIG | {"name": "a: b\n---", "model": CONFIG["model"] | {"variational": True}}
+    data = hub.ModelCard(model_card(config, ENVIRONMENT, METRICS)).data
+    assert (data.library_name, data.pipeline_tag, data.model_name) == ("textae", "feature-extraction", "a: b\n---")
+    assert data.tags[:2] == ["autoencoder", "text"] and data.tags[-1] == "variational-autoencoder"
+    found = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert found == {"token_accuracy": 0.98765432, "exact_match": 0.5}
+    assert {(result.dataset_name, result.dataset_split) for result in data.eval_results} == {("text", "test")}
+
+
+def test_examples_and_uses():
+    examples = [("worst", "a|b\n" * 100, "c"), ("worst", "2", "2"), ("worst", "3", "3"), ("typical", "d", "*d*")]
+    card = model_card(CONFIG | {"training": {"corruption": {"mask": 0.1}}}, ENVIRONMENT, METRICS, examples)
+    table = card.partition("## Examples")[2].partition("\n## ")[0].strip().splitlines()[2:]
+    shown = r"a\|b\\n" * 50
+    assert table == [
+        "| | text |", "| --- | --- |", f"| worst | {shown} |", "| reconstruction | c |", "| worst | 2 |",
+        "| reconstruction | 2 |", "| typical | d |", r"| reconstruction | \*d\* |",
+    ]  # fmt: skip
+    assert "scores that are high for anomalies." in card and "Nothing was filtered" in card
+    vectors = CONFIG | {"model": CONFIG["model"] | {"latent": "vector"}}
+    assert "one vector for each text, to compare and to interpolate" in model_card(vectors, ENVIRONMENT, METRICS)
 
 
 def test_names_are_shown_as_they_are():
@@ -122,9 +154,10 @@ def test_names_are_shown_as_they_are():
         "corpus": ENVIRONMENT["corpus"] | {"name": "x|y"},
     }
     lines = model_card(config, environment, METRICS).splitlines()
-    assert lines[0] == r"# a\\x1b\[2J \*b\*\\n\# c \| \`d\`"
+    assert lines[lines.index("---", 1) + 1] == r"# a\\x1b\[2J \*b\*\\n\# c \| \`d\`"
     assert r"| corpus | x\|y; a b.txt, fingerprint abc |" in lines
     assert r"| on | \| \<b\>, tensorflow, float32 |" in lines
+    assert lines[0] == "---" and not any(line.startswith("#") for line in lines[: lines.index("---", 1)])
     assert lines.count("````") == 1 and "````sh" in lines
     (shown,) = [line for line in lines if line.startswith("python -m")]
     assert shown == r"python -m textae.train $'corpus.files=[\u202ea`\'.txt]' 'name=```'"

@@ -24,7 +24,7 @@ OWN_NAMES = {
     "hydra": "hydra-core",
 }  # where a package is called otherwise
 OPTIONAL = {"drain3", "gradio", "hydra_plugins", "jax", "joblib", "onnx", "onnxruntime", "optuna", "tf2onnx", "torch"}
-OPTIONAL |= {"mlflow", "wandb", "wordllama"}
+OPTIONAL |= {"huggingface_hub", "mlflow", "wandb", "wordllama"}
 
 
 def functions_of(path):

@@ -55,7 +55,7 @@ def circles(below):
 
 
 def test_the_root_holds_the_commands_and_what_all_share():
-    expected = {"__init__", *SHARED, *COMMANDS}
+    expected = {"__init__", "__main__", *SHARED, *COMMANDS}
     assert {path.stem for path in ROOT.glob("*.py")} == expected
     assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(ROOMS)
 

@@ -5,28 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-# Hydra's own knows programs and files, but not `python -m MODULE`.
-_COMPLETION = r"""
-_textae() {
-    local line=${COMP_LINE:0:COMP_POINT} choices
-    COMPREPLY=()
-    [[ $line =~ ^([^ ]+)\ +-m\ +(textae\.[a-z]+)\ (.*)$ ]] || return
-    choices=$(COMP_LINE="textae ${BASH_REMATCH[3]}" "${BASH_REMATCH[1]}" -m "${BASH_REMATCH[2]}" -sc query=bash)
-    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "${line##* }")
-}
-COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
-complete -o nospace -o default -F _textae python python3
-"""
-_NO_COMPLETION = "complete -r python python3; unset -f _textae"
-
 
 def arranged(arguments: list[str], config_name: str = "config") -> list[str]:
     """Return a command line's arguments, options first: then they may stand anywhere.
 
-    What needs no configuration is answered here: the help of the command, the version, and shell completion.
+    What needs no configuration is answered here: the help of the command, and the version.
 
     Raises:
-        ValueError: an option that there is not, or one without its value.
+        ValueError: an unknown option, one without its value, or Hydra's shell completion.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -43,9 +29,8 @@ def arranged(arguments: list[str], config_name: str = "config") -> list[str]:
         print(help_of(config_name), end="")
         raise SystemExit(0)
     settings = list(found.overrides)
-    if found.shell_completion and settings in (["install=bash"], ["uninstall=bash"]):
-        print(_COMPLETION if settings == ["install=bash"] else _NO_COMPLETION)
-        raise SystemExit(0)
+    if found.shell_completion:
+        raise ValueError("expected textae completion bash or textae completion zsh, found --shell-completion")
     options = list(arguments)
     for setting in settings:
         options.remove(setting)

@@ -124,6 +124,7 @@ def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
             return Stopped(jobs.code())
         with jobs.running(number, overrides, at_once) if swept else nullcontext():
             check_settings(config)
+            fetch_run(config)
             return task(config)
     except Interrupted as error:
         key, folder = ("sweep.dir", settings.sweep.dir) if swept else ("run.dir", settings.runtime.output_dir)
@@ -142,6 +143,15 @@ def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
         code = fail(f"job {number}: stopped before its first checkpoint", 130)
         jobs.failed(number, code)
         return Stopped(code)
+
+
+def fetch_run(config: Any) -> None:
+    """Let `run` be the folder of a run of the Hub, if it names one."""
+    from textae.runs.hub import is_hub_name, local_folder
+
+    run = config.get("run")
+    if is_hub_name(run):
+        config.run = str(local_folder(run))
 
 
 def failure(error: Exception, where: str = "") -> int:

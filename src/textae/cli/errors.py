@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from textae.config.key_names import unknown_key, unknown_option, unknown_value
+from textae.config.yaml_files import config_dir, option_files
 
 _TYPES = {  # OmegaConf's words for what a value should have been, and ours
     r"is not a ListConfig": "a list, as in {key}=[{value}]",
@@ -157,7 +158,6 @@ def _explain_key(key: str, config_name: str) -> str:
     from hydra import compose, initialize_config_dir
 
     from textae.config.mapping import flat, plain
-    from textae.config.registration import config_dir
     from textae.config.schema import CORPORA
 
     key = key.lstrip("+~")
@@ -186,6 +186,4 @@ def _unparsable(argument: str) -> bool:
 
 def options_of(group: str) -> str:
     """Return the names of a config group's options, for messages and help; "none" if there are none."""
-    from textae.config.registration import config_dir
-
-    return ", ".join(sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))) or "none"
+    return ", ".join(path.stem for path in option_files(group)) or "none"

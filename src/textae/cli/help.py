@@ -12,8 +12,8 @@ from omegaconf import MISSING
 
 from textae.config.command_schemas import COMMANDS
 from textae.config.meanings import GROUPS, Key, keys_of, options_of, written
-from textae.config.registration import config_dir
 from textae.config.schema import CORPORA, Config, CorpusConfig
+from textae.config.yaml_files import config_dir
 
 _LEAST_WIDTH = 60
 _KEY_WIDTH = 34  # a longer key stands on a line of its own

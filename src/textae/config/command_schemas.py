@@ -194,6 +194,16 @@ class ExportConfig(Settings):
     run: str = MISSING  # folder of a trained run
     output: str = MISSING  # folder to write; it must not exist
     format: ExportFormat = ExportFormat.saved_model  # SavedModel or ONNX
+    int8: bool = False  # whether weights are quantised to 8 bits, with format=onnx; what that costs is measured
+    corpus: CorpusConfig = MISSING  # whose test split int8 is measured on; the run's, or another one
+    documents: int = 500  # first documents of the test split that int8 is measured on
+    data_dir: str = "data"  # folder of prepared corpora
+
+    def __post_init__(self) -> None:
+        require_folder("data_dir", self.data_dir)
+        require_at_least("documents", self.documents, 1)
+        onnx = self.format is ExportFormat.onnx
+        require(onnx or not self.int8, "format=onnx with int8=true", self.format.name)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import itertools
-import re
 import typing
 from enum import Enum
 from typing import Any
@@ -18,7 +16,6 @@ import yaml
 from omegaconf import MISSING
 
 from textae.config.mapping import flat
-from textae.config.registration import config_dir
 from textae.config.schema import (
     CORPORA,
     CorpusConfig,
@@ -27,6 +24,8 @@ from textae.config.schema import (
     TrainingConfig,
     UpsamplerConfig,
 )
+from textae.config.schema_source import comments_of
+from textae.config.yaml_files import first_sentence, option_files
 
 # The groups of a run, and the schemas of their keys: one, or one for each kind.
 GROUPS: dict[str, dict[str, type]] = {
@@ -88,12 +87,12 @@ def keys_of(schema: type, prefix: str = "") -> list[Key]:
 def options_of(group: str) -> list[Option]:
     """Return the options of a group, sorted by name."""
     found = []
-    for path in sorted((config_dir() / group).glob("*.yaml")):
+    for path in option_files(group):
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text) or {}
         own = {key: value for key, value in content.items() if key not in ("defaults", "hydra", "name")}
         sets = {key: value for key, value in flat(own).items() if value != MISSING}
-        found.append(Option(path.stem, _first_sentence(text), sets))
+        found.append(Option(path.stem, first_sentence(text), sets))
     return found
 
 
@@ -108,26 +107,9 @@ def written(value: object) -> str:
     return value.name if isinstance(value, Enum) else str(value)
 
 
-def _first_sentence(text: str) -> str:
-    """Return the first sentence of the comment that a YAML file begins with."""
-    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    prose = " ".join(line[2:] for line in lines if re.match(r"# [^ @]", line))
-    found = re.match(r".*?[.?](?= |$)", prose)
-    return found[0] if found else prose
-
-
 def _comments(schema: type) -> dict[str, str]:
     """Return each key's comment; a key that a schema inherits has that of the schema it comes from."""
     found: dict[str, str] = {}
     for owner in reversed(schema.__mro__[:-1]):
-        above: list[str] = []
-        for line in inspect.getsource(owner).splitlines():
-            if match := re.match(r"    # (.+)$", line):
-                above.append(match[1])
-                continue
-            if match := re.match(r"    (\w+): [^#]*(?:  # (.+))?$", line):
-                meaning = " ".join([*above, match[2] or ""]).strip()
-                if meaning:
-                    found[match[1]] = meaning
-            above = []
+        found |= comments_of(inspect.getsource(owner).splitlines())
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
@@ -11,13 +9,7 @@ from omegaconf import OmegaConf
 from textae.config.command_schemas import COMMANDS, RunCorpusConfig
 from textae.config.metric_table import DIRECTIONS
 from textae.config.schema import CORPORA, Config, ModelConfig, TokenizerConfig, TrainingConfig, UpsamplerConfig
-
-
-def config_dir() -> Path:
-    """Return the folder of the YAML files: the wheel's own copy, else the checkout's."""
-    package = Path(__file__).parents[1]
-    packaged = package / "configs"
-    return packaged if packaged.is_dir() else package.parents[1] / "configs"
+from textae.config.yaml_files import config_dir as config_dir
 
 
 def register() -> None:

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from textae.exporting.export_readme import export_readme, takes_texts
+from textae.exporting.int8 import coded, measured, padded, quantize
 from textae.files import write_text
+from textae.runs.json_files import write_json
 from textae.runs.run_folder import TOKENIZER
 from textae.untrusted_files import kind_of
 
@@ -28,9 +31,11 @@ if TYPE_CHECKING:
     from textae.exporting.export_graphs import Graphs
     from textae.models.autoencoder import Autoencoder
 
+logger = logging.getLogger(__name__)
+
 FORMATS = ("saved_model", "onnx")
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-README = "README.md"
+README, INT8 = "README.md", "int8.json"
 EXTRA = ("tf2onnx", "onnx", "onnxruntime")
 _PROBES = 24  # documents on which what was written is compared with the run
 _MAY_DIFFER = 1  # of them, where two logits are equal but for rounding
@@ -99,11 +104,19 @@ def check_possible(output: Path | str, format: str) -> Path:
     return folder
 
 
-def export(codec: Codec, tokenizer: Tokenizer, output: Path | str, format: str) -> Path:
+def export(
+    codec: Codec, tokenizer: Tokenizer, output: Path | str, format: str, int8_texts: Sequence[str] | None = None
+) -> Path:
     """Write a codec and a tokenizer, try what was written, and return the folder.
 
+    Args:
+        codec, tokenizer: of the run.
+        output: the folder.
+        format: "saved_model" or "onnx".
+        int8_texts: texts on which the loss of quantised weights is measured, with "onnx"; None: weights stay float32.
+
     Raises:
-        ValueError: as `check_possible`, or Keras runs on another backend than TensorFlow.
+        ValueError: as `check_possible`, no texts for int8, or Keras runs on another backend than TensorFlow.
         ExportError: what was written fails or differs.
     """
     import keras
@@ -114,6 +127,7 @@ def export(codec: Codec, tokenizer: Tokenizer, output: Path | str, format: str) 
             "export: expected KERAS_BACKEND=tensorflow, from whose graphs both formats are written, "
             f"found {keras.backend.backend()}"
         )
+    documents = None if int8_texts is None else _documents_for_int8(tokenizer, int8_texts, format)
     from textae.exporting.export_graphs import Graphs
 
     graphs = Graphs(codec.model, codec.effective_overflow == "truncate")
@@ -122,17 +136,48 @@ def export(codec: Codec, tokenizer: Tokenizer, output: Path | str, format: str) 
         temporary.mkdir()
         tokenizer.save(temporary / TOKENIZER)
         (_write_onnx if format == "onnx" else _write_saved_model)(temporary, graphs, tokenizer)
-        write_text(temporary / README, _readme(graphs, tokenizer, format), own=True)
         try:
-            _compare(codec, tokenizer, (_read_onnx if format == "onnx" else _read_saved_model)(temporary))
+            written = (_read_onnx if format == "onnx" else _read_saved_model)(temporary)
+            _compare(codec, tokenizer, written)
+            found = None if documents is None else _quantize(temporary, written, documents)
         except ExportError:
             raise
         except Exception as error:  # whatever the libraries that run it may say
             raise ExportError(f"{format} was written, but cannot be run: {error}") from error
+        write_text(temporary / README, export_readme(graphs, tokenizer, format, found), own=True)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _documents_for_int8(tokenizer: Tokenizer, texts: Sequence[str], format: str) -> list[np.ndarray]:
+    """Return the ids of the texts that are not empty, which int8 is measured on."""
+    if format != "onnx":
+        raise ValueError(f"int8: expected format=onnx, found {format}")
+    documents = [ids for ids in tokenizer.encode(list(texts)) if len(ids)]
+    if not documents:
+        raise ValueError("int8: expected texts to measure the loss on, found none")
+    return documents
+
+
+def _quantize(folder: Path, float32: _Written, documents: list[np.ndarray]) -> dict[str, Any]:
+    """Put int8 in place of the ONNX files, and return what that costs on documents, which int8.json holds too."""
+    sizes = []
+    for name in (ENCODER, DECODER):
+        quantized = folder / f"{name}.int8"
+        quantize(folder / name, quantized)
+        sizes.append(((folder / name).stat().st_size, quantized.stat().st_size))
+        quantized.replace(folder / name)
+    before, after = map(sum, zip(*sizes, strict=True))
+    both = [coded(model.encode, model.decode, documents) for model in (float32, _read_onnx(folder))]
+    found = measured(documents, *both, (before, after))
+    write_json(folder / INT8, found)
+    logger.info(
+        f"int8: {after:,} bytes in place of {before:,}; token accuracy {found['token_accuracy_int8']:.5f} in place of "
+        f"{found['token_accuracy_float32']:.5f}, on {found['documents']:,} texts"
+    )
+    return found
 
 
 def _signatures(graphs: Graphs) -> tuple[list[Any], list[Any]]:
@@ -157,7 +202,7 @@ def _write_saved_model(folder: Path, graphs: Graphs, tokenizer: Tokenizer) -> No
     archive.track(graphs.model)
     archive.add_endpoint("encode", graphs.encode, input_signature=ids)
     archive.add_endpoint("decode", graphs.decode, input_signature=latents)
-    if _takes_texts(tokenizer):
+    if takes_texts(tokenizer):
         from textae.data.tokenizers import FIRST_BYTE_ID
 
         texts = [tf.TensorSpec((None,), tf.string, "texts")]
@@ -249,10 +294,7 @@ def _compare(codec: Codec, tokenizer: Tokenizer, written: _Written) -> None:
 
 def _encoded(written: _Written, documents: list[np.ndarray]) -> list[Arrays]:
     """Return what a batch is encoded to: as ids, and as texts where they can be."""
-    ids = np.zeros((len(documents), max(map(len, documents))), np.int32)
-    for row, document in zip(ids, documents, strict=True):
-        row[: len(document)] = document
-    found = [written.encode(ids, np.array([len(document) for document in documents], np.int32))]
+    found = [written.encode(*padded(documents))]
     if written.texts is not None:
         texts = [(document - 2).astype(np.uint8).tobytes() for document in documents]
         found.append(written.texts[0](np.array(texts, object)))
@@ -285,85 +327,3 @@ def _groups(count: int) -> Iterator[range]:
     while start < count:
         yield range(start, min(start + size, count))
         start, size = start + size, 2 if size == 1 else 7 - max(size, 3)
-
-
-def _takes_texts(tokenizer: Tokenizer) -> bool:
-    """Return whether graphs can make ids of texts: of bytes as they are."""
-    return tokenizer.kind == "bytes" and tokenizer.lossless
-
-
-def _readme(graphs: Graphs, tokenizer: Tokenizer, format: str) -> str:
-    """Return how to call what was written."""
-    model = graphs.model
-    size, longest = model.latent_size, model.max_length
-    code = _ONNX_CODE if format == "onnx" else _SAVED_MODEL_CODE + (_TEXTS_CODE if _takes_texts(tokenizer) else "")
-    parts = "segments" if graphs.vector else "latent positions"
-    if graphs.single:
-        code = code.replace(', encoded["num_latents"]', "").replace(', "num_latents"', "")
-        latents = f"`latents` float32 (batch, {size})"
-    else:
-        latents = f"`latents` float32 (batch, {parts}, {size}), `num_latents` int32 (batch,), the {parts} of each text"
-    tokens = longest if graphs.vector else model.stride
-    return _README.format(
-        files="`encoder.onnx` and `decoder.onnx`" if format == "onnx" else "A SavedModel",
-        latents=latents,
-        meaning="" if graphs.single else f" A latent stands for a {parts[:-1]} of {tokens} tokens.",
-        long=f"of more than {longest - 1} tokens {'are truncated' if graphs.truncates else 'are split into segments'}",
-        tokenizer=_TOKENIZERS[tokenizer.kind] + _NUMBERS[tokenizer.number_normalization],
-        code=code,
-    )
-
-
-_README = """# Encoder and decoder of a textae run
-
-{files}, with dynamic batch and length; `tokenizer/` converts texts to ids and ids to texts.
-
-- encode: `ids` int32 (batch, length), `lengths` int32 (batch,), each text's own, to {latents}.
-- decode: what encode returns to `ids` int32 (batch, length), 0 beyond each text's own, and `lengths` int32 (batch,).
-
-Ids are those of the text without an end; what lies beyond `lengths` is not read. Texts {long}.{meaning}
-
-{tokenizer}
-
-```python
-{code}```
-"""
-_TOKENIZERS = {
-    "bytes": "An id is a byte of UTF-8 plus 2.",
-    "characters": "Ids from 258 on are the `characters` of tokenizer/tokenizer.json, in order; any other character is "
-    "its bytes of UTF-8, each plus 2.",
-    "words": "Ids from 3 on are the `words` of tokenizer/tokenizer.json, in order; any other word is 2. Words stand "
-    "between white space.",
-}
-_TOKENIZERS["unigram"] = _TOKENIZERS["bpe"] = (
-    "tokenizer/tokenizer.model is a SentencePiece model. It takes texts in which U+0010 is written as U+0010 and `d`, "
-    "and U+2581 as U+0010 and `u`; undo that in what it decodes."
-)
-_NUMBERS = {
-    "none": "",
-    "digits": " Before that, every digit from 0 to 9 becomes 0.",
-    "hexadecimals": " Before that, every digit from 0 to 9, and every letter of a hexadecimal number, becomes 0.",
-}
-_ONNX_CODE = """\
-import numpy as np
-import onnxruntime
-
-encoder = onnxruntime.InferenceSession("encoder.onnx")
-decoder = onnxruntime.InferenceSession("decoder.onnx")
-ids, lengths = np.array([[5, 6, 7], [8, 9, 0]], np.int32), np.array([3, 2], np.int32)
-names = ["latents", "num_latents"]
-encoded = encoder.run(names, {"ids": ids, "lengths": lengths})
-decoded = decoder.run(["ids", "lengths"], dict(zip(names, encoded)))
-"""
-_SAVED_MODEL_CODE = """\
-import tensorflow as tf
-
-served = tf.saved_model.load(".")
-encoded = served.encode(tf.constant([[5, 6, 7], [8, 9, 0]]), tf.constant([3, 2]))
-decoded = served.decode(encoded["latents"], encoded["num_latents"])
-"""
-_TEXTS_CODE = """
-# Texts go in as bytes of UTF-8, and come out as bytes.
-encoded = served.encode_texts(tf.constant(["Any text.", "Another one."]))
-texts = served.decode_texts(encoded["latents"], encoded["num_latents"])["texts"]
-"""

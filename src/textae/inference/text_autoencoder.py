@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +40,7 @@ from textae.models.isolation import isolated
 from textae.models.shapes import check_shapes, weight_shapes
 from textae.progress import escaped
 from textae.runs.arrays import write_arrays
+from textae.runs.hub import local_folder, push
 from textae.runs.json_files import read_json, write_json
 from textae.runs.provenance import environment
 from textae.runs.run_folder import (
@@ -287,14 +289,39 @@ class TextAutoencoder:
         return self.decode(drawn(count, seed, self.model.latent_size, None if vector else positions))
 
     @isolated()
-    def export(self, output: Path | str, format: str = "saved_model") -> Path:
+    def export(self, output: Path | str, format: str = "saved_model", int8_texts: Sequence[str] | None = None) -> Path:
         """Write encoder and decoder as "saved_model" or "onnx" into a new folder, for programs without textae.
 
+        With `int8_texts`, the weights of "onnx" are quantised to 8 bits, and what that costs is measured on these texts
+        and written into the folder's README.md and int8.json.
+
         Raises:
-            ValueError: the folder exists, a library is missing, or Keras does not run on TensorFlow.
+            ValueError: the folder exists, a library is missing, Keras does not run on TensorFlow, or the texts are
+                empty or given with "saved_model".
             textae.exporting.exporter.ExportError: what was written does not do what this does.
         """
-        return export(self.codec, self.tokenizer, output, format)
+        return export(self.codec, self.tokenizer, output, format, int8_texts)
+
+    def push_to_hub(self, name: str, *, revision: str | None = None, private: bool = False, message: str = "") -> str:
+        """Write this into a repository of the Hugging Face Hub, which is made where there is none.
+
+        See `textae.runs.hub.push` for what is written. Needs huggingface_hub, and a token as that takes it.
+
+        Args:
+            name: `USER/NAME`.
+            revision: a branch of the repository; None: its main branch.
+            private: whether a repository that is made is private.
+            message: of the commit.
+
+        Returns:
+            The repository's address.
+
+        Raises:
+            ValueError: this is of no finished run, the library is missing, or the Hub refuses.
+            OSError: the Hub cannot be asked.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            return push(self.save(folder), name, revision=revision, private=private, message=message)
 
     def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the texts' ids, and count those that are truncated."""
@@ -358,15 +385,15 @@ def load(run: Path | str, weights: str = WEIGHTS, latent_noise: float = 0.0) -> 
     read or built, and an error's message holds no control characters.
 
     Args:
-        run: the folder that training wrote.
+        run: the folder that training wrote, or `hf://USER/NAME[@REVISION]`, a repository of the Hugging Face Hub.
         weights: another file of it, such as `last.safetensors`.
         latent_noise: standard deviation of the normal noise added to latents in `reconstruct` and `score`.
 
     Raises:
-        ValueError: the folder is not a run's, or a file in it is damaged or does not fit.
+        ValueError: the folder is not a run's, or a file in it is damaged or does not fit; the Hub cannot be asked.
     """
     try:
-        return _load(RunDir(run), weights, latent_noise)
+        return _load(RunDir(local_folder(run, weights)), weights, latent_noise)
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and str(error).isprintable():
             raise

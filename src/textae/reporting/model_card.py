@@ -1,7 +1,7 @@
 """The model card of a run: what it was trained on, how good it is, how it is loaded.
 
-The text stands in model_card.md. Names that come from the user's files and settings are escaped: they show as they are,
-and neither a terminal nor Markdown takes them for commands.
+The text stands in model_card.md, with metadata of the Hugging Face Hub in front. Names that come from the user's files
+and settings are escaped: they show as they are, and neither a terminal nor Markdown takes them for commands.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import PurePath
 from string import Template
 from typing import Any
+
+import yaml
 
 from textae.config.metric_table import METRICS
 from textae.progress import escaped
@@ -25,16 +27,31 @@ LONG_TEXTS = {
     "{answer}.",
 }
 MOST_FILES = 10  # paths and globs that are named
+_SHOWN = 200  # characters of an example
+_EXAMPLES = 2  # of each kind
+_TAGS = ("autoencoder", "text", "convolutional", "keras", "textae")
 _MARKDOWN = re.compile(r"[\\`*_\[\]<>|#&~$!]")
 
 
-def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """Return the card of a finished run from what its config.yaml, environment.json and metrics.json hold."""
+def model_card(
+    config: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    examples: Sequence[tuple[str, str, str]] = (),
+) -> str:
+    """Return the card of a finished run.
+
+    Args:
+        config, environment, metrics: what its config.yaml, environment.json and metrics.json hold.
+        examples: documents of the test split: which kind of example, the text, and its reconstruction. Two of each kind
+            are shown.
+    """
     model, tokenizer, corpus = config["model"], config["tokenizer"], environment["corpus"]
     command = _command(environment["command"])
     sizes = [f"{corpus[split]:,} {split}" for split in ("train", "validation", "test")]
     versions = [f"{name} {_plain(found)}" for name, found in environment["versions"].items() if found]
     return Template(files("textae.reporting").joinpath("model_card.md").read_text(encoding="utf-8")).substitute(
+        metadata=_metadata(config, environment, metrics),
         name=_plain(config["name"]),
         textae=_plain(environment["versions"]["textae"]),
         latent_size=model["latent_size"],
@@ -57,6 +74,9 @@ def model_card(config: Mapping[str, Any], environment: Mapping[str, Any], metric
             for metric in METRICS
             if metric.card and metric.name in metrics
         ),
+        shown=_SHOWN,
+        examples="\n".join(_examples(examples)),
+        use=_use(config),
         long_texts=_long_texts(model, tokenizer),
     )
 
@@ -73,6 +93,54 @@ def _corpus(name: str, settings: Mapping[str, Any]) -> str:
     if settings.get("field"):
         parts.append(f"field {_plain(settings['field'])}")
     return "; ".join(parts)
+
+
+def _metadata(config: Mapping[str, Any], environment: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Return what the Hugging Face Hub reads: the library, tags, and the metrics of quality as evaluation results."""
+    corpus = environment["corpus"]["name"]
+    shown = [m.name for m in METRICS if m.card and m.group == "quality" and metrics.get(m.name) is not None]
+    result = {
+        "task": {"type": "feature-extraction", "name": "Reconstruction"},
+        "dataset": {"type": corpus, "name": corpus, "split": "test"},
+        "metrics": [{"type": name, "name": name, "value": metrics[name]} for name in shown],
+    }
+    content = {
+        "library_name": "textae",
+        "pipeline_tag": "feature-extraction",
+        "tags": [*_TAGS, *(["variational-autoencoder"] if config["model"]["variational"] else [])],
+        "model-index": [{"name": config["name"], "results": [result] if shown else []}],
+    }
+    return yaml.safe_dump(content, sort_keys=False, width=10_000).rstrip()
+
+
+def _examples(examples: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Return the lines of a table of some examples of each kind, or that there are none."""
+    if not examples:
+        return ["None were kept."]
+    lines, count = ["| | text |", "| --- | --- |"], dict.fromkeys((kind for kind, *_ in examples), 0)
+    for kind, text, reconstruction in examples:
+        if count[kind] < _EXAMPLES:
+            count[kind] += 1
+            lines += [
+                f"| {kind} | {_plain(text[:_SHOWN])} |",
+                f"| reconstruction | {_plain(reconstruction[:_SHOWN])} |",
+            ]
+    return lines
+
+
+def _use(config: Mapping[str, Any]) -> str:
+    """Return what the model is for, by how it was trained."""
+    corruption = config.get("training", {}).get("corruption", {})
+    uses = ["latents as the input or output of another model", "compact storage of text like its corpus"]
+    if config["model"]["latent"] == "vector":
+        uses = ["one vector for each text, to compare and to interpolate", *uses[:1]]
+    if corruption.get("substitute"):
+        uses.append("correction of substituted tokens")
+    if corruption.get("mask"):
+        uses.append("scores that are high for anomalies")
+    if config["model"]["variational"]:
+        uses.append("texts drawn from N(0, 1)")
+    return f"It is meant for: {'; '.join(uses)}."
 
 
 def _unit(model: Mapping[str, Any]) -> str:

@@ -138,7 +138,8 @@ def _fit(
             evaluation = _evaluate_best(run, evaluated, prepared, config, state)
         metrics = evaluation.metrics | _training_metrics(state, model.count_params())
         reporter.ends(evaluated, evaluation, metrics, state, prepared.corpus)
-    write_text(run / CARD, model_card(settings, described, metrics), own=True)
+    examples = [(s.kind, *tokenizer.decode([s.original, s.answer])) for s in evaluation.samples]
+    write_text(run / CARD, model_card(settings, described, metrics, examples), own=True)
     write_csv(run / BY_LENGTH, [row._asdict() for row in evaluation.by_length], own=True)
     write_json(run / METRICS, metrics)
     run.remove(CHECKPOINT, PREVIOUS)

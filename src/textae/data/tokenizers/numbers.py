@@ -7,7 +7,7 @@ from textae.config.choices import NumberNormalization
 KINDS = tuple(NumberNormalization.__members__)
 _DIGITS = re.compile("[0-9]")
 # A hexadecimal number: 0x and digits, or a word of four or more hexadecimal digits of which one is decimal.
-_HEXADECIMAL = re.compile(
+HEXADECIMAL = re.compile(
     r"(?<![0-9A-Za-z])(?:(0[xX])(?=[0-9a-fA-F])|(?=[a-fA-F]*[0-9])(?=[0-9a-fA-F]{4}))([0-9a-fA-F]+)(?![0-9A-Za-z])"
 )
 
@@ -28,5 +28,5 @@ def normalize_numbers(text: str, kind: str) -> str:
     if kind == "none":
         return text
     if kind == "hexadecimals":
-        text = _HEXADECIMAL.sub(lambda found: (found[1] or "") + "0" * len(found[2]), text)
+        text = HEXADECIMAL.sub(lambda found: (found[1] or "") + "0" * len(found[2]), text)
     return _DIGITS.sub("0", text)
