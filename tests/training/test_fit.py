@@ -224,7 +224,32 @@ def goes_on(config, whole, parts, monkeypatch):
     same_result(whole, parts)
     columns = [(f / run_folder.HISTORY).read_text().splitlines() for f in (whole, parts)]
     assert len(columns[0]) == len(columns[1])
-    assert not (parts / run_folder.CHECKPOINT).exists()
+    assert (parts / run_folder.CHECKPOINT).exists() and not (parts / run_folder.PREVIOUS).exists()
+
+
+def test_a_finished_run_is_made_longer(tiny_config, tmp_path):
+    """With a constant learning rate it ends as one that was as long from the start."""
+    constant = {"training.schedule": "constant", "training.eval_every_steps": 4}
+    short, long = (tiny_config(**constant | {"training.max_steps": steps}) for steps in (4, 8))
+    fit(long, tmp_path / "whole")
+    first = fit(short, tmp_path / "parts")
+    with pytest.raises(ValueError, match=r"expected the configuration of the run in .*: training.max_steps=4, found 3"):
+        fit(tiny_config(**constant | {"training.max_steps": 3}), tmp_path / "parts")
+    assert fit(short, tmp_path / "parts") == first
+    second = fit(long, tmp_path / "parts")
+    assert (first["steps"], second["steps"]) == (4, 8)
+    same_result(tmp_path / "whole", tmp_path / "parts")
+    assert [int(row["step"]) for row in csv.DictReader((tmp_path / "parts" / run_folder.HISTORY).open())] == [4, 8]
+
+
+@backend_free
+def test_a_run_without_its_checkpoint_is_not_made_longer(tiny_config, tmp_path):
+    fit(tiny_config(**{"training.max_steps": 2, "training.keep_checkpoint": False}), tmp_path)
+    assert not (tmp_path / run_folder.CHECKPOINT).exists()
+    before = RunDir(tmp_path).metrics()
+    with pytest.raises(ValueError, match=r"expected checkpoint.safetensors of the finished run .*keep_checkpoint=true"):
+        fit(tiny_config(**{"training.max_steps": 3, "training.keep_checkpoint": False}), tmp_path)
+    assert RunDir(tmp_path).metrics() == before
 
 
 @pytest.mark.slow
@@ -252,7 +277,8 @@ def test_another_configuration_is_refused(trained, tiny_config):
 @backend_free
 def test_what_may_change(trained, tiny_config):
     changes = {"training.log_every_steps": 3, "training.checkpoint_every_minutes": 9.0, "data_dir": "elsewhere"}
-    changes |= {"training.on_nonfinite": "skip", "objective": "bleu"}
+    changes |= {"training.on_nonfinite": "skip", "training.keep_checkpoint": False, "objective": "bleu"}
+    changes |= {"training.loggers": []}
     assert set(changes) | {"training.resume"} == MAY_CHANGE
     assert fit(tiny_config(**changes), trained[0]) == trained[1]
 
@@ -296,7 +322,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(halted, tiny_conf
     assert "going on from checkpoint.previous.safetensors" in said
     assert "continuing after step 5" in said
     same_result(trained[0], halted)
-    assert not (halted / run_folder.CHECKPOINT).exists() and not (halted / run_folder.PREVIOUS).exists()
+    assert not (halted / run_folder.PREVIOUS).exists()
 
 
 @backend_free

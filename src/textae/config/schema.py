@@ -479,6 +479,7 @@ class TrainingConfig(Settings):
     # train and validate on the first N documents of the train split only; null: off
     overfit_documents: int | None = None
     patience: int | None = None  # stop after this many validations without a better loss; null: never
+    keep_checkpoint: bool = True  # whether a finished run keeps its checkpoint, so that it can be made longer
     checkpoint_every_minutes: float = 5.0  # minutes between checkpoints
     # where the run is recorded: tensorboard, mlflow, wandb, or several of them; []: nowhere but in the run folder
     loggers: list[LoggerKind] = field(default_factory=lambda: [LoggerKind.tensorboard])

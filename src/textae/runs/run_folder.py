@@ -7,7 +7,7 @@
 | tokenizer/ | the tokenizer |
 | weights.safetensors | the weights that were kept: the best on the validation split |
 | last.safetensors | the weights of the last step |
-| checkpoint.safetensors | what training continues from; gone once the run is finished |
+| checkpoint.safetensors | what training continues from; a finished run, where its limits are raised |
 | checkpoint.previous.safetensors | the one before, which is used where the newer one is damaged |
 | metrics.json | the metrics of the test split; there only when the run finished |
 | metrics.csv | the validation split's metrics over the run |
@@ -265,7 +265,23 @@ class RunDir:
         for path in [*own, *(left for name in _FOLDERS for left in leftovers(self / name))]:
             path.unlink(missing_ok=True)
         if self.finished:
-            self.remove(CHECKPOINT, PREVIOUS)
+            self.remove(PREVIOUS)
+
+    def reopen(self) -> None:
+        """Make a finished run an unfinished one, which goes on from its checkpoint.
+
+        Raises:
+            ValueError: it has no checkpoint.
+        """
+        if not self.finished:
+            return
+        if not (self / CHECKPOINT).is_file():
+            raise ValueError(
+                f"expected {CHECKPOINT} of the finished run in {self.folder}, without which it cannot be made longer, "
+                "found none: training.keep_checkpoint=true keeps it; training.initial_run begins a new run with its "
+                "weights"
+            )
+        self.remove(METRICS)
 
     def remove(self, *names: str) -> None:
         """Delete files of the folder, where they are there."""

@@ -24,11 +24,13 @@ MAY_CHANGE = {
     "data_dir",
     "objective",
     "training.resume",
+    "training.keep_checkpoint",
     "training.log_every_steps",
     "training.loggers",
     "training.checkpoint_every_minutes",
     "training.on_nonfinite",
 }
+LIMITS = ("training.max_steps", "training.max_epochs", "training.max_minutes")  # may be raised
 CORPUS_PATHS = {f"corpus.{name}" for name in PATHS}  # may change if the documents are the same
 
 
@@ -40,8 +42,15 @@ class Checkpoint(NamedTuple):
     remark: str | None = None
 
 
-def continues(config: Config, run: RunDir, corpus: Corpus | None = None) -> bool:
-    """Return whether the folder holds a run of this configuration.
+class Continuation(NamedTuple):
+    """Whether a folder holds a run of a configuration, and whether that now has higher limits."""
+
+    same: bool
+    longer: bool
+
+
+def continues(config: Config, run: RunDir, corpus: Corpus | None = None) -> Continuation:
+    """Return whether the folder holds a run of this configuration, or of one with lower limits.
 
     `corpus` is that of the configuration, where it is open already.
 
@@ -49,19 +58,27 @@ def continues(config: Config, run: RunDir, corpus: Corpus | None = None) -> bool
         ValueError: it holds another run, or one at all where `training.resume` is "never".
     """
     if not (run / CONFIG).is_file():
-        return False
+        return Continuation(False, False)
     if config.training.resume.name == "never":
         raise ValueError(f"expected a new run folder with training.resume=never, found a run in {run.folder}")
     config = config.located()
     before, now = flat(to_mapping(from_mapping(run.config()).located())), flat(to_mapping(config))
     different = [k for k in sorted((before.keys() | now.keys()) - MAY_CHANGE) if before.get(k) != now.get(k)]
+    longer = False
     for key in different:
-        if key not in CORPUS_PATHS or not _same_corpus(config, run, corpus):
+        if key in LIMITS and _raised(before.get(key), now.get(key)):
+            longer = True
+        elif key not in CORPUS_PATHS or not _same_corpus(config, run, corpus):
             raise ValueError(
                 f"expected the configuration of the run in {run.folder}: {key}={before.get(key)!r}, "
                 f"found {now.get(key)!r}"
             )
-    return True
+    return Continuation(True, longer)
+
+
+def _raised(before: Any, now: Any) -> bool:
+    """Return whether a limit is higher than it was; None is no limit."""
+    return before is not None and (now is None or now > before)
 
 
 def _same_corpus(config: Config, run: RunDir, corpus: Corpus | None) -> bool:

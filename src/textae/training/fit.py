@@ -68,7 +68,8 @@ def fit(
     """Train, keep the best weights, evaluate them on the test split, and return what metrics.json holds.
 
     A folder with an unfinished run of the same configuration is continued from its checkpoint; that of a finished
-    one is left as it is, and its metrics are returned.
+    one is left as it is, and its metrics are returned. If the configuration has a higher limit of steps, epochs or
+    minutes, the run goes on in either case.
 
     Args:
         config: the configuration.
@@ -91,16 +92,23 @@ def fit(
     try:
         with FileLock(run / LOCK, timeout=0):
             run.tidy()
-            if continues(config, run, corpus) and run.finished:
+            found = continues(config, run, corpus)
+            if found.same and run.finished and not found.longer:
                 return run.metrics()
+            run.reopen()
             with isolated(exact=config.model.fourier_features), default_style():
-                return _fit(config, run, command, corpus, callbacks or Callbacks())
+                return _fit(config, run, command, corpus, callbacks or Callbacks(), found.longer)
     except Timeout:
         raise ValueError(f"expected a run folder of its own, found another process in {folder}") from None
 
 
 def _fit(
-    config: Config, run: RunDir, command: Sequence[str] | None, corpus: Corpus | None, callbacks: Callbacks
+    config: Config,
+    run: RunDir,
+    command: Sequence[str] | None,
+    corpus: Corpus | None,
+    callbacks: Callbacks,
+    longer: bool,
 ) -> dict[str, Any]:
     gc.collect()  # what another run in this process has left
     arithmetic = Arithmetic.of(config)
@@ -111,6 +119,7 @@ def _fit(
     check_splits(config, prepared)
     checkpoint = read_checkpoint(config, run, prepared)
     state = _state(config, checkpoint)
+    state.over = state.over and not longer
 
     check_memory(config, tokenizer.vocabulary_size)
     statistics = token_statistics(config, prepared.train, initial is not None)
@@ -142,7 +151,7 @@ def _fit(
     write_text(run / CARD, model_card(settings, described, metrics, examples), own=True)
     write_csv(run / BY_LENGTH, [row._asdict() for row in evaluation.by_length], own=True)
     write_json(run / METRICS, metrics)
-    run.remove(CHECKPOINT, PREVIOUS)
+    run.remove(PREVIOUS, *([] if config.training.keep_checkpoint else [CHECKPOINT]))
     callbacks.on_end(evaluated, metrics)
     return metrics
 
