@@ -138,10 +138,11 @@ def _new_folder(name: str) -> Path:
     """Return a run folder that no other run has: outputs/NAME/DATE_TIME, with a number where that is taken."""
     place = Path("outputs") / name
     started = time.strftime("%Y-%m-%d_%H-%M-%S")
-    for number in count():
-        folder = place / (f"{started}_{number}" if number else started)
+    numbers = count(1)
+    folder = place / started
+    while True:
         try:
             folder.mkdir(parents=True)
+            return folder.absolute()
         except FileExistsError:
-            continue
-        return folder.absolute()
+            folder = place / f"{started}_{next(numbers)}"

@@ -54,7 +54,7 @@ def corpus_settings(
         settings = {"corpus": "text"} | {f"corpus.{name}": paths for name, paths in as_files.items()}
         return settings if field is None else settings | {"corpus.field": field}
     written: dict[str, str] = {}  # which argument a file is of
-    settings = {"corpus": "text", "corpus.field": COLUMN}
+    settings: dict[str, Any] = {"corpus": "text", "corpus.field": COLUMN}
     for name, value in ({"files": texts} | given).items():
         argument = _argument(name)
         path = str(write_given(_strings(value, argument, field), folder, argument))

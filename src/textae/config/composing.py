@@ -51,8 +51,9 @@ def _written(value: Any, key: str) -> str:
         return "{" + ",".join(f"{name}:{_written(each, f'{key}.{name}')}" for name, each in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return "[" + ",".join(_written(each, f"{key}[{i}]") for i, each in enumerate(value)) + "]"
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a number of NumPy
-        return _written(value.item(), key)
+    if getattr(value, "ndim", None) == 0:  # a number of NumPy
+        number: Any = value
+        return _written(number.item(), key)
     raise TypeError(
         f"expected {key} as a number, a string, a path, None, or a list or mapping of these, "
         f"received {type(value).__name__}"

@@ -47,7 +47,9 @@ class SchemaSource:
                 self._classes[node.name] = bases, fields, lines[node.lineno - 1 : node.end_lineno]
             elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
                 pairs = zip(node.value.keys, node.value.values, strict=True)
-                table = {k.value: v.id for k, v in pairs if isinstance(k, ast.Constant) and isinstance(v, ast.Name)}
+                table = {
+                    str(k.value): v.id for k, v in pairs if isinstance(k, ast.Constant) and isinstance(v, ast.Name)
+                }
                 self._tables |= {target.id: table for target in node.targets if isinstance(target, ast.Name)}
 
     def commands(self) -> list[str]:

@@ -170,8 +170,13 @@ def _quantize(folder: Path, float32: _Written, documents: list[np.ndarray]) -> d
         sizes.append(((folder / name).stat().st_size, quantized.stat().st_size))
         quantized.replace(folder / name)
     before, after = map(sum, zip(*sizes, strict=True))
-    both = [coded(model.encode, model.decode, documents) for model in (float32, _read_onnx(folder))]
-    found = measured(documents, *both, (before, after))
+    int8 = _read_onnx(folder)
+    found = measured(
+        documents,
+        coded(float32.encode, float32.decode, documents),
+        coded(int8.encode, int8.decode, documents),
+        (before, after),
+    )
     write_json(folder / INT8, found)
     logger.info(
         f"int8: {after:,} bytes in place of {before:,}; token accuracy {found['token_accuracy_int8']:.5f} in place of "

@@ -30,8 +30,8 @@ class LatentMean(keras.layers.Layer):
         ValueError: another normalization.
     """
 
-    def __init__(self, size: int, normalization: str = "none", **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+    def __init__(self, size: int, normalization: str = "none", dtype: Any = "float32", **kwargs: Any) -> None:
+        super().__init__(dtype=dtype, **kwargs)
         if normalization not in BOUNDS:
             raise ValueError(f"normalization must be one of {', '.join(BOUNDS)}; received {normalization!r}")
         self.size, self.normalization = size, normalization

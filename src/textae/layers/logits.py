@@ -22,8 +22,14 @@ class TokenLogits(keras.layers.Layer):
         logit_scale: of cosines, in place of products.
     """
 
-    def __init__(self, table: keras.layers.Embedding, logit_scale: float | None = None, **kwargs: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | kwargs))
+    def __init__(
+        self,
+        table: keras.layers.Embedding,
+        logit_scale: float | None = None,
+        dtype: Any = "float32",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dtype=dtype, **kwargs)
         self.table, self.logit_scale = table, logit_scale
 
     def build(self, input_shape: Any) -> None:

@@ -21,9 +21,7 @@ class PositionMask(keras.layers.Layer):
     def __init__(self, downsampling: int = 1, upsampling: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.downsampling, self.upsampling = downsampling, upsampling
-
-    def build(self, *shapes: Any) -> None:
-        """Make nothing: there are no weights."""
+        self.built = True  # there are no weights
 
     def call(self, lengths: Any, values: Any, tokens: Any = None) -> Any:
         """Return the mask.

@@ -184,18 +184,18 @@ def _client() -> tuple[Any, Any]:
         import huggingface_hub
     except ImportError as error:
         raise ValueError("expected the package huggingface_hub, found none: pip install 'textae[hub]'") from error
-    version = {"library_name": "textae"}
-    return huggingface_hub, huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), **version)
+    return huggingface_hub, huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="textae")
 
 
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
     """Raise what goes wrong at the Hub as a ValueError where it refuses, else as an OSError: one line each."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+    from huggingface_hub import errors
 
+    http_error: Any = errors.__dict__["HTTPError"]  # of the library that it asks with
     try:
         yield
-    except (HfHubHTTPError, HFValidationError) as error:
+    except (errors.HfHubHTTPError, errors.HFValidationError) as error:
         raise ValueError(f"{name}: expected a repository that can be used, found {one_line(error)}") from None
-    except (HTTPError, OSError) as error:
+    except (http_error, OSError) as error:
         raise OSError(f"{name}: the Hub cannot be asked: {one_line(error)}") from None

@@ -110,7 +110,7 @@ class TextEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         size = self.autoencoder_.model.latent_size
         if vectors.ndim != 2 or vectors.shape[1] != size:
             raise ValueError(f"expected X of shape (texts, {size}), received {vectors.shape}")
-        return self.autoencoder_.decode(vectors if self.autoencoder_.codec.single else vectors[:, None])
+        return self.autoencoder_.decode(list(vectors if self.autoencoder_.codec.single else vectors[:, None]))
 
     def _texts(self, texts: Iterable[str]) -> list[str]:
         """Return texts as a list; a single column (texts, 1) counts as one of texts."""

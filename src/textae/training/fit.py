@@ -147,7 +147,8 @@ def _fit(
             evaluation = _evaluate_best(run, evaluated, prepared, config, state)
         metrics = evaluation.metrics | _training_metrics(state, model.count_params())
         reporter.ends(evaluated, evaluation, metrics, state, prepared.corpus)
-    examples = [(s.kind, *tokenizer.decode([s.original, s.answer])) for s in evaluation.samples]
+    texts = [tokenizer.decode([sample.original, sample.answer]) for sample in evaluation.samples]
+    examples = [(sample.kind, text, answer) for sample, (text, answer) in zip(evaluation.samples, texts, strict=True)]
     write_text(run / CARD, model_card(settings, described, metrics, examples), own=True)
     write_csv(run / BY_LENGTH, [row._asdict() for row in evaluation.by_length], own=True)
     write_json(run / METRICS, metrics)

@@ -43,7 +43,7 @@ def initialize_orthogonal(model: Autoencoder) -> None:
     shape = (*project.kernel.shape[:-1], model.latent_size)
     if _has_shares(model):
         *down_kernels, mean = separate([*kernels, (1, *shape)])
-        embeddings = encoder.embedding.embeddings
+        embeddings: Any = encoder.embedding.embeddings
         projections = projections_of_tokens([*down_kernels, mean])
         embeddings.assign(with_even_projections(ops.convert_to_numpy(embeddings), projections))
         mean = mean[0]
