@@ -11,7 +11,7 @@ import json
 import time
 from pathlib import Path
 
-from textae.cli.commands import start_keras
+from textae.hardware import start_keras
 
 start_keras()
 

@@ -30,7 +30,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from textae.cli.commands import start_keras
+from textae.hardware import start_keras
 
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401 - PyTorch loads it, which crashes once TensorFlow has loaded its own LLVM

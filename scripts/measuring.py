@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from textae.cli.commands import start_keras
+from textae.hardware import start_keras
 
 start_keras()
 

@@ -1,6 +1,6 @@
 """What is read from the schemas' source files is what the schemas are."""
 
-from typing import get_args
+from typing import get_args, get_origin
 
 import pytest
 
@@ -22,11 +22,14 @@ def expected(schema, corpus):
     if schema is Config:
         for group, schemas in GROUPS.items():
             keys += keys_of(schemas[""], group.replace("/", ".") + ".") if "" in schemas else []
-    return {
-        key.name: (key.meaning, ("true", "false") if bool in (key.kind, *get_args(key.kind)) else tuple(key.choices))
-        for key in keys
-        if key.kind is not CorpusConfig
-    }
+    return {key.name: (key.meaning, values_of(key)) for key in keys if key.kind is not CorpusConfig}
+
+
+def values_of(key):
+    """The values that a key's own type allows; a list of such values is none of them."""
+    if bool in (key.kind, *get_args(key.kind)):
+        return ("true", "false")
+    return () if get_origin(key.kind) is list else tuple(key.choices)
 
 
 @pytest.mark.parametrize("command", ["train", *COMMANDS])

@@ -10,8 +10,8 @@ from textae.config.choices import Normalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
 from textae.data.positions import num_positions
 from textae.layers.embedding import TokenEmbedding
+from textae.layers.position_mask import PositionMask
 from textae.models.autoencoder import build
-from textae.models.encoder import mask_of
 from textae.models.length_head import FourierLengthHead
 
 EDGE = {"strides": [3, 2], "kernel_size": 5}  # strides and kernels whose windows reach over the padding's edge
@@ -285,8 +285,13 @@ def test_mixed_precision_keeps_latents_in_float32(small_model):
 def test_the_arithmetic_of_lengths():
     lengths = np.array([0, 1, 4, 5, 8])
     assert ops.convert_to_numpy(num_positions(lengths, 4)).tolist() == [0, 1, 1, 2, 2]
-    found = ops.convert_to_numpy(mask_of(np.array([0, 2, 3]), 3, "float32"))
-    assert found[..., 0].tolist() == [[0, 0, 0], [1, 1, 0], [1, 1, 1]]
+    values = np.zeros((3, 3, 2), "float32")
+    for mask, counts in ((PositionMask(), [0, 2, 3]), (PositionMask(2), [0, 3, 6]), (PositionMask(4, 2), [0, 4, 8])):
+        found = ops.convert_to_numpy(mask(np.array(counts, np.int32), values))
+        assert found[..., 0].tolist() == [[0, 0, 0], [1, 1, 0], [1, 1, 1]]
+    tokens = np.array([[1, 1, 1], [0, 1, 1], [1, 0, 1]])
+    found = ops.convert_to_numpy(PositionMask()(np.array([0, 2, 3], np.int32), values, tokens))
+    assert found[..., 0].tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 1]]
 
 
 def test_a_latent_position_counts_as_its_best_token_and_the_last_as_no_end_too():
