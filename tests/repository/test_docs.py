@@ -71,7 +71,8 @@ def write(path, lines):
 
 def test_every_page_with_blocks_to_run_is_followed():
     found = {path.name for path in DOCS.glob("*.md") if "<!-- run -->" in path.read_text(encoding="utf-8")}
-    assert found == {"your-corpus.md", "chinese.md", "log-anomaly.md", "latents.md", "layer-alone.md", "jax-gpu.md"}
+    here = {"your-corpus.md", "chinese.md", "log-anomaly.md", "latents.md", "layer-alone.md", "jax-gpu.md"}
+    assert found == here | {"python.md"}  # tests/api/test_python_page.py
     for page in found:
         assert len(blocks(page)) == (DOCS / page).read_text(encoding="utf-8").count("<!-- run -->")
 
