@@ -64,7 +64,7 @@ def test_a_signal_ends_it_at_once(forks, broken, tmp_path, sent, code, name):
     stopped = time.monotonic()
     os.kill(process.pid, sent)
     ended = forks.wait(process)
-    assert ended.code == code and time.monotonic() - stopped < 5
+    assert ended.code == code and time.monotonic() - stopped < 30  # idle: 0.3 s
     assert list(place.iterdir()) == [] and not uploads.exists()
     assert ended.output.startswith(b"http://127.0.0.1:")
     warning, there, last = ended.errors.splitlines()
