@@ -223,16 +223,12 @@ def broken(trained, tmp_path):
 @pytest.fixture
 def answer(capsys):
     """A function: the JSON object that a command prints, run in this process."""
-    from hydra import compose, initialize_config_dir
-
-    from textae.config.registration import config_dir, register
+    from textae.config.composing import composed
 
     def run(command, *overrides):
-        register()
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-            composed = compose(command, overrides=list(overrides))
+        config = composed(command, overrides)
         capsys.readouterr()
-        import_module(f"textae.{command}").main(composed)
+        import_module(f"textae.{command}").main(config)
         return json.loads(capsys.readouterr().out)
 
     return run
@@ -241,17 +237,13 @@ def answer(capsys):
 @pytest.fixture
 def command(monkeypatch, capfdbinary):
     """A function: run an entry point within this process, and return the lines that it printed."""
-    from hydra import compose, initialize_config_dir
-
-    from textae.config.registration import config_dir, register
+    from textae.config.composing import composed
 
     def run(name, *overrides, stdin=""):
-        register()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-            composed = compose(name, overrides=[str(override) for override in overrides])
+        config = composed(name, [str(override) for override in overrides])
         capfdbinary.readouterr()
-        import_module(f"textae.{name}").main(composed)
+        import_module(f"textae.{name}").main(config)
         out = capfdbinary.readouterr().out.decode()
         assert out == "" or out.endswith("\n")
         return out.split("\n")[:-1]

@@ -16,7 +16,7 @@ def main(composed: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
 
     from textae.cli.folders import check_folder
-    from textae.config.ineffective import without_effect
+    from textae.config.ineffective import warn_without_effect
     from textae.config.mapping import resolve
     from textae.data.corpora import open_corpus
     from textae.reporting.loggers.opening import check_loggers
@@ -29,8 +29,7 @@ def main(composed: Any) -> float | None:
     check_folder("data_dir", config.data_dir)
     # An invalid corpus is reported before Keras takes seconds to load.
     corpus = open_corpus(config.corpus, Path(config.data_dir) / "corpora")
-    if unread := without_effect(config):
-        logger.warning("no effect: " + "; ".join(f"{key} ({reason})" for key, reason in unread.items()))
+    warn_without_effect(config, logger)
     start_keras()
     from textae.training.fit import fit
 

@@ -109,6 +109,12 @@ def test_files_and_splits(fit, lines, tmp_path):
     assert ae.metrics["documents"] == 1
 
 
+def test_the_words_of_the_program_are_not_blamed(fit, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["program", "--data", "x{"])
+    with pytest.raises(ValueError, match=r"expected key=value, .*, found a key=3$"):
+        fit(["a"], **{"a key": 3})
+
+
 @pytest.mark.parametrize(
     "texts,arguments,error,message",
     [

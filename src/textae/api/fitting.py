@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textae.api.texts import corpus_settings
 from textae.cli.errors import check_settings, explain
+from textae.cli.folders import numbered
 from textae.config.composing import composed, override
-from textae.config.ineffective import without_effect
+from textae.config.ineffective import warn_without_effect
 from textae.config.mapping import resolve
 from textae.config.schema import Config
 from textae.inference.text_autoencoder import TextAutoencoder, load
@@ -60,8 +61,7 @@ def fit(
             running Python. Strings are written to a file in the folder `data_dir`, so they need not fit into memory.
         experiment: the name of a file in configs/experiment, as "chunk4".
         output: the run folder; None: outputs/NAME/DATE_TIME in the working directory.
-        test_texts: those of the test split, given as `texts` are; None: a fraction of `texts`.
-        validation_texts: those of the validation split, likewise.
+        test_texts, validation_texts: those of these splits, given as `texts` are; None: a fraction of `texts`.
         field: the column or key that holds the text; None: "text", or the only column.
         callbacks: objects with one or more methods of `textae.Callback`.
         verbose: whether a terminal or a notebook shows a bar.
@@ -78,18 +78,11 @@ def fit(
     """
     checked = Callbacks(callbacks)
     words = _words(experiment, overrides)
-    config = _config(words)  # what is wrong with settings is said before texts are read
-    settings = corpus_settings(
-        texts,
-        Path(config.data_dir) / "given",
-        test_texts=test_texts,
-        validation_texts=validation_texts,
-        field=field,
-    )
-    words = [*words, *(override(key, value) for key, value in settings.items())]
+    given = Path(_config(words).data_dir) / "given"  # what is wrong with settings is said before texts are read
+    texts_given = {"test_texts": test_texts, "validation_texts": validation_texts, "field": field}
+    words += [override(key, value) for key, value in corpus_settings(texts, given, **texts_given).items()]
     config = _config(words)
-    if unread := without_effect(config):
-        logger.warning("no effect: " + "; ".join(f"{key} ({reason})" for key, reason in unread.items()))
+    warn_without_effect(config, logger)
     folder = _new_folder(config.name) if output is None else Path(output)
     try:
         with shown(verbose):
@@ -131,18 +124,13 @@ def _config(words: Sequence[str]) -> Config:
         check_settings(config)
         return resolve(config)
     except (HydraException, OmegaConfBaseException, OverflowError) as error:
-        raise ValueError(explain(error, "config")) from None
+        raise ValueError(explain(error, "config", words)) from None
 
 
 def _new_folder(name: str) -> Path:
     """Return a run folder that no other run has: outputs/NAME/DATE_TIME, with a number where that is taken."""
-    place = Path("outputs") / name
-    started = time.strftime("%Y-%m-%d_%H-%M-%S")
-    numbers = count(1)
-    folder = place / started
+    names = numbered(Path("outputs", name, time.strftime("%Y-%m-%d_%H-%M-%S")).absolute())
     while True:
-        try:
-            folder.mkdir(parents=True)
-            return folder.absolute()
-        except FileExistsError:
-            folder = place / f"{started}_{next(numbers)}"
+        with suppress(FileExistsError):
+            (folder := next(names)).mkdir(parents=True)
+            return folder

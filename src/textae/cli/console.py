@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     elif name in known:
         _run(name, rest)
     else:
-        return _refuse(f"unknown command {name!r}{_meant(name, known)}")
+        from textae.config.key_names import unknown_command
+
+        return _refuse(unknown_command(name, known))
     return SUCCESS
 
 
@@ -88,14 +90,6 @@ def _help() -> str:
         'eval "$(textae completion bash)" in ~/.bashrc, or zsh in ~/.zshrc, completes commands, keys and values.',
     ]
     return "\n".join(lines) + "\n"
-
-
-def _meant(name: str, known: dict[str, str]) -> str:
-    """Return the question after an unknown command: which one was meant; or all of them."""
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(known)}"
 
 
 def _refuse(line: str) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from textae.config.key_names import unknown_key, unknown_option, unknown_value
@@ -98,12 +99,17 @@ def check_settings(config: Any) -> None:
     unknown(config, "")
 
 
-def explain(error: BaseException, config_name: str) -> str:
-    """Return what Hydra or OmegaConf found wrong with the command line, as one line of expected and found."""
+def explain(error: BaseException, config_name: str, arguments: Sequence[str] | None = None) -> str:
+    """Return what Hydra or OmegaConf found wrong with settings, as one line of expected and found.
+
+    Args:
+        error: theirs.
+        config_name: of the configuration that was composed.
+        arguments: the settings as they were given; None: those of this process's command line.
+    """
     from omegaconf.errors import InterpolationResolutionError
 
     from textae.config import schema
-    from textae.config.registration import config_dir
 
     message = str(error)
     if isinstance(error, InterpolationResolutionError):
@@ -127,7 +133,7 @@ def explain(error: BaseException, config_name: str) -> str:
         for pattern, expected in _TYPES.items():
             if re.search(pattern, why):
                 return f"{key}: expected {expected.format(key=key, value=value)}, found {value}"
-    for argument in sys.argv[1:]:
+    for argument in sys.argv[1:] if arguments is None else arguments:
         group, _, option = argument.lstrip("+").partition("=")
         if GROUP_VALUE in message and (config_dir() / group).is_dir():
             return unknown_option(group, option, _offered(group, options_of(group).split(", "), config_name))
@@ -155,20 +161,18 @@ def _explain_reference(error: Any) -> str:
 
 
 def _explain_key(key: str, config_name: str) -> str:
-    from hydra import compose, initialize_config_dir
-
+    from textae.config.composing import composed
     from textae.config.mapping import flat, plain
     from textae.config.schema import CORPORA
 
     key = key.lstrip("+~")
     if (config_dir() / key).is_dir():
         return f"expected +{key}=NAME, where NAME is one of {options_of(key)}, found it without +"
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        composed = plain(compose(config_name))
+    every = plain(composed(config_name))
     owners = [kind for kind, schema in CORPORA.items() if key.removeprefix("corpus.") in schema.__dataclass_fields__]
     if key.startswith("corpus.") and owners:
         return f"expected corpus={' or '.join(owners)} in front of {key}, found neither"
-    return unknown_key(key, [*flat(composed), *composed])
+    return unknown_key(key, [*flat(every), *every])
 
 
 def _unparsable(argument: str) -> bool:

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hydra.experimental.callback import Callback
 from textae.cli.errors import shortened
 from textae.cli.search import resume
 from textae.cli.sweeps import PREFIX
+from textae.config.composing import literal, quoted
 from textae.runs.run_folder import LOCK, RunDir
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ class Folders:
         _check_values(config, folder)
         if _by_time(config, key):
             with _writable(config):
-                config.hydra.run.dir = _literal(str(self._claim(key, folder)))
+                config.hydra.run.dir = literal(str(self._claim(key, folder)))
         else:
             self._make(key, folder)
 
@@ -88,8 +90,8 @@ class Folders:
         if _by_time(config, key):
             folder = self._claim(key, folder)
             with _writable(config):
-                config.hydra.sweep.dir = _literal(str(folder))
-                config.hydra.overrides.hydra.append(f"{key}={_quoted(str(folder))}")  # of which jobs are composed
+                config.hydra.sweep.dir = literal(str(folder))
+                config.hydra.overrides.hydra.append(f"{key}={quoted(str(folder))}")  # of which jobs are composed
         else:
             self._make(key, folder)
             check_sweep(folder)
@@ -136,14 +138,10 @@ class Folders:
 
     def _claim(self, key: str, folder: Path) -> Path:
         """Make a folder that nobody else has: the one named, or one with the next free number behind its name."""
-        number = 1
+        names = numbered(folder)
         while True:
-            own = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
-            try:
-                self._make(key, own, new=True)
-            except FileExistsError:
-                number += 1
-            else:
+            with suppress(FileExistsError):
+                self._make(key, own := next(names), new=True)
                 return own
 
 
@@ -251,7 +249,7 @@ def _check_values(config: Any, folder: Path) -> None:
     instance = HydraConfig.instance()
     before = instance.cfg
     with _writable(config):
-        config.hydra.runtime.output_dir = _literal(str(folder.absolute()))
+        config.hydra.runtime.output_dir = literal(str(folder.absolute()))
     try:
         instance.set_config(config)  # for values that refer to it
         own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
@@ -268,16 +266,11 @@ def _writable(config: Any) -> Iterator[None]:
         yield
 
 
-def _literal(text: str) -> str:
-    """Return what OmegaConf reads as this text."""
-    return text.replace("${", "\\${")
-
-
-def _quoted(text: str) -> str:
-    """Return what Hydra reads as this text in a setting of the command line."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    return QuotedString(text=_literal(text), quote=Quote.single).with_quotes()
+def numbered(folder: Path) -> Iterator[Path]:
+    """Yield a folder, and then those with a number behind its name, from 2 on."""
+    yield folder
+    for number in count(2):
+        yield folder.with_name(f"{folder.name}_{number}")
 
 
 def check_folder(key: str, name: str) -> None:

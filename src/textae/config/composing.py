@@ -42,11 +42,11 @@ def _written(value: Any, key: str) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str | PurePath):
-        text = str(value).replace("${", "\\${")  # a text, not a reference to another setting
+        text = str(value)
         plain = text.isascii() and text.replace("_", "a").replace("-", "a").replace(".", "a").isalnum()
         if plain and text.lower() not in ("null", "true", "false", "inf", "nan") and not _is_number(text):
             return text
-        return QuotedString(text=text, quote=Quote.single).with_quotes()
+        return quoted(text)
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{name}:{_written(each, f'{key}.{name}')}" for name, each in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
@@ -58,6 +58,16 @@ def _written(value: Any, key: str) -> str:
         f"expected {key} as a number, a string, a path, None, or a list or mapping of these, "
         f"received {type(value).__name__}"
     )
+
+
+def literal(text: str) -> str:
+    """Return what OmegaConf reads as this text, not as a reference to another setting."""
+    return text.replace("${", "\\${")
+
+
+def quoted(text: str) -> str:
+    """Return what Hydra reads as this text in a setting of the command line."""
+    return QuotedString(text=literal(text), quote=Quote.single).with_quotes()
 
 
 def _is_number(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 from textae.config.choices import KlSchedule, OutputKind, Schedule, TokenizerKind
@@ -16,6 +17,12 @@ def without_effect(config: Config) -> dict[str, str]:
     """
     reasons = _reasons(config)
     return {key: reason for key, reason in reasons.items() if _value(config, key) != _default(config, key)}
+
+
+def warn_without_effect(config: Config, logger: logging.Logger) -> None:
+    """Have a logger warn of the keys that were set and have no effect, in one line, if there are any."""
+    if unread := without_effect(config):
+        logger.warning("no effect: " + "; ".join(f"{key} ({reason})" for key, reason in unread.items()))
 
 
 def _reasons(config: Config) -> dict[str, str]:

@@ -57,9 +57,18 @@ def unknown_option(group: str, option: str, known: Iterable[str]) -> str:
     known = list(known)
     if new := _RENAMED_OPTIONS.get((group, option)):
         return f"unknown option {group}={option}; it was renamed to {group}={new}"
-    close = difflib.get_close_matches(option, known, n=1, cutoff=0.6)
-    meant = _meant([f"{group}={name}" for name in close]) or f"; expected one of {', '.join(known)}"
-    return f"unknown option {group}={option}{meant}"
+    return f"unknown option {group}={option}{_nearest(option, known, f'{group}=')}"
+
+
+def unknown_command(name: str, known: Iterable[str]) -> str:
+    """Return the line that says that there is no such command: one that is like it, or all of them."""
+    return f"unknown command {name!r}{_nearest(name, list(known))}"
+
+
+def _nearest(name: str, known: list[str], prefix: str = "") -> str:
+    """Return what may have been meant by a name, with what stands in front of it, or all known ones."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return _meant([prefix + each for each in close]) or f"; expected one of {', '.join(known)}"
 
 
 def unknown_value(key: str, value: str, known: str) -> str:

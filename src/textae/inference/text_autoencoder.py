@@ -96,12 +96,11 @@ class TextAutoencoder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what an equal one is made from: no graphs, which belong to this process."""
-        weights = self.model.named_weights()
         return {
             "config": self.config,
             "tokenizer": self.tokenizer,
             "dtype": self.model.dtype_policy.name,
-            "weights": {name: np.array(keras.ops.convert_to_numpy(weight)) for name, weight in weights.items()},
+            "weights": self._arrays(),
             "latent_noise": self.codec.latent_noise,
             "random": self.codec.random,
             "record": self.record,
@@ -155,11 +154,10 @@ class TextAutoencoder:
             raise ValueError(f"expected a new folder, found a run in {run.folder}; overwrite=True replaces it")
         if (run / CHECKPOINT).exists():
             raise ValueError(f"expected a folder without a run that can go on, found one in {run.folder}")
-        weights = self.__getstate__()["weights"]
         described = self.record.environment or environment("float32", False)
         run.create(to_mapping(self.config.located()), {k: v for k, v in described.items() if k != "format"})
         self.tokenizer.save(run / TOKENIZER)
-        write_arrays(run / WEIGHTS, weights, {})
+        write_arrays(run / WEIGHTS, self._arrays(), {})
         if self.record.card:
             write_text(run / CARD, self.record.card, own=True)
         if self.record.metrics:
@@ -322,6 +320,11 @@ class TextAutoencoder:
         """
         with tempfile.TemporaryDirectory() as folder:
             return push(self.save(folder), name, revision=revision, private=private, message=message)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Return copies of the weights, by name."""
+        weights = self.model.named_weights()
+        return {name: np.array(keras.ops.convert_to_numpy(weight)) for name, weight in weights.items()}
 
     def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the texts' ids, and count those that are truncated."""

@@ -8,9 +8,14 @@ import keras
 from keras import ops
 
 
-def inverse_norm(rows: Any) -> Any:
+def _inverse_norm(rows: Any) -> Any:
     """Return one over the length of each row (..., channels), as (..., 1)."""
     return ops.rsqrt(ops.sum(ops.square(rows), axis=-1, keepdims=True) + 1e-12)
+
+
+def cosine_factors(rows: Any, table: Any, logit_scale: float) -> tuple[Any, Any]:
+    """Return rows and a table (..., channels) whose products are the cosines of the given ones, times a scale."""
+    return logit_scale * rows * _inverse_norm(rows), table * _inverse_norm(table)
 
 
 @keras.saving.register_keras_serializable(package="textae")
@@ -41,7 +46,7 @@ class TokenLogits(keras.layers.Layer):
         """Return the logits."""
         rows, table = ops.cast(inputs, "float32"), ops.convert_to_tensor(self.table.embeddings, dtype="float32")
         if self.logit_scale is not None:
-            rows, table = self.logit_scale * rows * inverse_norm(rows), table * inverse_norm(table)
+            rows, table = cosine_factors(rows, table, self.logit_scale)
         return ops.matmul(rows, ops.transpose(table))
 
     def get_config(self) -> dict[str, Any]:

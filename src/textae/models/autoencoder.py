@@ -13,7 +13,7 @@ from keras import ops
 
 from textae.data.positions import num_positions
 from textae.layers.embedding import TokenEmbedding
-from textae.layers.logits import inverse_norm
+from textae.layers.logits import cosine_factors
 from textae.layers.residual import Normalize
 from textae.models.bag_of_words_head import BagOfWordsHead
 from textae.models.bottleneck import Posterior
@@ -185,8 +185,7 @@ class Autoencoder(keras.Model):
         embedding: Any = table.embeddings
         rows = ops.cast(rows, "float32")
         if output.kind == "cosine":
-            rows = output.logit_scale * rows * inverse_norm(rows)
-            embedding = embedding * inverse_norm(embedding)
+            rows, embedding = cosine_factors(rows, embedding, output.logit_scale)
         return rows, embedding, self.bias
 
     def get_config(self) -> dict[str, Any]:

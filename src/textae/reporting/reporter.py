@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from textae.config.choices import LoggerKind
 from textae.config.mapping import flat, to_mapping
@@ -24,7 +22,7 @@ from textae.evaluation.evaluator import Evaluation, Sample
 from textae.evaluation.latent_statistics import ACTIVE
 from textae.inference.text_autoencoder import TextAutoencoder
 from textae.models.autoencoder import Autoencoder
-from textae.progress import shows_bar
+from textae.progress import new_bar, shows_bar
 from textae.reporting.aligned_parts import aligned_parts
 from textae.reporting.figures import accuracy_by_phase, accuracy_by_position, latent_dimensions, quality_by_length
 from textae.reporting.loggers.opening import open_loggers
@@ -224,7 +222,7 @@ class Bar:
 
     def __init__(self) -> None:
         shown = "{percentage:3.0f} %|{bar}| {elapsed}<{remaining}{postfix}"
-        self._bar = tqdm(total=1000, file=sys.stderr, bar_format=shown, dynamic_ncols=True)
+        self._bar = new_bar(total=1000, bar_format=shown, dynamic_ncols=True)
         self._begun = False
         self._shown = -math.inf
 
