@@ -225,9 +225,11 @@ def test_what_killed_processes_left_is_tidied_up(tmp_path):
     run.tidy()
     assert sorted(path.name for path in tmp_path.iterdir()) == [run_folder.CHECKPOINT, "mine.tmp", run_folder.TOKENIZER]
     assert list((run / run_folder.TOKENIZER).iterdir()) == []
+    write_bytes(run / run_folder.PREVIOUS, b"x")
     write_json(run / run_folder.METRICS, {})
     run.tidy()
-    assert not (run / run_folder.CHECKPOINT).exists()
+    assert not (run / run_folder.PREVIOUS).exists()
+    assert (run / run_folder.CHECKPOINT).exists()  # with which a finished run is made longer
 
 
 def test_removing(tmp_path):

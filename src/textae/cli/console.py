@@ -66,7 +66,7 @@ def _complete(arguments: list[str], known: dict[str, str]) -> int:
     from textae.cli.completion import SCRIPTS, candidates, lines_of
 
     if arguments[:1] == ["words"]:
-        print("\n".join(lines_of(candidates(arguments[1:], known))))
+        print("".join(f"{line}\n" for line in lines_of(candidates(arguments[1:], known))), end="")
     elif len(arguments) == 1 and arguments[0] in SCRIPTS:
         print(SCRIPTS[arguments[0]], end="")
     else:
