@@ -358,6 +358,7 @@ def serve(address):
         "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training.fit",
     ):  # fmt: skip
         importlib.import_module(name)
+    importlib.import_module("textae.config.registration").register()
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("expected one thread, before forks")
     gc.collect()

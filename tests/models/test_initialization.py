@@ -14,6 +14,7 @@ from textae.layers.fourier import FourierFeatures
 from textae.layers.vectors import SequenceToVector, VectorToSequence
 from textae.models.autoencoder import build
 from textae.models.initialization import evenly_spaced, initialize, initialize_orthogonal
+from textae.models.initialization.codebook import learnt_codewords, loss_and_gradient
 from textae.models.initialization.orthogonal import (
     LOG_VARIANCE,
     projections_of_tokens,
@@ -111,13 +112,32 @@ def test_an_untrained_model_with_three_dimensions_for_a_token_loses_none(strides
 
 
 @pytest.mark.parametrize(
-    "changes,variance", [({}, 1.0), ({"latent_noise": 0.3}, 0.09), ({"variational": True}, np.exp(LOG_VARIANCE))]
+    "changes,ratio,rate",
+    [
+        ({}, None, None),
+        ({"latent_noise": 0.3}, 0.09, None),
+        ({"variational": True}, np.exp(LOG_VARIANCE), None),
+        ({"variational": True}, 0.25 / 0.75, 3.0),  # a bit a dimension: deviations of a half
+    ],
 )
-def test_logits_begin_as_likelihood_ratios_under_the_noise(changes, variance):
+def test_logits_begin_as_likelihood_ratios_under_the_noise(changes, ratio, rate):
     keras.utils.set_random_seed(0)
     model = build(ModelConfig(channels=[64, 128], latent_size=12, **changes), vocabulary_size=256)
-    initialize_orthogonal(model)
-    np.testing.assert_allclose(ops.convert_to_numpy(model.final_normalize.scale), np.sqrt(3) / variance, rtol=1e-6)
+    initialize_orthogonal(model, target_rate=rate)
+    scale = np.sqrt(3) * (1.0 if ratio is None else np.sqrt(1 + ratio) / ratio)
+    np.testing.assert_allclose(ops.convert_to_numpy(model.final_normalize.scale), scale, rtol=1e-6)
+
+
+def test_a_variational_model_begins_with_its_target_rate():
+    keras.utils.set_random_seed(0)
+    config = ModelConfig(channels=[64, 128], latent_size=16, variational=True, target_rate=8.0, max_length=64)
+    model = build(config, vocabulary_size=256)
+    initialize_orthogonal(model, target_rate=config.target_rate)
+    tokens = np.random.default_rng(0).integers(2, 256, (8, 64)).astype(np.int32)
+    latents, posterior = model.encoder(tokens, np.full(8, 64, np.int32))
+    kl = float(ops.sum(posterior.kl)) / np.log(2) / tokens.size
+    assert kl == pytest.approx(8.0, rel=0.02)
+    assert float(ops.mean(latents**2 + ops.exp(posterior.log_variance))) == pytest.approx(1, rel=0.02)
 
 
 def test_projections_become_equally_long_and_rows_change_little():
@@ -130,6 +150,73 @@ def test_projections_become_equally_long_and_rows_change_little():
     lengths = [np.linalg.norm(even @ projection, axis=1) for projection in projections]
     np.testing.assert_allclose(lengths, np.sqrt(3 / 64), rtol=1e-4)
     assert np.abs(even - rows).mean() < 0.5 * np.abs(rows).mean()
+
+
+def noisy_share_right(codewords, counts, deviation, count=4000):
+    """Tokens drawn by their counts whose nearest codeword, given how frequent each is, is their own under noise."""
+    draw = np.random.default_rng(1)
+    tokens = draw.choice(len(counts), count, p=counts / counts.sum())
+    received = codewords[tokens] + deviation * draw.normal(size=(count, codewords.shape[1]))
+    scores = received @ codewords.T / deviation**2 + np.log(counts / counts.sum())
+    return np.mean(scores.argmax(axis=1) == tokens)
+
+
+def test_learnt_codewords_are_told_apart_under_noise():
+    draw = np.random.default_rng(0)
+    random = draw.normal(size=(256, 5)).astype(np.float32)
+    random /= np.sqrt(np.mean(random**2, axis=1, keepdims=True))
+    counts = 1000 / (1 + np.arange(256.0))
+    learnt = learnt_codewords(random, 0.09, counts)
+    np.testing.assert_allclose(np.mean(learnt**2, axis=1), 1, rtol=1e-5)
+    assert noisy_share_right(random, counts, 0.3) < 0.89
+    assert noisy_share_right(learnt, counts, 0.3) > 0.94
+    np.testing.assert_array_equal(learnt, learnt_codewords(random, 0.09, counts))
+    assert np.abs(learnt - learnt_codewords(random, 0.09, counts, seed=1)).max() > 0.1
+
+
+def test_the_gradient_of_codewords_is_that_of_the_loss():
+    draw = np.random.default_rng(0)
+    codewords = draw.normal(size=(70, 3))
+    tokens = draw.integers(70, size=130)  # more than are computed at once
+    noise = 0.5 * draw.normal(size=(130, 3))
+    prior = np.log(draw.dirichlet(np.ones(70)))
+
+    def loss(changed):
+        return loss_and_gradient(changed, tokens, changed[tokens] + noise, 0.25, prior)[0]
+
+    gradient = loss_and_gradient(codewords, tokens, codewords[tokens] + noise, 0.25, prior)[1]
+    for row, column in ((0, 0), (tokens[0], 1), (69, 2)):
+        step = np.zeros_like(codewords)
+        step[row, column] = 1e-5
+        assert gradient[row, column] == pytest.approx(
+            (loss(codewords + step) - loss(codewords - step)) / 2e-5, rel=1e-4
+        )
+
+
+@pytest.mark.parametrize("strides", [[4], [2, 2]], ids=str)
+def test_a_codebook_model_has_one_codeword_for_a_token_at_each_place(strides):
+    keras.utils.set_random_seed(0)
+    levels = {
+        "strides": strides,
+        "channels": [64, 128, 128][: len(strides) + 1],
+        "residual_blocks": [0] * len(strides) + [1],
+    }
+    config = ModelConfig(latent_size=12, latent_noise=0.3, initialization=Initialization.codebook, **levels)
+    model = build(config, vocabulary_size=256)
+    counts = 1000 / (1 + np.arange(256.0))
+    initialize(model, "codebook", counts=counts)
+    latents = ops.convert_to_numpy(model.encoder(np.full((1, 4), 7, np.int32), np.array([4], np.int32))[0])[0, 0]
+    codewords = latents.reshape(4, 3)  # of the four places, in the order of the tokens
+    np.testing.assert_allclose(codewords, np.broadcast_to(codewords[0], (4, 3)), atol=1e-3)
+    assert share_right(model) == 1.0
+    with pytest.raises(ValueError, match="expected counts of tokens with codebook, received None"):
+        initialize(model, "codebook")
+
+
+def test_a_codebook_needs_dimensions_for_each_token():
+    config = ModelConfig(channels=[64, 3], latent_size=12, latent_noise=0.3, initialization=Initialization.codebook)
+    with pytest.raises(ValueError, match="at least as many channels as tokens with codebook"):
+        initialize(build(config, vocabulary_size=256), "codebook", counts=np.ones(256))
 
 
 def test_log_variances_begin_with_little_noise():
@@ -239,7 +326,7 @@ def test_cooccurrence_begins_with_the_mean_of_the_tokens_vectors(small_model):
     settings = {"latent": "vector", "pooling": "mean", "bag_of_words": True, "tie_embeddings": False}
     model = small_model(**settings, encoder_residual_blocks=[0, 0, 0], random_weights=False)
     vectors = np.random.default_rng(0).normal(size=(20, 5)).astype("float32")
-    initialize(model, "cooccurrence", vectors)
+    initialize(model, "cooccurrence", vectors=vectors)
     tokens, lengths = np.array([[3, 4, 5, 6, 7, 8, 9, 1]], np.int32), np.array([8], np.int32)
     latent = keras.ops.convert_to_numpy(model.encoder(tokens, lengths)[0])[0]
     mean = vectors[tokens[0]].mean(axis=0)

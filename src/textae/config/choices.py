@@ -91,12 +91,14 @@ class Initialization(Enum):
     """Initial weights.
 
     random: drawn independently. orthogonal: orthonormal kernels in the encoder, their transposes in the decoder.
+    codebook: as orthogonal, with codewords of the tokens that are first learnt for the latents' noise.
     lattice: the encoder writes each token's codeword, a point of a lattice; the decoder reads Fourier features of it.
     cooccurrence: a text's vector is the mean of vectors of its tokens, which tokens near each other have alike.
     """
 
     random = "random"
     orthogonal = "orthogonal"
+    codebook = "codebook"
     cooccurrence = "cooccurrence"
     lattice = "lattice"
 

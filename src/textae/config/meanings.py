@@ -7,6 +7,7 @@ its YAML file's comment. The help of the commands and docs/configuration.md show
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import typing
 from enum import Enum
@@ -107,6 +108,7 @@ def written(value: object) -> str:
     return value.name if isinstance(value, Enum) else str(value)
 
 
+@functools.cache
 def _comments(schema: type) -> dict[str, str]:
     """Return each key's comment; a key that a schema inherits has that of the schema it comes from."""
     found: dict[str, str] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
@@ -12,8 +14,9 @@ from textae.config.schema import CORPORA, Config, ModelConfig, TokenizerConfig, 
 from textae.config.yaml_files import config_dir as config_dir
 
 
+@functools.cache
 def register() -> None:
-    """Store the schemas under the names that the YAML files' defaults lists use.
+    """Store the schemas under the names that the YAML files' defaults lists use, once in a process.
 
     Those of groups have a group of their own, so that a sweep over `model=glob(*)` finds models only.
     """

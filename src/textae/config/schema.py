@@ -219,7 +219,8 @@ class ModelConfig(Settings):
     pooling: Pooling = Pooling.positions
     bag_of_words: bool = False  # whether a head predicts a text's tokens, as a bag, from its vector
     latent_size: int = 128  # dimensions of a latent
-    # initial weights; lattice: fixed codes, one lattice point per token; cooccurrence: token vectors by what is near
+    # initial weights; codebook: codewords of tokens learnt for the noise; lattice: fixed codes, one lattice point per
+    # token; cooccurrence: token vectors by what is near
     initialization: Initialization = Initialization.orthogonal
     latent_normalization: LatentNormalization = LatentNormalization.none  # how the latent is bounded
     latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latent, in training
@@ -283,6 +284,13 @@ class ModelConfig(Settings):
             where = "with model.initialization=cooccurrence"
             require(self.pooling is Pooling.mean, f"model.pooling=mean {where}", self.pooling.name)
             require(not self.tie_embeddings, f"model.tie_embeddings=false {where}", self.tie_embeddings)
+        if self.initialization is Initialization.codebook:
+            where = "with model.initialization=codebook"
+            require(self.latent is LatentKind.sequence, f"model.latent=sequence {where}", self.latent.name)
+            noisy = self.variational or self.latent_noise > 0
+            require(noisy, f"model.variational=true or model.latent_noise above 0 {where}", self.latent_noise)
+            room = f"model.latent_size of at most the first of model.channels ({self.channels[0]}) {where}"
+            require(self.latent_size <= self.channels[0], room, self.latent_size)
         if self.latent is not LatentKind.vector:
             pooled = self.pooling is not Pooling.positions
             require(not pooled, "model.pooling=positions with model.latent=sequence", self.pooling.name)

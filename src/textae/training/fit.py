@@ -122,9 +122,10 @@ def _fit(
     state.over = state.over and not longer
 
     check_memory(config, tokenizer.vocabulary_size)
-    statistics = token_statistics(config, prepared.train, initial is not None)
+    goes_on = checkpoint is not None
+    statistics = token_statistics(config, prepared.train, goes_on or initial is not None)
     model, step = training_model(
-        config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic, initial, **statistics
+        config, tokenizer.vocabulary_size, tokenizer.first_text_id, arithmetic, initial, goes_on, **statistics
     )
     evaluated = evaluation_model(config, tokenizer)
 

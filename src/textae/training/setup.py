@@ -101,7 +101,8 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
 def token_statistics(config: Config, store: TokenStore, initialized: bool = False) -> dict[str, np.ndarray]:
     """Return what `training_model` needs to know of the train split's tokens; less, where it is `initialized`."""
     found = {}
-    if config.model.bag_of_words or (config.model.output_bias and not initialized):
+    begins_with_counts = config.model.output_bias or config.model.initialization is Initialization.codebook
+    if config.model.bag_of_words or (begins_with_counts and not initialized):
         found["token_counts"] = store.token_counts()
     if config.model.initialization is Initialization.cooccurrence and not initialized:
         size = min(config.model.latent_size, *config.model.channels)
@@ -115,6 +116,7 @@ def training_model(
     first_text_id: int,
     arithmetic: Arithmetic,
     initial: InitialRun | None = None,
+    goes_on: bool = False,
     token_counts: np.ndarray | None = None,
     vectors: np.ndarray | None = None,
 ) -> tuple[Autoencoder, TrainingStep]:
@@ -126,18 +128,20 @@ def training_model(
         first_text_id: the lowest id that stands for text; random tokens are drawn from it on.
         arithmetic: how products are computed.
         initial: the run whose weights the model begins with, in place of `model.initialization`.
-        token_counts: (vocabulary_size,), how often each id occurs in the train split, for a bag-of-words head and an
-            output bias; None: as often as each other one.
+        goes_on: whether a checkpoint's weights replace those that the model is made with.
+        token_counts: (vocabulary_size,), how often each id occurs in the train split, for a bag-of-words head, an
+            output bias and the initialization "codebook"; None: as often as each other one.
         vectors: (vocabulary_size, size) of tokens, for the initialization "cooccurrence".
     """
     training = config.training
+    if token_counts is None:
+        token_counts = np.ones(vocabulary_size)
     with isolated(seed=training.seed):
         dtype = "mixed_bfloat16" if arithmetic.precision == "bfloat16" else "float32"
         model = build(config.model, vocabulary_size, training.seed, dtype)
-        if initial is None:
-            initialize(model, config.model.initialization.name, vectors)
-    if token_counts is None:
-        token_counts = np.ones(vocabulary_size)
+        if initial is None and not goes_on:
+            kind, rate = config.model.initialization.name, config.model.target_rate
+            initialize(model, kind, vectors=vectors, counts=token_counts, target_rate=rate)
     if model.bag_of_words is not None:
         model.bag_of_words.assign_frequencies(token_counts)
     if model.bias is not None:
