@@ -276,10 +276,27 @@ def test_only_the_lattice_has_frequencies():
         composed("training.train_frequencies=false")
 
 
-def test_a_tied_table_would_be_trained_with_a_frozen_encoder():
-    for frozen in ("training.freeze_encoder=true", "model.initialization=lattice"):
-        with pytest.raises(ValueError, match=r"expected model\.tie_embeddings=false .*received True"):
-            composed(frozen)
+def test_a_lattice_with_a_frozen_encoder_has_a_table_of_its_own_for_the_output():
+    with pytest.raises(ValueError, match=r"expected model\.tie_embeddings=false .*received True"):
+        composed("model.initialization=lattice")
+    assert composed("training.freeze_encoder=true").encoder_frozen
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], "model.variational=true or model.latent_noise above 0 with model.initialization=codebook, received 0.0"),
+        (["model=vector"], "model.latent=sequence with model.initialization=codebook, received 'vector'"),
+        (
+            ["model.latent_noise=0.3", "model.latent_size=257"],
+            "model.latent_size of at most the first of model.channels (256) with model.initialization=codebook, "
+            "received 257",
+        ),
+    ],
+)
+def test_a_codebook_is_learnt_for_noise_on_the_latents_of_a_sequence(overrides, expected):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        composed("model.initialization=codebook", *overrides)
 
 
 @pytest.mark.parametrize(

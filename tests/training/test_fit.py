@@ -118,8 +118,10 @@ def test_the_decoder_begins_as_the_encoders_transpose_or_not(tiny_config, tmp_pa
 
 @pytest.mark.slow
 @backend_free
-def test_a_frozen_encoder_stays_as_it_began(tiny_config, tmp_path):
-    changes = {"training.freeze_encoder": True, "model.tie_embeddings": False, "training.weight_decay": 0.5}
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_frozen_encoder_stays_as_it_began(tiny_config, tmp_path, tied):
+    """With tied embeddings the output layer's table is the encoder's."""
+    changes = {"training.freeze_encoder": True, "model.tie_embeddings": tied, "training.weight_decay": 0.5}
     weights = []
     for steps in (1, 4):
         fit(tiny_config(**changes, **{"training.max_steps": steps}), tmp_path / str(steps))

@@ -468,7 +468,9 @@ class TrainingConfig(Settings):
     # fraction of the batches whose texts are cut from the train split at lengths drawn evenly up to max_length, so that
     # one vector per text learns every length; null: 0.1 with latent=vector, else 0
     random_length_rate: float | None = None
-    freeze_encoder: bool | None = None  # whether only the decoder is trained; null: with initialization=lattice
+    # whether only the decoder is trained, without what it shares with the encoder (tie_embeddings); null: with
+    # initialization=lattice
+    freeze_encoder: bool | None = None
     train_frequencies: bool = True  # whether the Fourier features' frequencies are trained, with initialization=lattice
     random_token_rate: float = 0.0  # fraction of tokens replaced by random ones, in the input and the target
     # share of a batch's texts that are decoded in training; fewer leave time for the other losses
@@ -567,9 +569,9 @@ class Config(Settings):
         self._check_objective()
         self._require_two_views()
         lattice = self.model.initialization is Initialization.lattice
-        if self.encoder_frozen:
+        if self.encoder_frozen and lattice:
             tied = self.model.tie_embeddings
-            require(not tied, "model.tie_embeddings=false with a frozen encoder (training.freeze_encoder)", tied)
+            require(not tied, "model.tie_embeddings=false with model.initialization=lattice and a frozen encoder", tied)
         if not self.training.train_frequencies:
             require(
                 lattice,
