@@ -90,6 +90,13 @@ def test_sources_are_those_of_the_standard_library_and_of_packages():
     assert 4_000_000 < sum(size for _, _, size in sample) <= 5_000_000
 
 
+def test_packages_can_be_left_out():
+    library = sum(size for _, _, size in pydocs.standard_library())
+    settings = PydocsConfig(packages=False)
+    assert pydocs.specification(settings).total == library < pydocs.specification(PydocsConfig()).total
+    assert fingerprint_of(settings) != fingerprint_of(PydocsConfig())
+
+
 @pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_another_process():
     code = """

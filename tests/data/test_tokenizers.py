@@ -100,6 +100,28 @@ def test_pad_and_end_are_ignored_and_any_ids_decode(trained, kind):
         tokenizer.decode([[0.5]])
 
 
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_bytes_that_are_no_utf8_become_one_replacement_a_character(trained, kind):
+    """Whatever a model predicts, its text is Unicode, and the same bytes are the same text for every kind."""
+    tokenizer = trained[kind]
+    first = tokenizer.first_text_id - 256 if kind in ("unigram", "bpe") else 2
+    (word,) = tokenizer.encode(["dog"])
+    texts = {
+        b"\xff": "\ufffd",  # begins no character
+        b"\xe6\x97": "\ufffd",  # two bytes of three
+        b"\xe6\x97\xa5": "日",
+        b"\xf0\x9f\x98\xe6\x97\xa5": "\ufffd日",
+        b"\xe2\x28\xa1": "\ufffd(\ufffd",
+        b"\xed\xa0\x80": "\ufffd\ufffd\ufffd",  # a lone surrogate is no character
+        b"\xc0\xaf": "\ufffd\ufffd",  # longer than it need be
+        "\ufffd".encode(): "\ufffd",
+    }
+    ids = [np.concatenate([word, np.frombuffer(content, np.uint8).astype(np.int32) + first, word]) for content in texts]
+    assert tokenizer.decode(ids) == [f"dog{text}dog" for text in texts.values()]
+    split = np.concatenate([[first + 0xE6], word, [first + 0xA5]])  # a character is not joined across others
+    assert tokenizer.decode([split]) == ["\ufffddog\ufffd"]
+
+
 def test_numbers_become_zeros():
     text = "2026-05-01 libc6:amd64 at 0x7f00A1, b2804ab8 in cafe/1a2b face ٣"
     assert normalize_numbers(text, "none") == text

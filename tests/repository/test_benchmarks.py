@@ -130,3 +130,18 @@ def test_the_recurrent_sentences_learn(tmp_path, monkeypatch, capsys):
     assert found["bleu"] > 60
     assert list(json.loads((tmp_path / "found.json").read_text()).values()) == [found]
     assert "of 300 sentences" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_fine_tuning_beside_training_from_scratch(trained, corpus_file, monkeypatch, capsys):
+    import benchmark_fine_tuning
+
+    command = [str(trained[0]), str(corpus_file), "--steps", "2", "--every", "1", "--documents", "5"]
+    command += ["--goal", "0.5", "--set", "training.learning_rate=1e-9", "training.warmup_steps=0"]
+    monkeypatch.setattr(sys, "argv", ["benchmark_fine_tuning.py", *command])
+    benchmark_fine_tuning.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("    update ") for line in lines) == 6
+    tuned, scratch = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[-2:])
+    assert (tuned[0], tuned[3], scratch[0]) == ("fine-tuned", "0", "from scratch")  # it begins above the goal
+    assert float(tuned[5]) == pytest.approx(trained[1]["token_accuracy"], abs=0.1) and float(tuned[7]) < 1

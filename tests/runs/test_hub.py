@@ -106,16 +106,3 @@ def test_what_was_fetched_is_used_offline(hub_server, trained, monkeypatch):
     assert hub.local_folder("hf://me/model") == folder
     with pytest.raises(OSError, match="expected hf://me/other to be fetched before with HF_HUB_OFFLINE=1"):
         hub.local_folder("hf://me/other")
-
-
-def test_commands_use_the_folder_that_was_fetched(hub_server, trained):
-    from omegaconf import OmegaConf
-
-    from textae.cli.commands import fetch_run
-
-    hub.push(trained[0], "me/model")
-    for given, expected in [("hf://me/model", str(hub.local_folder("hf://me/model"))), ("folder", "folder")]:
-        config = OmegaConf.create({"run": given})
-        fetch_run(config)
-        assert config.run == expected
-    fetch_run(OmegaConf.create({"runs": "outputs"}))

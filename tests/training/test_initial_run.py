@@ -1,11 +1,14 @@
 """Runs that begin with another run's tokenizer and weights."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from textae.data.tokenizers import load_tokenizer
-from textae.runs import run_folder
+from textae.runs import hub, run_folder
 from textae.runs.arrays import read_arrays
+from textae.runs.run_folder import RunDir
 from textae.training.fit import fit
 from textae.training.initial_run import read_initial_run
 
@@ -40,6 +43,33 @@ def test_training_goes_on_from_the_weights(trained, tiny_config, tmp_path):
     settings = {"training.initial_run": str(trained[0]), "training.max_steps": 1, "training.learning_rate": 1e-9}
     metrics = fit(tiny_config(**settings), tmp_path / "run")
     assert metrics["loss"] == pytest.approx(trained[1]["loss"], rel=1e-4)
+
+
+def test_a_run_of_the_hub(hub_server, trained, tiny_config, tmp_path, monkeypatch):
+    """It is fetched once: the run that began with it goes on without it, and from any folder."""
+    pytest.importorskip("huggingface_hub")
+    hub.push(trained[0], "me/model")
+    settings = {"training.initial_run": "hf://me/model", "training.learning_rate": 1e-9}
+    metrics = fit(tiny_config(**settings | {"training.max_steps": 1}), tmp_path / "run")
+    assert metrics["loss"] == pytest.approx(trained[1]["loss"], rel=1e-4)
+    assert RunDir(tmp_path / "run").config()["training"]["initial_run"] == "hf://me/model"
+
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+    assert fit(tiny_config(**settings | {"training.max_steps": 2}), tmp_path / "run")["steps"] == 2
+    with pytest.raises(ValueError, match=r"training\.initial_run: hf://me/other: the Hub cannot be asked: "):
+        read_initial_run(tiny_config(**{"training.initial_run": "hf://me/other"}))
+
+
+def test_a_pretrained_model(trained, tiny_config, tmp_path, monkeypatch):
+    shutil.copytree(trained[0], tmp_path / "package" / "small")
+    monkeypatch.setattr("textae.config.run_names._PRETRAINED", tmp_path / "package")
+    config = tiny_config(**{"training.initial_run": "small"})
+    assert config.located().training.initial_run == "small"
+    for name, weights in kept(trained[0]).items():
+        np.testing.assert_array_equal(read_initial_run(config).weights[name], weights)
+    with pytest.raises(ValueError, match=r"training\.initial_run: .* the pretrained models are: small$"):
+        read_initial_run(tiny_config(**{"training.initial_run": "smal"}))
 
 
 @pytest.mark.parametrize(

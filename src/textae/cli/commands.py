@@ -146,12 +146,11 @@ def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
 
 
 def fetch_run(config: Any) -> None:
-    """Let `run` be the folder of a run of the Hub, if it names one."""
-    from textae.runs.hub import is_hub_name, local_folder
+    """Let `run` be the folder of the run that it names, a pretrained model or one of the Hub among them."""
+    from textae.runs.finding import find_run
 
-    run = config.get("run")
-    if is_hub_name(run):
-        config.run = str(local_folder(run))
+    if (run := config.get("run")) is not None:
+        config.run = str(find_run(run))
 
 
 def failure(error: Exception, where: str = "") -> int:

@@ -33,7 +33,7 @@ class RunCorpusConfig(CorpusConfig):
 class EvaluateConfig(Settings):
     """The keys of `textae.evaluate`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     corpus: CorpusConfig = MISSING  # the run's corpus, or another one
     split: str = "test"  # train, validation or test
     latent_noise: float = 0.0  # standard deviation of Gaussian noise on the latents
@@ -73,7 +73,7 @@ class EvaluateConfig(Settings):
 class ReconstructConfig(Settings):
     """The keys of `textae.reconstruct`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     input: str | None = None  # input file; null: standard input
     output: str | None = None  # output file; null: standard output
 
@@ -82,7 +82,7 @@ class ReconstructConfig(Settings):
 class EncodeConfig(Settings):
     """The keys of `textae.encode`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     input: str | None = None  # input file; null: standard input
     output: str = MISSING  # output file: .npy, .npz or .parquet
     bits: int | None = None  # bits of a number, 1 to 16, in a .npz file; null: float32
@@ -95,7 +95,7 @@ class EncodeConfig(Settings):
 class DecodeConfig(Settings):
     """The keys of `textae.decode`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     input: str = MISSING  # file of latents, written by textae.encode
     output: str | None = None  # output file; null: standard output
 
@@ -104,7 +104,7 @@ class DecodeConfig(Settings):
 class ScoreConfig(Settings):
     """The keys of `textae.score`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     input: str | None = None  # input file; null: standard input
     output: str | None = None  # output file; null: standard output
     sort: bool = False  # whether the highest scores come first
@@ -129,7 +129,7 @@ class ScoreConfig(Settings):
 class InterpolateConfig(Settings):
     """The keys of `textae.interpolate`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     input: str | None = None  # file of two lines; null: standard input
     output: str | None = None  # output file; null: standard output
     steps: int = 7  # number of texts, with both ends
@@ -142,7 +142,7 @@ class InterpolateConfig(Settings):
 class ArithmeticConfig(Settings):
     """The keys of `textae.arithmetic`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     input: str | None = None  # file of three lines; null: standard input
     output: str | None = None  # output file; null: standard output
 
@@ -151,7 +151,7 @@ class ArithmeticConfig(Settings):
 class NeighboursConfig(Settings):
     """The keys of `textae.neighbours`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     input: str | None = None  # file of texts; null: standard input
     output: str | None = None  # output file; null: standard output
     documents: str | None = None  # file of documents, one per line; null: those of the corpus
@@ -175,7 +175,7 @@ class NeighboursConfig(Settings):
 class SampleConfig(Settings):
     """The keys of `textae.sample`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     output: str | None = None  # output file; null: standard output
     count: int = 10  # number of texts
     seed: int = 0  # seed of the latents
@@ -191,7 +191,7 @@ class SampleConfig(Settings):
 class ExportConfig(Settings):
     """The keys of `textae.export`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     output: str = MISSING  # folder to write; it must not exist
     format: ExportFormat = ExportFormat.saved_model  # SavedModel or ONNX
     int8: bool = False  # whether weights are quantised to 8 bits, with format=onnx; what that costs is measured
@@ -210,7 +210,7 @@ class ExportConfig(Settings):
 class ProbeConfig(Settings):
     """The keys of `textae.probe`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     corpus: CorpusConfig = MISSING  # a corpus, with labels for task=classification
     # classification: a text's label; containment: whether a sentence is of a paragraph
     task: ProbeTask = ProbeTask.classification
@@ -247,7 +247,7 @@ class ReportConfig(Settings):
 class DemoConfig(Settings):
     """The keys of `textae.demo`."""
 
-    run: str = MISSING  # folder of a trained run
+    run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
     port: int = 7860  # port of 127.0.0.1; 0: any that is free
     open: bool = False  # whether the page is opened in the browser
     corpus: CorpusConfig = MISSING  # whose train split noise, bits and baselines use; the run's, or another one

@@ -54,6 +54,7 @@ from textae.config.choices import (
     UpsamplerKind,
 )
 from textae.config.metric_table import names
+from textae.config.run_names import located_run
 
 PATHS = ("files", "test_files", "validation_files", "tfds_dir")  # settings of a corpus that say where it lies
 RANDOM_LENGTH_RATE = 0.1  # of one vector per text, whose length head knows only the lengths that it has seen
@@ -113,6 +114,7 @@ class PydocsConfig(CorpusConfig):
     """Docstrings and help topics of the running Python."""
 
     kind: str = "pydocs"  # the kind of corpus; set by the group's option
+    packages: bool = True  # whether docstrings of installed packages are read too, beside those of the standard library
 
 
 @dataclass(slots=True, kw_only=True)
@@ -463,7 +465,8 @@ class TrainingConfig(Settings):
     # skip gradients of tokens that are already right below this fraction of the mean error; 0: none
     gradient_filter: float = 0.01
     length_curriculum: float = 0.0  # fraction of the first epoch during which batches go from short texts to long ones
-    # folder of a trained run whose tokenizer and weights this run begins with; null: new ones
+    # trained run whose tokenizer and weights this run begins with: a folder, a pretrained model or hf://USER/NAME;
+    # null: new ones
     initial_run: str | None = None
     # fraction of the batches whose texts are cut from the train split at lengths drawn evenly up to max_length, so that
     # one vector per text learns every length; null: 0.1 with latent=vector, else 0
@@ -626,7 +629,7 @@ class Config(Settings):
     def located(self) -> Config:
         """Return the same with paths that mean the same from every folder."""
         initial = self.training.initial_run
-        training = self.training if initial is None else replace(self.training, initial_run=absolute_path(initial))
+        training = self.training if initial is None else replace(self.training, initial_run=located_run(initial))
         return replace(self, corpus=self.corpus.located(), data_dir=absolute_path(self.data_dir), training=training)
 
 

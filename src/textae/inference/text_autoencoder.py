@@ -40,7 +40,8 @@ from textae.models.isolation import isolated
 from textae.models.shapes import check_shapes, weight_shapes
 from textae.progress import escaped
 from textae.runs.arrays import write_arrays
-from textae.runs.hub import local_folder, push
+from textae.runs.finding import find_run
+from textae.runs.hub import push
 from textae.runs.json_files import read_json, write_json
 from textae.runs.provenance import environment
 from textae.runs.run_folder import (
@@ -388,7 +389,8 @@ def load(run: Path | str, weights: str = WEIGHTS, latent_noise: float = 0.0) -> 
     read or built, and an error's message holds no control characters.
 
     Args:
-        run: the folder that training wrote, or `hf://USER/NAME[@REVISION]`, a repository of the Hugging Face Hub.
+        run: the folder that training wrote; or else the name of a pretrained model of the package, as "pydocs-small";
+            or `hf://USER/NAME[@REVISION]`, a repository of the Hugging Face Hub.
         weights: another file of it, such as `last.safetensors`.
         latent_noise: standard deviation of the normal noise added to latents in `reconstruct` and `score`.
 
@@ -396,7 +398,7 @@ def load(run: Path | str, weights: str = WEIGHTS, latent_noise: float = 0.0) -> 
         ValueError: the folder is not a run's, or a file in it is damaged or does not fit; the Hub cannot be asked.
     """
     try:
-        return _load(RunDir(local_folder(run, weights)), weights, latent_noise)
+        return _load(RunDir(find_run(run, weights)), weights, latent_noise)
     except (ValueError, OSError) as error:
         if isinstance(error, ValueError) and str(error).isprintable():
             raise

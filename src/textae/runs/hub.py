@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from textae.config.run_names import HUB
 from textae.runs.json_files import read_json
 from textae.runs.run_folder import (
     BY_LENGTH,
@@ -33,7 +34,6 @@ from textae.untrusted_files import entries, one_line
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "hf://"
 MOST_FILES = 100  # of a run on the Hub
 MOST_BYTES = 20 << 30  # of all of them
 _DESCRIBED = (CONFIG, ENVIRONMENT)
@@ -50,37 +50,30 @@ class HubName(NamedTuple):
     revision: str | None
 
 
-def is_hub_name(run: Path | str) -> bool:
-    """Return whether a run is named on the Hub, not by its folder."""
-    return isinstance(run, str) and run.startswith(PREFIX)
-
-
 def parse(run: str) -> HubName:
     """Return what `hf://USER/NAME[@REVISION]` names.
 
     Raises:
         ValueError: it is written in another form.
     """
-    match = _NAME.fullmatch(run.removeprefix(PREFIX))
+    match = _NAME.fullmatch(run.removeprefix(HUB))
     if match is None or ".." in run:
-        raise ValueError(f"run: expected {PREFIX}USER/NAME or {PREFIX}USER/NAME@REVISION, found {run!r:.200}")
+        raise ValueError(f"run: expected {HUB}USER/NAME or {HUB}USER/NAME@REVISION, found {run!r:.200}")
     return HubName(match["name"], match["revision"])
 
 
-def local_folder(run: Path | str, weights: str = WEIGHTS) -> Path:
-    """Return the folder of a run: the one that is named, or the one that a run of the Hub was fetched to.
+def local_folder(run: str, weights: str = WEIGHTS) -> Path:
+    """Return the folder that a run of the Hub was fetched to.
 
     Args:
-        run: a folder, or `hf://USER/NAME[@REVISION]`.
+        run: `hf://USER/NAME[@REVISION]`.
         weights: the file of weights that is fetched.
 
     Raises:
         ValueError: huggingface_hub is missing, there is no such repository, or it holds no run.
         OSError: the Hub cannot be asked, and nothing was fetched before.
     """
-    if not is_hub_name(run):
-        return Path(run)
-    repository = parse(str(run))
+    repository = parse(run)
     hub, api = _client()
     library = hub.cached_assets_path(
         "textae",
@@ -93,9 +86,9 @@ def local_folder(run: Path | str, weights: str = WEIGHTS) -> Path:
         if not (folder / CONFIG).is_file():
             raise OSError(f"run: expected {run} to be fetched before with HF_HUB_OFFLINE=1, found nothing in {folder}")
         return folder
-    with _one_line(str(run)):
+    with _one_line(run):
         info = api.model_info(repository.name, revision=repository.revision, files_metadata=True)
-        names = _wanted(str(run), {file.rfilename: file.size for file in info.siblings or ()}, weights)
+        names = _wanted(run, {file.rfilename: file.size for file in info.siblings or ()}, weights)
         api.snapshot_download(repository.name, revision=info.sha, allow_patterns=names, local_dir=folder)
     for path in entries(folder):
         name = path.relative_to(folder).as_posix()
@@ -128,7 +121,7 @@ def push(
         raise ValueError(f"run: expected a run folder of format {FORMAT}, found one of {environment['format']}")
     if "@" in name:
         raise ValueError(f"expected USER/NAME, and revision=NAME for a branch, found {name!r:.200}")
-    repository = parse(f"{PREFIX}{name}").name
+    repository = parse(f"{HUB}{name}").name
     for needed in (WEIGHTS, METRICS, CARD):
         if not (run / needed).is_file():
             raise ValueError(f"run: expected a finished run with {needed}, found none in {run.folder}")

@@ -10,6 +10,7 @@ from textae.config.mapping import from_mapping
 from textae.config.schema import Config
 from textae.data.tokenizers import Tokenizer, load_tokenizer
 from textae.models.shapes import check_shapes, weight_shapes
+from textae.runs.finding import find_run
 from textae.runs.run_folder import CONFIG, TOKENIZER, WEIGHTS, RunDir
 
 _TIED, _OWN = "encoder/embedding/embeddings", "output_embedding/embeddings"  # tables of the output layer
@@ -35,10 +36,10 @@ def read_initial_run(config: Config) -> InitialRun | None:
     named = config.training.initial_run
     if named is None:
         return None
-    run = RunDir(named)
     try:
+        run = RunDir(find_run(named))
         own = from_mapping(run.config())
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ValueError(f"training.initial_run: {error}") from error
     for key in ("kind", "number_normalization"):
         expected, received = getattr(own.tokenizer, key).name, getattr(config.tokenizer, key).name
@@ -58,7 +59,7 @@ def read_initial_run(config: Config) -> InitialRun | None:
             name for name in sorted(own_shapes.keys() | shapes.keys()) if own_shapes.get(name) != shapes.get(name)
         )
         raise ValueError(
-            f"expected the model of training.initial_run={named} ({RunDir(named) / CONFIG}), received one whose {odd} "
+            f"expected the model of training.initial_run={named} ({run / CONFIG}), received one whose {odd} "
             f"has shape {own_shapes.get(odd)} instead of {shapes.get(odd)}"
         )
     return InitialRun(tokenizer, weights)

@@ -44,7 +44,7 @@ Source = tuple[str, Path, int]  # name, place and bytes of a file
 
 def specification(settings: PydocsConfig) -> CorpusSpecification:
     """Return how the corpus is made from the running Python."""
-    sources = standard_library() + packages(_SOURCE_BYTES)
+    sources = standard_library() + (packages(_SOURCE_BYTES) if settings.packages else [])
     environment = (
         sys.version,
         platform.system(),

@@ -16,6 +16,7 @@ from textae.files import write_bytes
 
 FIRST_BYTE_ID = SPECIAL_IDS  # of "bytes" and "characters": byte b has id b + 2
 FIRST_CHARACTER_ID = FIRST_BYTE_ID + 256
+REPLACEMENT = "\ufffd"  # what stands for bytes that are no UTF-8, and for an unknown id
 LARGEST_FILE_BYTES = 1 << 24  # of tokenizer.json and tokenizer.model; parsed they take up to thirty times as much
 
 
@@ -49,7 +50,8 @@ class Tokenizer:
     def decode(self, ids: Sequence[ArrayLike]) -> list[str]:
         """Give the text of each sequence of ids.
 
-        Pad and end are left out, and bytes that are no UTF-8 become U+FFFD.
+        Pad and end are left out. Texts are Unicode whatever the ids are: bytes that are no UTF-8 become U+FFFD, as
+        `replaced` says.
         Raises TypeError for what is no list, and ValueError for an id outside the vocabulary.
         """
         check_list(ids, "ids", "arrays")
@@ -97,6 +99,15 @@ class Tokenizer:
 
     def _describe(self, description: dict, folder: Path) -> None:
         """Add to the description what `load_tokenizer` needs for this kind."""
+
+
+def replaced(content: bytes) -> str:
+    """Return the text that bytes stand for: all characters that are whole, and one U+FFFD for each that is not.
+
+    That is the Unicode Standard's "substitution of maximal subparts" (chapter 3.9): the bytes of a character that is
+    cut short are replaced together, and every other byte that begins no character by itself.
+    """
+    return content.decode("utf-8", "replace")
 
 
 def utf8(text: str, encoding: str = "utf-8") -> bytes:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from textae.data.tokenizers.base import FIRST_BYTE_ID, FIRST_CHARACTER_ID, Tokenizer, utf8
+from textae.data.tokenizers.base import FIRST_BYTE_ID, FIRST_CHARACTER_ID, Tokenizer, replaced, utf8
 
 
 class BytesTokenizer(Tokenizer):
@@ -16,4 +16,4 @@ class BytesTokenizer(Tokenizer):
         return [np.frombuffer(utf8(text), np.uint8).astype(np.int32) + FIRST_BYTE_ID for text in texts]
 
     def _decode(self, ids: list[np.ndarray]) -> list[str]:
-        return [(sequence - FIRST_BYTE_ID).astype(np.uint8).tobytes().decode("utf-8", "replace") for sequence in ids]
+        return [replaced((sequence - FIRST_BYTE_ID).astype(np.uint8).tobytes()) for sequence in ids]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textae.data.tokenizers.base import FIRST_BYTE_ID, FIRST_CHARACTER_ID, Tokenizer, utf8
+from textae.data.tokenizers.base import FIRST_BYTE_ID, FIRST_CHARACTER_ID, Tokenizer, replaced, utf8
 
 
 class CharactersTokenizer(Tokenizer):
@@ -44,7 +44,7 @@ class CharactersTokenizer(Tokenizer):
 
     def _decode(self, ids: list[np.ndarray]) -> list[str]:
         content = self._bytes.__getitem__
-        return [b"".join(map(content, sequence.tolist())).decode("utf-8", "replace") for sequence in ids]
+        return [replaced(b"".join(map(content, sequence.tolist()))) for sequence in ids]
 
     def _content(self) -> str:
         return self.characters

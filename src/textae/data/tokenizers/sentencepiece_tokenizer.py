@@ -4,13 +4,14 @@ import hashlib
 import math
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from textae.data.messages import one_line
 from textae.data.special_tokens import END_ID, PAD_ID
-from textae.data.tokenizers.base import Tokenizer, utf8, write_file
+from textae.data.tokenizers.base import REPLACEMENT, Tokenizer, replaced, utf8, write_file
 
 UNKNOWN_ID = 2  # SentencePiece's obligatory one; bytes stand for what it has no piece for
 FIRST_PIECE_ID = 3 + 256  # after pad, end, unknown and one piece for each byte
@@ -59,7 +60,22 @@ class SentencePieceTokenizer(Tokenizer):
         if not ids:
             return []
         texts = self._processor.decode([sequence.tolist() for sequence in ids], num_threads=self._threads)
+        for i, text in enumerate(texts):
+            if REPLACEMENT in text:  # SentencePiece writes one for each byte of a character that is cut short
+                texts[i] = replaced(b"".join(map(self._bytes.__getitem__, ids[i].tolist())))
         return [_unescape(text) for text in texts]
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        """What each id stands for: a byte, or the UTF-8 of a piece."""
+        found = []
+        for number in range(self.vocabulary_size):
+            piece = self._processor.id_to_piece(number)
+            if self._processor.is_byte(number):
+                found.append(bytes([int(piece[1:-1], 16)]))  # written <0xE6>
+            else:
+                found.append((REPLACEMENT if number == UNKNOWN_ID else piece.replace("\u2581", " ")).encode())
+        return found
 
     def _content(self) -> bytes:
         return self.model

@@ -8,7 +8,7 @@ from textae.config.choices import VOCABULARY_BOUNDS
 from textae.data.inputs import each_text
 from textae.data.messages import one_line
 from textae.data.special_tokens import END_ID, PAD_ID
-from textae.data.tokenizers.base import FIRST_CHARACTER_ID, Tokenizer, utf8
+from textae.data.tokenizers.base import FIRST_CHARACTER_ID, REPLACEMENT, Tokenizer, utf8
 from textae.data.tokenizers.bytes_tokenizer import BytesTokenizer
 from textae.data.tokenizers.characters_tokenizer import CharactersTokenizer
 from textae.data.tokenizers.numbers import normalize_numbers
@@ -98,7 +98,7 @@ def train_model(kind: str, sample: list[str], vocabulary_size: int, nearest: boo
         "eos_id": END_ID,
         "unk_id": UNKNOWN_ID,
         "bos_id": -1,
-        "unk_surface": "\ufffd",
+        "unk_surface": REPLACEMENT,
         "num_threads": TRAINING_THREADS,
         "minloglevel": 2,
     }
