@@ -156,11 +156,11 @@ def fetch_run(config: Any) -> None:
 
 def failure(error: Exception, where: str = "") -> int:
     """Say in one line what went wrong, and return the exit code that fits."""
-    from textae.training.interrupts import Interrupted
+    from textae.training.interrupts import Interrupted, ProcessEnded
 
     if isinstance(error, BrokenPipeError):  # whoever read the answers has seen enough
         return 128 + 13
-    if isinstance(error, Interrupted):
+    if isinstance(error, Interrupted | ProcessEnded):
         return fail(f"{where}{error}", error.exit_code, error)
     line = where + cause(error)
     usage = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
