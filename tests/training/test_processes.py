@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
+import keras
 import numpy as np
 import pytest
 
@@ -21,7 +22,9 @@ from textae.inference.codec import Reconstructed
 from textae.runs import run_folder
 from textae.runs.arrays import read_arrays
 from textae.runs.json_files import read_json
+from textae.runs.run_folder import RunDir
 from textae.training import following, processes
+from textae.training.checkpoint import continues
 from textae.training.interrupts import Interrupted, ProcessEnded
 from textae.training.processes import Place, Processes
 
@@ -72,6 +75,12 @@ def pair(silence=30.0):
     finally:
         for process in both:
             process._over.set()
+
+
+def hang_up(process):
+    """End a process's connection, as the system does when it dies."""
+    with socket.socket(fileno=os.dup(process.peers[0].connection.fileno())) as own:
+        own.shutdown(socket.SHUT_RDWR)
 
 
 def test_processes_meet_and_talk(ended):
@@ -152,7 +161,7 @@ def test_a_process_that_dies_ends_the_others(ended, capfd):
     with pair() as (leader, other):
         leader.remedy = "; go on"
         other._over.set()
-        other.peers[0].connection.close()
+        hang_up(other)
         assert ended.wait()
     assert ended == [1]
     assert capfd.readouterr().err == "textae: process 1 of 2 (host, pid 1) has died; go on\n"
@@ -184,7 +193,7 @@ def test_an_error_of_process_0_ends_the_others_in_order(ended, monkeypatch, erro
         with pytest.raises(ProcessEnded, match="process 0 of 2 has ended: ") as found:
             other.hear()
         other.fail(found.value)
-        other.peers[0].connection.close()
+        hang_up(other)
         failing.join(10)
     assert found.value.exit_code == code
     assert "\n" not in str(found.value)
@@ -232,6 +241,38 @@ def test_reconstructions_come_back_as_they_were_sent(variational):
                 for name in ("ids", "correct", "token_losses", "latents"):
                     np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
                 assert (one.log_variances is None) == (not variational)
+
+
+def test_tensorflow_says_that_jax_is_needed():
+    if keras.backend.backend() == "jax":
+        pytest.skip("on JAX it is there")
+    joining = processes.joined(DistributedConfig(mode="auto"))
+    with pytest.raises(ValueError, match="expected KERAS_BACKEND=jax with distributed=auto, found tensorflow"):
+        joining.__enter__()
+
+
+def test_without_other_processes_there_is_one():
+    with processes.joined(DistributedConfig()) as found:
+        assert (found.index, found.count, found.leads, found.alone) == (0, 1, True, True)
+        found.tell("step")
+        assert found.hear_each() == []
+
+
+def test_slurm_says_where_a_process_stands(monkeypatch):
+    assert processes._place(DistributedConfig(mode="auto")) is None
+    said = {"JOB_ID": 5, "STEP_NODELIST": "node[01-02],other", "NTASKS": 4, "PROCID": 3, "LOCALID": 1}
+    for name, value in said.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    found = processes._place(DistributedConfig(mode="auto"))
+    assert found == Place(f"node01:{65535 - 2**12 + 1 + 5}", 3, 4, [1])
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert processes._place(DistributedConfig(mode="auto")) is None
+
+
+def test_the_devices_of_a_run_may_change(trained, tiny_config):
+    folder, _ = trained
+    config = tiny_config(**{"distributed.mode": "auto", "distributed.heartbeat_timeout_seconds": 5.0})
+    assert continues(config, RunDir(folder)) == (True, False)
 
 
 RUN = [setting for setting in NOISY if not setting.startswith("training.max_steps")]
