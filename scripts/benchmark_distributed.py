@@ -67,8 +67,8 @@ def started(count: int, settings: dict[str, Any]) -> list[subprocess.Popen]:
     ]
 
 
-def answers(processes: list[subprocess.Popen], asked: bool = True) -> list[float]:
-    """Have processes do a round, and return what each of them answers."""
+def replies(processes: list[subprocess.Popen], asked: bool = True) -> list[float]:
+    """Have processes do a round, and return what each of them replies."""
     for process in processes if asked else []:
         print("go", file=process.stdin, flush=True)
     return [json.loads(process.stdout.readline()) for process in processes]
@@ -80,12 +80,12 @@ def main(words: list[str]) -> None:
     settings |= {key: yaml.safe_load(value) for key, _, value in (word.partition("=") for word in words)}
     rounds = settings.pop("rounds", 7)
     one, two = started(1, settings), started(2, settings)
-    parameters = answers(one, asked=False)[0]
-    answers(two, asked=False)
+    parameters = replies(one, asked=False)[0]
+    replies(two, asked=False)
     found = []
     for turn in range(rounds + 1):
         order = [one, two] if turn % 2 else [two, one]
-        rates = {len(processes): answers(processes)[0] for processes in order}
+        rates = {len(processes): replies(processes)[0] for processes in order}
         if turn:  # the first one warms up
             found.append((rates[1], rates[2]))
     for process in [*one, *two]:

@@ -129,7 +129,7 @@ def start_keras(own_process: bool = True, compute: bool = True) -> None:
 
     Where Keras is loaded already, its environment alone is set. The lines go to the process's standard error before any
     of TensorFlow's own settings can reach them. With `own_process` false all of Keras can be used. With `compute` false
-    nothing is computed yet, so that JAX can still be told of other processes.
+    nothing is computed yet, so that JAX can still be connected to other processes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by itself without AVX-512; docs/speed.md

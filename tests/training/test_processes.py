@@ -46,19 +46,27 @@ def met(port, process_id, count=2, **more):
     return processes._meet(place, settings(port, process_id, count, **more))
 
 
-@pytest.fixture
-def ended(monkeypatch):
-    """Where this process would end: the exit codes, and a function that waits for the first."""
-    codes, first = [], threading.Event()
+class Codes(list):
+    """The exit codes with which this process would end."""
 
-    def leave(code):
-        codes.append(code)
-        first.set()
+    def __init__(self):
+        super().__init__()
+        self.first = threading.Event()
+
+    def leave(self, code):
+        self.append(code)
+        self.first.set()
         raise SystemExit  # of the thread
 
-    monkeypatch.setattr(os, "_exit", leave)
+    def wait(self):
+        return self.first.wait(10)
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    codes = Codes()
+    monkeypatch.setattr(os, "_exit", codes.leave)
     monkeypatch.setattr(processes, "_disconnect", lambda: None)
-    codes.wait = lambda: first.wait(10)
     return codes
 
 

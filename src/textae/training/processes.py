@@ -30,7 +30,7 @@ from textae.training.interrupts import Interrupted, ProcessEnded
 logger = logging.getLogger(__name__)
 
 FAILURE, USAGE = 1, 2  # exit codes
-_SECONDS_TO_LEAVE = 10.0  # how long a process that was told to end may take
+_SECONDS_TO_LEAVE = 10.0  # how long a process may take that has to end
 _SECONDS_TO_NOTICE = 1.0  # how long after an error one waits for word of a process that died and has caused it
 _DATA, _BEAT = b"d", b"b"
 
