@@ -133,7 +133,7 @@ def sum_on_gloo(megabytes: float, index: int, port: int) -> None:
 
 def measure() -> None:
     """Print what sums over two processes of this machine take, and the bandwidth that this is."""
-    print("| MB | ms | MB/s each way |\n| --- | --- | --- |")
+    print("| MB | ms | MB/s in each direction |\n| --- | --- | --- |")
     for megabytes in (0.004, 1, 4, 16, 64):
         with socket.create_server(("127.0.0.1", 0)) as found:
             port = found.getsockname()[1]

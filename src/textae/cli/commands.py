@@ -36,6 +36,8 @@ _PORTION_CHARACTERS = 1 << 20
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, which unwinds like Ctrl-C."""
 
+    exit_code = 128 + signal.SIGTERM
+
 
 def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     """Run `task` with the composed config, or with each of a sweep's; then exit."""

@@ -177,6 +177,8 @@ class Processes:
                     return None
         except (EOFError, OSError):
             return self._lost(peer, "has died")
+        except Exception as error:
+            return self._lost(peer, f"has sent what cannot be read ({error})")
 
     def _is_over(self, peer: _Peer, message: Message) -> bool:
         """Take note of a message; return whether it is the last one."""
@@ -212,9 +214,9 @@ class Processes:
     def fail(self, error: BaseException) -> None:
         """Tell the others that this process ends with an error, unless they have ended it."""
         if not isinstance(error, ProcessEnded):
-            if not isinstance(error, Interrupted):
+            if isinstance(error, Exception) and not isinstance(error, Interrupted):
                 time.sleep(_SECONDS_TO_NOTICE)  # a thread ends this process if another one's death is the reason
-            words = " ".join(str(error).split()) or type(error).__name__
+            words = " ".join(str(error).split()) or "stopped by a signal"
             self.end(f"process {self.index} of {self.count} has ended: {words}", _code(error))
         self._over.set()
         for peer in self.peers:
@@ -225,7 +227,6 @@ class Processes:
     def finish(self) -> None:
         """End together: the others first, since process 0 has what JAX's connections depend on."""
         if self.leads:
-            self.tell("finish")
             self.hear_each()
             self._over.set()
             return _disconnect()
@@ -236,8 +237,8 @@ class Processes:
 
 
 def _code(error: BaseException) -> int:
-    if isinstance(error, Interrupted):
-        return error.exit_code
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        return getattr(error, "exit_code", 128 + signal.SIGINT)
     return USAGE if isinstance(error, ValueError | FileNotFoundError) else FAILURE
 
 
