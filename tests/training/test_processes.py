@@ -283,8 +283,19 @@ def test_the_devices_of_a_run_may_change(trained, tiny_config):
     assert continues(config, RunDir(folder)) == (True, False)
 
 
-RUN = [setting for setting in NOISY if not setting.startswith("training.max_steps")]
-RUN += ["training.log_every_steps=1", "training.schedule=constant", "training.patience=null"]
+CHANGED = {
+    "log_every_steps": 1,
+    "schedule": "constant",
+    "patience": "null",
+    "num_length_buckets": 1,
+    "eval_every_steps": 100,
+    "checkpoint_every_minutes": 0,
+    "precision": "float32",
+}
+RUN = [setting for setting in NOISY if setting.partition("=")[0] not in {f"training.{key}" for key in CHANGED}]
+RUN = [setting for setting in RUN if not setting.startswith("training.max_steps=")]
+RUN += [f"training.{key}={value}" for key, value in CHANGED.items()]
+STEPS = 40  # so many that a process can be killed before the last
 
 
 class Place2:
@@ -338,8 +349,8 @@ def place(tmp_path_factory, corpus_file):
 @pytest.fixture(scope="module")
 def whole(place):
     """A run of two processes that nobody touched, beside one of one process."""
-    finished(place.start("one", 8))
-    (out, _), (other_out, other_errors) = finished(*place.two("two", 8))
+    finished(place.start("one", STEPS))
+    (out, _), (other_out, other_errors) = finished(*place.two("two", STEPS))
     assert out.splitlines() == ["two/metrics.json"]
     assert (other_out, other_errors) == ("", "")
     return place.folder / "two"
@@ -348,7 +359,7 @@ def whole(place):
 @pytest.mark.slow
 def test_two_processes_train_as_one(place, whole):
     one, two = place.losses("one"), place.losses("two")
-    assert list(one) == list(two) == list(range(1, 9))
+    assert list(one) == list(two) == list(range(1, STEPS + 1))
     for step, loss in one.items():
         assert two[step] == pytest.approx(loss, rel=1e-5), step
     first, second = (read_json(place.folder / run / run_folder.METRICS) for run in ("one", "two"))
@@ -360,35 +371,38 @@ def test_two_processes_train_as_one(place, whole):
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_other_devices(place, whole):
-    finished(place.start("changing", 3))
-    finished(place.start("changing", 6, devices=2))
-    finished(place.start("changing", 8))
+    finished(place.start("changing", 5))
+    finished(place.start("changing", 10, devices=2))
+    finished(place.start("changing", 15))
     one, changing = place.losses("one"), place.losses("changing")
-    assert list(changing) == list(one)
-    for step, loss in one.items():
-        assert changing[step] == pytest.approx(loss, rel=1e-5), step
+    assert list(changing) == list(range(1, 16))
+    for step, loss in changing.items():
+        assert one[step] == pytest.approx(loss, rel=1e-5), step
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("killed", [1, 0])
-def test_a_process_that_is_killed_ends_the_other_and_the_same_commands_go_on(place, whole, killed):
-    run = f"killed{killed}"
-    both = place.two(run, 8)
-    checkpoint = place.folder / run / run_folder.CHECKPOINT
-    deadline = time.monotonic() + 300
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+def kill(place, both, killed, run, before):
+    """Kill one of two processes once there is a newer checkpoint, and look at how the other one ends."""
+    checkpoint, deadline = place.folder / run / run_folder.CHECKPOINT, time.monotonic() + 300
+    while not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before) and time.monotonic() < deadline:
+        time.sleep(0.02)
     both[killed].kill()
     began = time.monotonic()
     _, errors = both[1 - killed].communicate(timeout=60)
     assert time.monotonic() - began < 60
-    assert both[1 - killed].returncode == 1, errors
-    lines = [line for line in errors.splitlines() if line.startswith("textae: ")]
-    assert len(lines) == 1, errors
-    assert re.fullmatch(rf"textae: process {killed} of 2 \(.*\) has died.*", lines[0])
-    assert f"hydra.run.dir={place.folder / run}" in lines[0] or f"hydra.run.dir={run}" in lines[0]
     both[killed].communicate(timeout=60)
-    finished(*place.two(run, 8))
-    (kept, _), (expected, _) = (read_arrays(folder / run_folder.LAST) for folder in (place.folder / run, whole))
+    assert [both[killed].returncode, both[1 - killed].returncode] == [-signal.SIGKILL, 1], errors
+    (line,) = [line for line in errors.splitlines() if line.startswith("textae: ")]
+    assert re.fullmatch(rf"textae: process {killed} of 2 \(.*\) has died; the same commands, .*{run}, go on.*", line)
+    return checkpoint.stat().st_mtime_ns
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_other_and_the_same_commands_go_on(place, whole):
+    steps = read_json(whole / run_folder.METRICS)["steps"]
+    written = 0
+    for killed in (1, 0):
+        written = kill(place, place.two("killed", steps), killed, "killed", written)
+    finished(*place.two("killed", steps))
+    (kept, _), (expected, _) = (read_arrays(folder / run_folder.LAST) for folder in (place.folder / "killed", whole))
     for name, values in expected.items():
         np.testing.assert_array_equal(kept[name], values, err_msg=name)
