@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.jax_compiling import XLA_FLAGS
 from helpers.shared_batches import CASES
 from textae.data.batching import Batches, RowShare
 from textae.layers import row_random
@@ -70,7 +71,7 @@ def cases(devices, names):
     environment = os.environ | {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-m", "helpers.shared_batches", *names]

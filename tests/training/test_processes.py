@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from helpers.event_files import served
+from helpers.jax_compiling import XLA_FLAGS
 from helpers.runs import NOISY
 from textae.config.schema import DistributedConfig
 from textae.inference.codec import Reconstructed
@@ -308,7 +309,7 @@ class Place2:
         environment = os.environ | {
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
+            "XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}",
         }
         command = [sys.executable, "-m", "textae.train", *RUN, f"corpus.files=[{self.corpus}]", *more]
         command += [
