@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,32 @@ def on_accelerator() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+def all_devices() -> tuple[Any, ...]:
+    """Return JAX's devices, of all processes that are connected, where there are several; else none.
+
+    Raises:
+        ValueError: the backend is not JAX.
+    """
+    if _backend() != "jax":
+        raise ValueError(
+            f"expected KERAS_BACKEND=jax with distributed=auto, found {_backend()}: only on JAX several devices train "
+            "together"
+        )
+    import jax
+
+    devices = jax.devices()
+    return tuple(devices) if len(devices) > 1 else ()
+
+
+def process_index() -> int:
+    """Return the number of this process among those that JAX has connected."""
+    if _backend() != "jax":
+        return 0
+    import jax
+
+    return jax.process_index()
+
+
 def has_gpu(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether there may be a GPU that CUDA or ROCm reaches, without loading a library; True where unknown.
 
@@ -97,11 +124,12 @@ def import_keras() -> None:
             del modules[name]
 
 
-def start_keras(own_process: bool = True) -> None:
+def start_keras(own_process: bool = True, compute: bool = True) -> None:
     """Import Keras and its backend without the lines that TensorFlow's libraries print while they load.
 
     Where Keras is loaded already, its environment alone is set. The lines go to the process's standard error before any
-    of TensorFlow's own settings can reach them. With `own_process` false all of Keras can be used.
+    of TensorFlow's own settings can reach them. With `own_process` false all of Keras can be used. With `compute` false
+    nothing is computed yet, so that JAX can still be connected to other processes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # off by itself without AVX-512; docs/speed.md
@@ -109,17 +137,28 @@ def start_keras(own_process: bool = True) -> None:
     if "keras" in sys.modules:
         return
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
+    with muted(2):
         if own_process:
             import_keras()
         import keras
 
-        keras.ops.zeros(())
+        if compute:
+            keras.ops.zeros(())
+
+
+@contextmanager
+def muted(*streams: int) -> Iterator[None]:
+    """Within this `with` block what libraries write to these streams, by default standard output, is lost."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    kept = {stream: os.dup(stream) for stream in streams or (1,)}
+    for stream in kept:
+        os.dup2(nowhere, stream)
+    try:
+        yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        for stream, copy in kept.items():
+            os.dup2(copy, stream)
+            os.close(copy)
         os.close(nowhere)
 
 

@@ -15,17 +15,31 @@ def main(composed: Any) -> float | None:
     """Train in Hydra's run folder; return the objective of a search, None where it is not finite."""
     from hydra.core.hydra_config import HydraConfig
 
+    from textae.config.mapping import resolve
+    from textae.training.processes import joined
+
+    config = resolve(composed)
+    folder, settings = Path(HydraConfig.get().runtime.output_dir), HydraConfig.get()
+    with joined(config.distributed) as processes:
+        metrics = _train(config, folder, _job_alone(settings), processes)
+    if not processes.leads:
+        return None
+    announce(str(folder / "metrics.json"))
+    reached = metrics.get(config.objective)
+    return reached if reached is not None and math.isfinite(reached) else None
+
+
+def _train(config: Any, folder: Path, command: list[str] | None, processes: Any) -> dict[str, Any]:
+    """Train in a folder; of several processes that train together, process 0 alone looks at it and writes to it."""
     from textae.cli.folders import check_folder
     from textae.config.ineffective import warn_without_effect
-    from textae.config.mapping import resolve
     from textae.data.corpora import open_corpus
     from textae.reporting.loggers.opening import check_loggers
     from textae.runs.run_folder import RunDir
 
-    config = resolve(composed)
-    check_loggers(config.training.loggers)
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    RunDir(folder).check_place(Path(config.data_dir))
+    if processes.leads:
+        check_loggers(config.training.loggers)
+        RunDir(folder).check_place(Path(config.data_dir))
     check_folder("data_dir", config.data_dir)
     # An invalid corpus is reported before Keras takes seconds to load.
     corpus = open_corpus(config.corpus, Path(config.data_dir) / "corpora")
@@ -33,10 +47,7 @@ def main(composed: Any) -> float | None:
     start_keras()
     from textae.training.fit import fit
 
-    metrics = fit(config, folder, _job_alone(HydraConfig.get()), corpus)
-    announce(str(folder / "metrics.json"))
-    reached = metrics.get(config.objective)
-    return reached if reached is not None and math.isfinite(reached) else None
+    return fit(config, folder, command, corpus, processes=processes)
 
 
 def _job_alone(settings: Any) -> list[str] | None:

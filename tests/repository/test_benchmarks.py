@@ -50,6 +50,18 @@ def test_a_model_that_the_rivals_have_not_is_refused():
         sizes(ModelConfig(strides=[2, 2], channels=[8, 8, 8], residual_blocks=[0, 0, 1]))
 
 
+@pytest.mark.parametrize("devices", [1, 2, 5])
+def test_a_simulated_ring_takes_what_is_reckoned(devices):
+    from scaling_plan import Link, Model, efficiency, ring, simulated, step_seconds
+
+    link, model = Link("", 1e9, 1e-3), Model("", 1e7, 1e4, 0.25)
+    assert ring(4e7, 5, link) == pytest.approx(8 * (4e7 / 5 / 1e9 + 1e-3))
+    seconds = step_seconds(model, 4e4, devices, link)
+    assert simulated(model, 4e4, devices, link) == pytest.approx(seconds)
+    assert simulated(model, 4e4, devices, link, spread=0.1) != pytest.approx(seconds)
+    assert (efficiency(model, 4e4, devices, link) == 1) == (devices == 1)
+
+
 def test_text_is_repeated_up_to_a_size(tmp_path):
     from benchmark_preparing import repeated
 

@@ -28,7 +28,7 @@ from textae.training.interrupts import Interrupted
 
 logger = logging.getLogger("textae.fit")
 
-_GROUPS = ("corpus", "tokenizer", "model", "training")
+_GROUPS = ("corpus", "tokenizer", "model", "training", "distributed")
 
 
 def fit(

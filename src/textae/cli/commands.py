@@ -36,6 +36,8 @@ _PORTION_CHARACTERS = 1 << 20
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, which unwinds like Ctrl-C."""
 
+    exit_code = 128 + signal.SIGTERM
+
 
 def hydra_main(config_name: str, task: Callable[[Any], Any]) -> NoReturn:
     """Run `task` with the composed config, or with each of a sweep's; then exit."""
@@ -155,11 +157,11 @@ def fetch_run(config: Any) -> None:
 
 def failure(error: Exception, where: str = "") -> int:
     """Say in one line what went wrong, and return the exit code that fits."""
-    from textae.training.interrupts import Interrupted
+    from textae.training.interrupts import Interrupted, ProcessEnded
 
     if isinstance(error, BrokenPipeError):  # whoever read the answers has seen enough
         return 128 + 13
-    if isinstance(error, Interrupted):
+    if isinstance(error, Interrupted | ProcessEnded):
         return fail(f"{where}{error}", error.exit_code, error)
     line = where + cause(error)
     usage = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)

@@ -42,6 +42,7 @@ MOST_WINDOWS = 1 << 9  # taps of all convolutions without a stride, each an oper
 
 
 MOST_POSITIONS = 1 << 24
+MOST_PROCESSES = 1 << 16
 
 
 MOST_BITS = 16  # of a number that latents are quantised to

@@ -151,6 +151,13 @@ class Compile(Enum):
     xla = "xla"
 
 
+class Distributed(Enum):
+    """The devices that train together."""
+
+    none = "none"
+    auto = "auto"
+
+
 class FileFormat(Enum):
     """File formats of a corpus; auto: detected from each file's name and content."""
 

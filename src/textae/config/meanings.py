@@ -20,6 +20,7 @@ from textae.config.mapping import flat
 from textae.config.schema import (
     CORPORA,
     CorpusConfig,
+    DistributedConfig,
     ModelConfig,
     TokenizerConfig,
     TrainingConfig,
@@ -35,6 +36,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "model": {"": ModelConfig},
     "model/upsampler": {"": UpsamplerConfig},
     "training": {"": TrainingConfig},
+    "distributed": {"": DistributedConfig},
 }
 _SCHEMAS_OF_GROUPS = {schema for schemas in GROUPS.values() for schema in schemas.values()}
 

@@ -10,7 +10,15 @@ from omegaconf import OmegaConf
 
 from textae.config.command_schemas import COMMANDS, RunCorpusConfig
 from textae.config.metric_table import DIRECTIONS
-from textae.config.schema import CORPORA, Config, ModelConfig, TokenizerConfig, TrainingConfig, UpsamplerConfig
+from textae.config.schema import (
+    CORPORA,
+    Config,
+    DistributedConfig,
+    ModelConfig,
+    TokenizerConfig,
+    TrainingConfig,
+    UpsamplerConfig,
+)
 from textae.config.yaml_files import config_dir as config_dir
 
 
@@ -33,6 +41,7 @@ def register() -> None:
     store.store(group="schema", name="model", node=ModelConfig)
     store.store(group="schema", name="upsampler", node=UpsamplerConfig)
     store.store(group="schema", name="training", node=TrainingConfig)
+    store.store(group="schema", name="distributed", node=DistributedConfig)
     OmegaConf.register_new_resolver("textae.direction", _direction, replace=True)
 
 

@@ -15,6 +15,7 @@ from textae.config.checks import (
     MOST_LEVELS,
     MOST_NUMBERS,
     MOST_POSITIONS,
+    MOST_PROCESSES,
     MOST_RESIDUAL_BLOCKS,
     MOST_TAPS,
     MOST_WINDOWS,
@@ -32,6 +33,7 @@ from textae.config.checks import (
 )
 from textae.config.choices import (
     Compile,
+    Distributed,
     DocumentUnit,
     FileFormat,
     Initialization,
@@ -549,6 +551,47 @@ class TrainingConfig(Settings):
 
 
 @dataclass(slots=True, kw_only=True)
+class DistributedConfig(Settings):
+    """Devices and processes that train together; they may change when a run is continued."""
+
+    mode: Distributed = Distributed.none  # the devices that train: none: one; auto: all there are
+    # HOST:PORT of process 0, where several processes train together; null: as SLURM, Open MPI or Kubernetes say
+    coordinator: str | None = None
+    process_id: int | None = None  # number of this process, from 0
+    num_processes: int | None = None  # number of processes, each started with the same command
+    join_timeout_seconds: float = 300.0  # seconds in which all processes have to have started
+    heartbeat_timeout_seconds: float = 30.0  # seconds without a sign of life after which a process is taken for dead
+
+    def __post_init__(self) -> None:
+        self._check_times()
+        place = (self.coordinator, self.process_id, self.num_processes)
+        given = [value is not None for value in place]
+        require(
+            all(given) or not any(given),
+            "distributed.coordinator, distributed.process_id and distributed.num_processes together, or none of them",
+            list(place),
+        )
+        if self.coordinator is None or self.process_id is None or self.num_processes is None:
+            return
+        together = self.mode is Distributed.auto
+        require(together, "distributed=auto with distributed.coordinator", f"distributed={self.mode.name}")
+        host, _, port = self.coordinator.rpartition(":")
+        is_address = bool(host.strip()) and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
+        require(is_address, "distributed.coordinator as HOST:PORT", self.coordinator)
+        require_at_least("distributed.num_processes", self.num_processes, 1, MOST_PROCESSES)
+        require(
+            0 <= self.process_id < self.num_processes,
+            f"distributed.process_id from 0 to {self.num_processes - 1}, distributed.num_processes being "
+            f"{self.num_processes}",
+            self.process_id,
+        )
+
+    def _check_times(self) -> None:
+        require_above("distributed.join_timeout_seconds", self.join_timeout_seconds)
+        require_at_least("distributed.heartbeat_timeout_seconds", self.heartbeat_timeout_seconds, 1)
+
+
+@dataclass(slots=True, kw_only=True)
 class Config(Settings):
     """A whole run."""
 
@@ -556,6 +599,7 @@ class Config(Settings):
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)  # text to token ids
     model: ModelConfig = field(default_factory=ModelConfig)  # the autoencoder
     training: TrainingConfig = field(default_factory=TrainingConfig)  # how it is trained
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)  # the devices that train together
     name: str = "default"  # the run's folder is outputs/NAME/DATE_TIME
     data_dir: str = "data"  # folder of prepared corpora, tokenizers and token stores
     objective: str = "loss"  # metric that sorts a sweep's runs and guides a search

@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,6 +46,26 @@ class Segments:
     def take(self, chosen: np.ndarray) -> "Segments":
         """Return some of them, by index."""
         return Segments(self.documents[chosen], self.starts[chosen], self.lengths[chosen], self.ends[chosen])
+
+
+@dataclass(frozen=True)
+class RowShare:
+    """Which rows of a batch a process has, of a batch that several devices share: row i is that of device i % devices.
+
+    devices: how many share the batch, whose rows are padded to a multiple of them. own: the numbers of the process's
+    devices, whose rows come one device after the other.
+    """
+
+    devices: int = 1
+    own: tuple[int, ...] = (0,)
+
+    def padded(self, rows: Any) -> Any:
+        """Return how many rows a batch of so many has with its padding."""
+        return -(-rows // self.devices) * self.devices
+
+    def numbers(self, rows: int) -> np.ndarray:
+        """Return the numbers of the process's rows in a batch of so many."""
+        return np.concatenate([np.arange(device, self.padded(rows), self.devices) for device in self.own])
 
 
 class Batch(NamedTuple):
@@ -163,6 +183,7 @@ class Batches:
         length_curriculum: fraction of the first epoch during which the padded lengths grow.
         random_length_rate: fraction of the batches whose texts are stretches of the documents, cut and joined, of
             lengths drawn evenly up to max_length. They come on top of those in which each segment is once.
+        rows: which rows of each batch are assembled.
 
     Attributes: segments, bucket_lengths (list), tokens (real tokens of the segments, end tokens counted),
     positions (padded positions of their batches).
@@ -185,6 +206,7 @@ class Batches:
         fixed_rows: bool = False,
         length_curriculum: float = 0.0,
         random_length_rate: float = 0.0,
+        rows: RowShare | None = None,
     ):
         if tokens_per_batch < 1:
             raise ValueError(f"tokens_per_batch should be at least 1, received {tokens_per_batch}")
@@ -193,7 +215,7 @@ class Batches:
         if not 0 <= random_length_rate < 1:
             raise ValueError(f"random_length_rate should be at least 0 and below 1, received {random_length_rate}")
         self.store = store if isinstance(store, TokenStore) else TokenStore.from_arrays(store)
-        self.seed, self.shuffle = seed, shuffle
+        self.seed, self.shuffle, self.share = seed, shuffle, rows or RowShare()
         self.fixed_rows, self.length_curriculum = fixed_rows, length_curriculum
         self.segments = segments(self.store.lengths, max_length, stride, overflow)
         ratio = random_length_rate / (1 - random_length_rate)  # random batches to others
@@ -207,8 +229,8 @@ class Batches:
         self._cuts = _cuts(self._bucket, self._rows)
         self._random_batches = math.ceil(ratio * len(self._cuts))
         self.tokens = int(self.segments.lengths.sum())
-        rows = np.array(self._rows)[self._cuts[:, 2]] if fixed_rows else self._cuts[:, 1]
-        self.positions = int((rows * np.array(self.bucket_lengths)[self._cuts[:, 2]]).sum())
+        padded = np.array(self._rows)[self._cuts[:, 2]] if fixed_rows else self._cuts[:, 1]
+        self.positions = int((self.share.padded(padded) * np.array(self.bucket_lengths)[self._cuts[:, 2]]).sum())
 
     def __len__(self) -> int:
         """Give the number of batches in an epoch, the same in every one."""
@@ -250,19 +272,20 @@ class Batches:
         return random_stretches(self.store, random, rows, least, self.bucket_lengths[bucket])
 
     def assemble(self, here: Segments, bucket: int) -> Batch:
-        """Put segments into one batch of the bucket's padded length."""
-        count, length = len(here), self.bucket_lengths[bucket]
-        rows = self._rows[bucket] if self.fixed_rows else count
-        lengths, starts = np.zeros(rows, np.int32), np.zeros(rows, np.int64)
-        documents = np.full(rows, -1, np.int64)
-        lengths[:count], documents[:count], starts[:count] = here.lengths, here.documents, here.starts
-        ends = np.flatnonzero(here.ends)
-        stored = here.lengths.astype(np.int64)
-        stored[ends] -= 1
-        tokens = np.zeros((rows, length), np.int32)
-        inside = np.arange(length) < stored[:, None]
-        tokens[:count][inside] = self.store.gather(self.store.starts[here.documents] + here.starts, stored)
-        tokens[ends, stored[ends]] = END_ID
+        """Put segments into one batch of the bucket's padded length: those of its rows that are this share's."""
+        length = self.bucket_lengths[bucket]
+        numbers = self.share.numbers(self._rows[bucket] if self.fixed_rows else len(here))
+        full = np.flatnonzero(numbers < len(here))
+        here = here.take(numbers[full])
+        lengths, starts = np.zeros(len(numbers), np.int32), np.zeros(len(numbers), np.int64)
+        documents = np.full(len(numbers), -1, np.int64)
+        lengths[full], documents[full], starts[full] = here.lengths, here.documents, here.starts
+        stored = here.lengths.astype(np.int64) - here.ends
+        inside = np.zeros((len(numbers), length), bool)
+        inside[full] = np.arange(length) < stored[:, None]
+        tokens = np.zeros((len(numbers), length), np.int32)
+        tokens[inside] = self.store.gather(self.store.starts[here.documents] + here.starts, stored)
+        tokens[full[here.ends], stored[here.ends]] = END_ID
         return Batch(tokens, lengths, documents, starts)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import keras
 from keras import ops
 
 from textae.data.special_tokens import END_ID, PAD_ID
+from textae.layers import row_random
 
 MASK_ID = PAD_ID  # the encoder sees nothing in its place
 _LAST = 1e9  # a sort key beyond every position
@@ -61,7 +61,7 @@ def corrupt(
     positions = ops.arange(shape[1], dtype="int32")[None, :]
     real = positions < lengths[:, None]
     movable = ops.logical_and(real, ops.not_equal(tokens, END_ID))
-    fate = ops.where(movable, keras.random.uniform(shape, seed=seed), 1.0)
+    fate = ops.where(movable, row_random.uniform(shape, seed=seed), 1.0)
     if mask:
         masked = ops.logical_and(fate >= drop, fate < drop + mask)
         if mask_span > 1:  # of the tokens that are neither dropped nor substituted, those in spans
@@ -71,14 +71,14 @@ def corrupt(
         tokens = ops.where(masked, ops.full_like(tokens, MASK_ID), tokens)
     if substitute:
         substituted = ops.logical_and(fate >= drop + mask, fate < drop + mask + substitute)
-        drawn = keras.random.randint(shape, first_id, vocabulary_size, dtype="int32", seed=seed)
+        drawn = row_random.integers(shape, first_id, vocabulary_size, seed=seed)
         tokens = ops.where(substituted, drawn, tokens)
     if not drop and not shuffle:
         return tokens, lengths
     kept = ops.logical_and(real, fate >= drop)
     sort_keys = ops.cast(ops.cumsum(ops.cast(kept, "int32"), axis=1) - 1, "float32")
     if shuffle:
-        noise = keras.random.uniform(shape, 0.0, shuffle + 1.0, seed=seed)
+        noise = row_random.uniform(shape, 0.0, shuffle + 1.0, seed=seed)
         sort_keys = sort_keys + ops.where(movable, noise, shuffle + 1.0)  # nothing is moved behind the end token
     order = ops.argsort(ops.where(kept, sort_keys, _LAST), axis=1)
     lengths = ops.sum(ops.cast(kept, "int32"), axis=1)
@@ -92,6 +92,6 @@ def _spans(shape: Any, share: float, span: int, seed: Any) -> Any:
     A span may begin at each position, also in front of the first, so that all are as likely to be in one.
     """
     rows, length = shape
-    begins = keras.random.uniform((rows, length + span - 1), seed=seed) < 1 - (1 - share) ** (1 / span)
+    begins = row_random.uniform((rows, length + span - 1), seed=seed) < 1 - (1 - share) ** (1 / span)
     before = ops.pad(ops.cumsum(ops.cast(begins, "int32"), axis=1), [[0, 0], [1, 0]])
     return before[:, span:] > before[:, :-span]

@@ -105,6 +105,9 @@ class Codec:
         self._surprise = compiled(model, self._surprise_batch, [(shape, "float32"), lengths, ids])
         self._predict_lengths = compiled(model, self._length_batch, [(shape, "float32")])
 
+    def weights_changed(self) -> None:
+        """Take note that the model was given other weights, which count from the next call on."""
+
     @property
     def noise(self) -> float:
         """Standard deviation of the noise that the latents have to survive: `latent_noise` or, if 0, training's."""

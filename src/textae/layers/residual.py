@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from textae.layers import row_random
 from textae.layers.linear import Linear, SameConv1D
 from textae.layers.seeds import Seed, seed_generator
 
@@ -105,7 +106,7 @@ class ResidualBlock(keras.layers.Layer):
         values = self.widen(self.normalize(inputs) * mask)
         values = self.narrow(keras.activations.gelu(values, approximate=True))
         if training and self.dropout:
-            values = keras.random.dropout(values, self.dropout, seed=self.seed)
+            values = row_random.dropout(values, self.dropout, seed=self.seed)
         return inputs + values * mask
 
     def get_config(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from textae.data.positions import position_mask
+from textae.layers.data_parallel import total
 from textae.models.autoencoder import Autoencoder, Reconstruction
 
 SMOOTHING = 1e-3  # of inverse frequencies: `a` of the weights a / (a + p)
@@ -64,7 +65,7 @@ class BagOfWordsTerm:
         if encoded[0] is not texts[0]:
             target_bags = ops.maximum(target_bags - bags(*encoded, self.model.vocabulary_size), 0.0)
         loss = bag_of_words_loss(logits, target_bags * ops.convert_to_tensor(self.token_weights))
-        sums["bag_of_words_loss"] = loss * sums["tokens"]
+        sums["bag_of_words_loss"] = loss * total(sums["tokens"])
         sums["total"] += self.weight * sums["bag_of_words_loss"]
 
 
@@ -86,9 +87,11 @@ def bags(tokens: Any, lengths: Any, vocabulary_size: int) -> Any:
 def bag_of_words_loss(logits: Any, target_bags: Any) -> Any:
     """Return the mean cross-entropy of texts' tokens, in nats, each token with its weight.
 
+    Where several devices share the batch it is what this device's texts add to the mean over all of them.
+
     Args:
         logits: (batch, vocabulary) float32.
         target_bags: (batch, vocabulary) float32, the weights of each text's tokens, summed.
     """
     loss = ops.sum(ops.sum(target_bags, axis=1) * ops.logsumexp(logits, axis=1)) - ops.sum(target_bags * logits)
-    return loss / ops.maximum(ops.sum(target_bags), 1e-6)
+    return loss / ops.maximum(total(ops.sum(target_bags)), 1e-6)

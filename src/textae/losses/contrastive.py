@@ -11,6 +11,7 @@ from typing import Any
 
 from keras import ops
 
+from textae.layers.data_parallel import all_rows, total
 from textae.models.autoencoder import Autoencoder, Reconstruction
 
 _NO_TEXT = -1e9  # the similarity of a row that holds no text
@@ -36,25 +37,28 @@ class ContrastiveTerm:
         tokens, lengths = texts
         other, _ = self.model.encoder(*self.corruption(tokens, lengths), training=True)
         loss = contrastive_loss(out.latent, other, lengths > 0, self.temperature)
-        sums["contrastive_loss"] = loss * sums["tokens"]
+        sums["contrastive_loss"] = loss * total(sums["tokens"])
         sums["total"] += self.weight * sums["contrastive_loss"]
 
 
 def contrastive_loss(one: Any, other: Any, is_text: Any, temperature: float) -> Any:
     """Return the mean cross-entropy, in nats, of finding a text's other vector among those of the batch.
 
+    Where several devices share the batch it is what this device's texts add to the mean over all of them.
+
     Args:
         one, other: (batch, size), two vectors of each text.
         is_text: (batch,) bools; the other rows do not count.
         temperature: what cosines are divided by.
     """
-    similarities = ops.matmul(_unit(one), ops.transpose(_unit(other))) / temperature
-    similarities = ops.where(is_text[None, :], similarities, _NO_TEXT)
-    backwards = ops.where(is_text[None, :], ops.transpose(similarities), _NO_TEXT)
-    own = ops.diagonal(similarities)
-    losses = (ops.logsumexp(similarities, axis=1) + ops.logsumexp(backwards, axis=1)) / 2 - own
-    counted = ops.cast(is_text, "float32")
-    return ops.sum(ops.where(is_text, losses, 0.0)) / ops.maximum(ops.sum(counted), 1.0)
+    one, other, counted = _unit(one), _unit(other), ops.cast(is_text, "float32")
+    candidates = all_rows(is_text)[None, :]
+    found = []
+    for own, others in ((one, other), (other, one)):
+        similarities = ops.matmul(own, ops.transpose(all_rows(others))) / temperature
+        found.append(ops.logsumexp(ops.where(candidates, similarities, _NO_TEXT), axis=1))
+    losses = (found[0] + found[1]) / 2 - ops.sum(one * other, axis=1) / temperature
+    return ops.sum(ops.where(is_text, losses, 0.0)) / ops.maximum(total(ops.sum(counted)), 1.0)
 
 
 def _unit(rows: Any) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from textae.data.positions import num_positions, position_mask
+from textae.layers.data_parallel import num_devices, row_numbers, total
 from textae.losses.vocabulary_loss import VocabularyLoss, vocabulary_loss
 from textae.models.autoencoder import Autoencoder, Reconstruction
 
@@ -32,7 +35,7 @@ class ReconstructionObjective:
         corruption: makes the (ids, lengths) that are encoded in training in place of those, or None.
         terms: add what else training minimises, such as that of `textae.losses.bag_of_words`.
         reconstruction_share: share of a batch's texts that are decoded in training, at least one; sums over them are
-            scaled up to the batch.
+            scaled up to the batch. Where several devices share the batch, all sums are of this one's rows.
     """
 
     def __init__(
@@ -71,10 +74,11 @@ class ReconstructionObjective:
             encoded = self.corruption(tokens, lengths)
         rows = decoded_rows(self.reconstruction_share, ops.shape(tokens)[0]) if training else None
         out = self.model(*encoded, target_lengths=lengths, decoded_rows=rows, training=training)
-        loss = self._vocabulary_loss(out.hidden, tokens[:rows], lengths[:rows])
+        decoded = lengths if rows is None else first_texts(self.reconstruction_share, lengths)[:rows]
+        loss = self._vocabulary_loss(out.hidden, tokens[:rows], decoded)
         sums = {"loss": loss.loss, "correct": loss.correct, "tokens": loss.weight, "total": loss.loss}
         if rows is not None:
-            sums = scaled(sums, ops.sum(ops.cast(lengths, "float32")) / ops.maximum(loss.weight, 1.0))
+            sums = scaled(sums, total(ops.sum(ops.cast(lengths, "float32"))) / ops.maximum(total(loss.weight), 1.0))
         self._add_kl(sums, out, lengths, kl_weight)
         self._add_length_loss(sums, out, lengths)
         if training:
@@ -131,12 +135,30 @@ class ReconstructionObjective:
 
 
 def decoded_rows(share: float, rows: Any) -> Any:
-    """Return how many of so many texts are decoded: a share of them, at least one; None where that is all of them."""
+    """Return how many of so many rows are decoded, so that the first texts are among them; None where that is all.
+
+    With several devices it is how many of each one's rows.
+    """
     if share >= 1:
         return None
     if isinstance(rows, int):
-        return max(1, round(share * rows))
-    return ops.maximum(1, ops.cast(ops.round(share * ops.cast(rows, "float32")), "int32"))
+        devices = num_devices()
+        texts = int(np.round(np.float32(share) * np.float32(rows * devices)))  # to float32, as `_decoded_texts`
+        return math.ceil(max(1, texts) / devices)
+    return _decoded_texts(share, rows)
+
+
+def first_texts(share: float, lengths: Any) -> Any:
+    """Return the lengths of the texts that are decoded, a share of the batch's texts and at least one; 0 for others.
+
+    A batch has its texts first, and behind them rows that are none.
+    """
+    texts = total(ops.sum(ops.cast(lengths > 0, "int32")))
+    return ops.where(row_numbers(ops.shape(lengths)[0]) < _decoded_texts(share, texts), lengths, 0)
+
+
+def _decoded_texts(share: float, texts: Any) -> Any:
+    return ops.maximum(1, ops.cast(ops.round(share * ops.cast(texts, "float32")), "int32"))
 
 
 def scaled(sums: dict[str, Any], factor: Any) -> dict[str, Any]:

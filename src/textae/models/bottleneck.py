@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from textae.layers import row_random
 from textae.layers.latents import bounded
 from textae.layers.linear import Linear
 from textae.layers.seeds import Seed, seed_generator
@@ -83,11 +84,11 @@ class Bottleneck(keras.layers.Layer):
         if self.latent.noise:
             latent = latent + self.latent.noise * self._normal(latent)
         if self.latent.dropout:
-            latent = keras.random.dropout(latent, self.latent.dropout, seed=self.seed)
+            latent = row_random.dropout(latent, self.latent.dropout, seed=self.seed)
         return latent
 
     def _normal(self, like: Any) -> Any:
-        return keras.random.normal(ops.shape(like), dtype="float32", seed=self.seed)
+        return row_random.normal(ops.shape(like), seed=self.seed)
 
     def get_config(self) -> dict[str, Any]:
         """Return every argument of the constructor."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from textae.config.mapping import flat, from_mapping, to_mapping
-from textae.config.schema import PATHS, Config
+from textae.config.schema import PATHS, Config, DistributedConfig
 from textae.data.corpora import Corpus, fingerprint_of
 from textae.data.preparation import Prepared
 from textae.data.tokenizers import load_tokenizer
@@ -29,6 +29,7 @@ MAY_CHANGE = {
     "training.loggers",
     "training.checkpoint_every_minutes",
     "training.on_nonfinite",
+    *(f"distributed.{field.name}" for field in fields(DistributedConfig)),
 }
 LIMITS = ("training.max_steps", "training.max_epochs", "training.max_minutes")  # may be raised
 CORPUS_PATHS = {f"corpus.{name}" for name in PATHS}  # may change if the documents are the same

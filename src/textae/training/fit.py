@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from textae.config.mapping import to_mapping
 from textae.config.schema import Config
 from textae.data.corpora import Corpus
-from textae.data.preparation import Prepared, first_documents, prepare
+from textae.data.preparation import Prepared
 from textae.data.tokenizers import load_tokenizer
 from textae.evaluation.evaluator import Evaluation, final_evaluation
 from textae.files import write_csv, write_text
@@ -41,14 +41,17 @@ from textae.runs.run_folder import (
 )
 from textae.training.callbacks import Callbacks
 from textae.training.checkpoint import Checkpoint, continues, read_checkpoint
+from textae.training.following import follow, lead
 from textae.training.initial_run import InitialRun, read_initial_run
 from textae.training.interrupts import Interrupts
 from textae.training.loop import SKIPPED_IN_A_ROW, TrainingLoop
+from textae.training.processes import Processes, joined
 from textae.training.setup import (
     Arithmetic,
     check_memory,
     check_splits,
     evaluation_model,
+    prepared_corpus,
     token_statistics,
     training_batches,
     training_model,
@@ -64,6 +67,7 @@ def fit(
     command: Sequence[str] | None = None,
     corpus: Corpus | None = None,
     callbacks: Callbacks | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, Any]:
     """Train, keep the best weights, evaluate them on the test split, and return what metrics.json holds.
 
@@ -77,14 +81,35 @@ def fit(
         command: what the model card says trains it; None: that of this process.
         corpus: that of the configuration, where it is open already.
         callbacks: called as the training goes on; not for a run that is finished already.
+        processes: those that train together, where this one has joined them already. Process 0 writes all files, and
+            the others do what it says.
 
     Raises:
         ValueError: the configuration or the corpus is invalid, or the folder is another run's.
         FloatingPointError: a loss or gradient was not finite.
         Interrupted: Ctrl-C or SIGTERM; a checkpoint was written.
+        ProcessEnded: another process ended the training.
     """
-    check_loggers(config.training.loggers)
+    if processes is None:
+        with joined(config.distributed) as found:
+            return fit(config, folder, command, corpus, callbacks, found)
     config = config.located()
+    if not processes.leads:
+        with isolated(exact=config.model.fourier_features):
+            return follow(config, processes, corpus)
+    return _lead(config, folder, command, corpus, callbacks or Callbacks(), processes)
+
+
+def _lead(
+    config: Config,
+    folder: Path,
+    command: Sequence[str] | None,
+    corpus: Corpus | None,
+    callbacks: Callbacks,
+    processes: Processes,
+) -> dict[str, Any]:
+    """Train in a folder that is this run's, or that becomes it; see `fit`."""
+    check_loggers(config.training.loggers)
     run = RunDir(folder)
     run.check_place(Path(config.data_dir))
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -94,10 +119,14 @@ def fit(
             run.tidy()
             found = continues(config, run, corpus)
             if found.same and run.finished and not found.longer:
-                return run.metrics()
-            run.reopen()
-            with isolated(exact=config.model.fourier_features), default_style():
-                return _fit(config, run, command, corpus, callbacks or Callbacks(), found.longer)
+                metrics = run.metrics()
+            else:
+                run.reopen()
+                processes.tell("begin")
+                with isolated(exact=config.model.fourier_features), default_style():
+                    metrics = _fit(config, run, command, corpus, callbacks, found.longer, processes)
+            processes.tell("finished", metrics=metrics)
+            return metrics
     except Timeout:
         raise ValueError(f"expected a run folder of its own, found another process in {folder}") from None
 
@@ -109,6 +138,7 @@ def _fit(
     corpus: Corpus | None,
     callbacks: Callbacks,
     longer: bool,
+    processes: Processes,
 ) -> dict[str, Any]:
     gc.collect()  # what another run in this process has left
     arithmetic = Arithmetic.of(config)
@@ -135,6 +165,9 @@ def _fit(
     tokenizer.save(run / TOKENIZER)
     if checkpoint:
         step.load_state(checkpoint.arrays)
+
+    processes.remedy = f"; the same commands, with hydra.run.dir={run.folder}, go on from its last checkpoint"
+    step = lead(processes, step, evaluated, state, prepared)
 
     with Reporter(run, config, state) as reporter, Interrupts() as interrupts:
         if checkpoint and checkpoint.remark:
@@ -163,21 +196,10 @@ def _prepared(config: Config, corpus: Corpus | None, initial: InitialRun | None,
 
     A run that goes on has a tokenizer of its own, so the run that it began with may be gone.
     """
-    training = config.training
     given = None if initial is None else initial.tokenizer
-    if given is None and training.initial_run is not None:
+    if given is None and config.training.initial_run is not None:
         given = load_tokenizer(run / TOKENIZER)
-    prepared = prepare(
-        Path(config.data_dir),
-        config.corpus,
-        config.tokenizer,
-        training.validation_documents,
-        corpus,
-        given,
-    )
-    if training.overfit_documents is not None:
-        prepared = first_documents(prepared, training.overfit_documents)
-    return prepared
+    return prepared_corpus(config, corpus, given)
 
 
 def _state(config: Config, checkpoint: Checkpoint | None) -> TrainingState:
@@ -203,6 +225,7 @@ def _describe(
     """Return what environment.json is to hold of this session, and of those before it where a run is continued."""
     corpus = prepared.corpus
     now = environment(arithmetic.precision, arithmetic.xla, command) | {
+        "devices": max(len(arithmetic.devices), 1),
         "corpus": {"name": corpus.name, "fingerprint": corpus.fingerprint} | corpus.sizes,
         "vocabulary_size": prepared.tokenizer.vocabulary_size,
     }
@@ -221,6 +244,7 @@ def _evaluate_best(
     logger.info("evaluating on the test split")
     kept, _ = read_arrays(run / WEIGHTS)
     set_weights(evaluated.model, kept, run / WEIGHTS)
+    evaluated.codec.weights_changed()
     evaluation = final_evaluation(
         evaluated, prepared.test_texts, keep=config.training.num_logged_samples, points=POINTS
     )

@@ -18,6 +18,14 @@ class Interrupted(Exception):  # noqa: N818, it is no error
         self.exit_code = 128 + number
 
 
+class ProcessEnded(Exception):  # noqa: N818, it is the end of another process
+    """Of several processes that train together another one ended the training; this one ends with `exit_code`."""
+
+    def __init__(self, line: str, exit_code: int) -> None:
+        super().__init__(line)
+        self.exit_code = exit_code
+
+
 class Interrupts:
     """Within its `with` block the first SIGINT or SIGTERM only sets `received`; a second one acts as always.
 

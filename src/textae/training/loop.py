@@ -198,6 +198,7 @@ class TrainingLoop:
         state = self.state
         weights = self.step.kept_weights()
         set_weights(self.evaluated.model, weights, "the training step")
+        self.evaluated.codec.weights_changed()
         with self.interrupts.at_once():
             evaluation = evaluate(self.evaluated, self.validation, keep=self.settings.num_logged_samples)
         loss = kl_control.validation_objective(self.model, evaluation.metrics)

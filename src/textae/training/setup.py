@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
-from textae.config.choices import Initialization
+from textae.config.choices import Distributed, Initialization
 from textae.config.schema import Config
-from textae.data.batching import Batches
+from textae.data.batching import Batches, RowShare
 from textae.data.cooccurrence import cooccurrence_vectors
+from textae.data.corpora import Corpus
 from textae.data.corruption import corruption_from
-from textae.data.preparation import Prepared, in_portions
+from textae.data.preparation import Prepared, first_documents, in_portions, prepare
 from textae.data.token_store import TokenStore
 from textae.data.tokenizers import Tokenizer
-from textae.hardware import choose_compile, choose_precision
+from textae.hardware import all_devices, choose_compile, choose_precision, process_index
 from textae.inference.text_autoencoder import TextAutoencoder, set_weights
 from textae.losses.bag_of_words import BagOfWordsTerm, token_weights
 from textae.losses.contrastive import ContrastiveTerm
@@ -34,17 +36,52 @@ from textae.training.steps import Objective, TrainingStep, training_step
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How products are computed: `precision` "float32" or "bfloat16"; `xla`, whether XLA compiles the step."""
+    """How products are computed, and where.
+
+    precision: "float32" or "bfloat16". xla: whether XLA compiles the step. devices: those of JAX that share each batch,
+    of all processes; none: the default device.
+    """
 
     precision: str
     xla: bool
+    devices: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> Arithmetic:
         """Return what the configuration asks for, and for "auto" what suits this machine."""
         training = config.training
         precision = choose_precision(training.precision.name, config.model.fourier_features)
-        return cls(precision, choose_compile(training.compile.name) == "xla")
+        devices = all_devices() if config.distributed.mode is Distributed.auto else ()
+        return cls(precision, choose_compile(training.compile.name) == "xla", devices)
+
+    @property
+    def rows(self) -> RowShare:
+        """The rows of each batch that this process has."""
+        own = process_index()
+        mine = [number for number, device in enumerate(self.devices) if device.process_index == own]
+        return RowShare(len(self.devices), tuple(mine)) if self.devices else RowShare()
+
+
+def prepared_corpus(config: Config, corpus: Corpus | None, given: Tokenizer | None) -> Prepared:
+    """Return the corpus, the tokenizer and the tokens that a run trains on.
+
+    Args:
+        config: the configuration.
+        corpus: that of the configuration, where it is open already.
+        given: a tokenizer in place of one that is trained.
+    """
+    training = config.training
+    prepared = prepare(
+        Path(config.data_dir),
+        config.corpus,
+        config.tokenizer,
+        training.validation_documents,
+        corpus,
+        given,
+    )
+    if training.overfit_documents is not None:
+        prepared = first_documents(prepared, training.overfit_documents)
+    return prepared
 
 
 def training_batches(config: Config, prepared: Prepared, arithmetic: Arithmetic) -> Batches:
@@ -64,6 +101,7 @@ def training_batches(config: Config, prepared: Prepared, arithmetic: Arithmetic)
         fixed_rows=arithmetic.xla,
         length_curriculum=config.training.length_curriculum,
         random_length_rate=config.random_length_rate,
+        rows=arithmetic.rows,
     )
     if not len(batches):
         raise ValueError(_none_short_enough("training documents", config.model.max_length))
@@ -163,6 +201,7 @@ def training_model(
         max_gradient_norm=training.max_gradient_norm,
         ema_decay=training.ema_decay,
         xla=arithmetic.xla,
+        devices=arithmetic.devices,
     )
     return model, step
 

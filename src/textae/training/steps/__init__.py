@@ -32,7 +32,8 @@ def training_step(model: NamedModel, objective: Objective, optimizer: Any, **set
         objective: gives sums over the batch: `total` (what is minimised) and `tokens` among them.
         optimizer: a Keras optimizer without clipping, averaging or accumulation of its own.
         settings: `gradient_accumulation_steps` batches an update, `max_gradient_norm` or None, `ema_decay` (0: no
-            averages), `xla`.
+            averages), `xla`, and `devices` of JAX that share each batch, those of other processes among them (none:
+            the default device). A process gives the step the rows of its own devices, one device after the other.
 
     An update whose loss or gradient is not finite is skipped; the caller sees it in the sums.
     """

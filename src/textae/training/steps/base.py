@@ -6,7 +6,7 @@ that every token weighs the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -82,9 +82,11 @@ class BaseStep:
         max_gradient_norm: float | None = None,
         ema_decay: float = 0.0,
         xla: bool = False,
+        devices: Sequence[Any] = (),
     ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
         self.max_gradient_norm, self.ema_decay, self.xla = max_gradient_norm, ema_decay, xla
+        self.devices = devices
         self.weights = model.trainable_variables
         optimizer.build(self.weights)
 

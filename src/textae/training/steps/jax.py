@@ -1,4 +1,4 @@
-"""A training step on JAX."""
+"""A training step on JAX, on one device or on several that share each batch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import keras
 import numpy as np
 from keras import ops
 
+from textae.layers.data_parallel import Devices, sharded
 from textae.training.steps.base import Arrays, BaseStep, add_sums, warmed_up_decay
+
+AXIS = "batch"  # of the mesh of devices
 
 
 class JaxStep(BaseStep):
     """A training step as compiled JAX functions, which write what they return over what they were given.
 
     The variables hold all of the state, and nothing else does: a copy would take the room of weights and moments again.
+    With several devices each of them has all variables and a share of each batch's rows. The objective and its
+    gradients are computed on each device apart, and summed: so nothing of a batch goes from one device to another.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -31,9 +36,10 @@ class JaxStep(BaseStep):
             "averages": self.averages,
             "sums": self.sums,
         }
+        self._mesh = jax.sharding.Mesh(np.array(self.devices), (AXIS,)) if self.devices else None
         for variables in self._groups.values():
             for variable in variables:  # two may share one array, which cannot be written over twice
-                variable.assign(jax.numpy.array(variable.value, copy=True))
+                variable.assign(self._on_all_devices(variable.value))
         self._step = jax.jit(self._one_step, donate_argnums=0)
         self._accumulate = jax.jit(self._one_accumulation, donate_argnums=0)
         self._update = jax.jit(self._one_update, donate_argnums=0)
@@ -44,15 +50,41 @@ class JaxStep(BaseStep):
 
         rate, weight = np.float32(learning_rate), np.float32(kl_weight)
         if not self.sums:
-            sums = self._run(self._step, self._groups, *batches[0], weight, rate)
+            sums = self._run(self._step, self._groups, *self._sharded(batches[0]), weight, rate)
             return jax.device_get(sums)  # one by one: a wait each
         totals: dict[str, Any] = {}
-        for tokens, lengths in batches:
+        for batch in batches:
             weights = [variable.value for variable in self.weights]
-            add_sums(totals, self._run(self._accumulate, ("rest", "sums"), weights, tokens, lengths, weight))
+            add_sums(totals, self._run(self._accumulate, ("rest", "sums"), weights, *self._sharded(batch), weight))
         changed = ("weights", "optimizer", "averages", "sums")
         norm = self._run(self._update, changed, totals["tokens"], totals["total"], rate)
         return jax.device_get(totals | {"gradient_norm": norm})
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `state` returned, whatever the number of devices was; see `BaseStep`."""
+        super().load_state(state)
+        for variable in self._named().values():
+            variable.assign(self._on_all_devices(variable.value))
+
+    def _on_all_devices(self, value: Any) -> Any:
+        """Return a copy of an array that each device has."""
+        import jax
+
+        if self._mesh is None:
+            return jax.numpy.array(value, copy=True)
+        host = np.asarray(value)
+        everywhere = jax.sharding.NamedSharding(self._mesh, jax.sharding.PartitionSpec())
+        return jax.make_array_from_callback(host.shape, everywhere, lambda index: host[index])
+
+    def _sharded(self, batch: Arrays) -> Arrays:
+        """Return a batch of all devices from the rows of this process's devices."""
+        import jax
+
+        if self._mesh is None:
+            return batch
+        by_rows = jax.sharding.NamedSharding(self._mesh, jax.sharding.PartitionSpec(AXIS))
+        tokens, lengths = (jax.make_array_from_process_local_data(by_rows, array) for array in batch)
+        return tokens, lengths
 
     def _run(self, function: Callable[..., Any], groups: Iterable[str], *arguments: Any) -> Any:
         """Call a function with the values of groups of variables, and give them the new ones that it returns first."""
@@ -64,6 +96,25 @@ class JaxStep(BaseStep):
         return result
 
     def _gradients(self, weights: list[Any], rest: list[Any], tokens: Any, lengths: Any, kl_weight: Any) -> Any:
+        """Return the sums of a batch, the other variables after it, and the gradients of `total`."""
+        if self._mesh is None:
+            return self._own_gradients(weights, rest, tokens, lengths, kl_weight)
+        import jax
+
+        devices = Devices(AXIS, self._mesh.size)
+        everywhere, by_rows = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(AXIS)
+
+        def of_a_device(*arguments: Any) -> Any:
+            with sharded(devices):
+                sums, rest, gradients = self._own_gradients(*arguments)
+            sums, gradients = jax.lax.psum((sums, gradients), AXIS)
+            return sums, rest, gradients
+
+        taken = (everywhere, everywhere, by_rows, by_rows, everywhere)
+        mapped = jax.shard_map(of_a_device, mesh=self._mesh, in_specs=taken, out_specs=everywhere, check_vma=False)
+        return mapped(weights, rest, tokens, lengths, kl_weight)
+
+    def _own_gradients(self, weights: list[Any], rest: list[Any], tokens: Any, lengths: Any, kl_weight: Any) -> Any:
         import jax
 
         def total(weights: list[Any]) -> Any:
