@@ -2,7 +2,7 @@
 
 One vector per text: `.npy`, float32 (lines, size). Several: `.npz` with `latents` (latents, size) and `offsets`
 (lines + 1), line i being latents[offsets[i]:offsets[i+1]]; or `.parquet` with a list of numbers and a count per line.
-`bits=N`: `.npz` whose numbers have N bits each.
+`bits=N`: `.npz` whose numbers have N bits each. `shard=I/N`: a part of a Parquet data set, in the folder `output`.
 """
 
 from typing import Any
@@ -19,6 +19,9 @@ def main(composed: Any) -> None:
 
     options = resolve(composed)
     model = run_config(options.run).model
+    if options.shard is not None:
+        _write_parts(options, model)
+        return
     check_output(options.output)
     writer: LatentWriter | PackedWriter
     if options.bits is None:
@@ -33,6 +36,26 @@ def main(composed: Any) -> None:
     with writer as out:
         for lines in texts:
             out.write(autoencoder.encode(lines))
+    tell_truncated(autoencoder)
+
+
+def _write_parts(options: Any, model: Any) -> None:
+    """Write the shards' parts of a data set."""
+    from textae.cli.shards import data_set, write_parts
+    from textae.inference.latent_files import parquet_arrays, parquet_columns
+
+    latents = data_set(options, "encode", {})
+    if not latents.numbers:
+        return
+    start_keras()
+    from textae.inference.text_autoencoder import load
+
+    autoencoder = load(options.run)
+
+    def answer(lines: list[str]) -> list[Any]:
+        return parquet_arrays(autoencoder.encode(lines), model.latents_of_a_text, model.latent_size)
+
+    write_parts(latents, parquet_columns(), answer)
     tell_truncated(autoencoder)
 
 

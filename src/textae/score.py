@@ -2,7 +2,8 @@
 
 A line of the answer is `score<TAB>line number<TAB>line`; numbers begin with 1. With baseline=true the scores of the
 baselines stand before the line, each in a column of its own. With labels=FILE one JSON object says how well each
-detector tells the anomalies, and rows are written to output=FILE alone.
+detector tells the anomalies, and rows are written to output=FILE alone. `shard=I/N`: a part of a Parquet data set, in
+the folder `output`.
 """
 
 import logging
@@ -33,20 +34,17 @@ def main(composed: Any) -> None:
 
     options = resolve(composed)
     trained_with = run_config(options.run)
+    if options.shard is not None:
+        _write_parts(options, trained_with)
+        return
     check_output(options.output)
     texts = input_portions(options.input)
     labels = _labels(options.labels) if options.labels is not None else None
     corpus = corpus_of(options, trained_with) if options.baseline else None
-    start_keras()
+    autoencoder, detectors = _detectors(options, corpus)
     from textae.inference.anomalies import ScoredLine, oddest_first, scored_lines
-    from textae.inference.text_autoencoder import load
 
-    autoencoder = load(options.run)
-    detectors: dict[str, Any] = {"": lambda lines: autoencoder.score(lines, options.masked_passes)}
     if corpus is not None:
-        from textae.evaluation.anomaly_baselines import baseline_detectors
-
-        detectors |= baseline_detectors(autoencoder.tokenizer, corpus.texts("train"))
         logger.info(f"columns: score, line number, {', '.join(list(detectors)[1:])}, line")
     seen: list[tuple[float, ...]] = []
 
@@ -69,6 +67,40 @@ def main(composed: Any) -> None:
             pass
     if labels is not None:
         announce(_metrics(labels, dict(zip(detectors, zip(*seen, strict=True), strict=False))))
+    tell_truncated(autoencoder)
+
+
+def _detectors(options: Any, corpus: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the run, and what scores lines: the run, which has no name, then the baselines fitted to a corpus."""
+    start_keras()
+    from textae.inference.text_autoencoder import load
+
+    autoencoder = load(options.run)
+    detectors: dict[str, Any] = {"": lambda lines: autoencoder.score(lines, options.masked_passes)}
+    if corpus is not None:
+        from textae.evaluation.anomaly_baselines import baseline_detectors
+
+        detectors |= baseline_detectors(autoencoder.tokenizer, corpus.texts("train"))
+    return autoencoder, detectors
+
+
+def _write_parts(options: Any, trained_with: Any) -> None:
+    """Write the shards' parts of a data set."""
+    import pyarrow as pa
+
+    from textae.cli.shards import data_set, write_parts
+
+    corpus = corpus_of(options, trained_with) if options.baseline else None
+    settings = {"masked_passes": options.masked_passes, "baseline": corpus and corpus.fingerprint}
+    scores = data_set(options, "score", settings)
+    if not scores.numbers:
+        return
+    autoencoder, detectors = _detectors(options, corpus)
+
+    def answer(lines: list[str]) -> list[Any]:
+        return [pa.array(detect(lines), pa.float64()) for detect in detectors.values()]
+
+    write_parts(scores, {name or "score": pa.float64() for name in detectors}, answer)
     tell_truncated(autoencoder)
 
 

@@ -30,7 +30,7 @@ from textae.progress import escaped
 logger = logging.getLogger(__name__)
 
 SUCCESS, FAILURE, USAGE = 0, 1, 2
-_PORTION_CHARACTERS = 1 << 20
+PORTION_CHARACTERS = 1 << 20
 
 
 class _Terminated(KeyboardInterrupt):
@@ -264,7 +264,7 @@ def portions_of(stream: BinaryIO, name: str | None, live: bool = True) -> Iterat
     from textae.data.preparation import in_portions
 
     texts = read_lines(stream, name or "standard input")
-    return peek((as_they_come if live and is_live(stream) else in_portions)(texts, _PORTION_CHARACTERS))
+    return peek((as_they_come if live and is_live(stream) else in_portions)(texts, PORTION_CHARACTERS))
 
 
 def tell_truncated(autoencoder: Any) -> None:

@@ -48,6 +48,9 @@ MOST_PROCESSES = 1 << 16
 MOST_BITS = 16  # of a number that latents are quantised to
 
 
+MOST_SHARDS = 99_999  # as many digits as the names of parts have
+
+
 SMALLEST_SAMPLE = 0.001  # millions of characters that a tokenizer is trained on
 MOST_FILES = 2_000  # that are named one by one; OmegaConf takes a fifth of a millisecond for each
 
@@ -115,6 +118,19 @@ def require_vocabulary_size(kind: str, size: int) -> None:
     least, most = VOCABULARY_BOUNDS[kind]
     bounds = f"from {least} to {most}" if most > least else f"as {least}"
     require(least <= size <= most, f"tokenizer.vocabulary_size {bounds} with tokenizer.kind={kind}", size)
+
+
+def shard_numbers(shard: str) -> tuple[range, int]:
+    """Return which shards a setting names, and of how many: 2/4 is one of them, all/4 all.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    first, _, last = shard.partition("/")
+    number, count = (int(text) if text.isascii() and text.isdigit() else 0 for text in (first, last))
+    in_range = 1 <= count <= MOST_SHARDS and (first == "all" or 1 <= number <= count)
+    require(in_range, f"shard as I/N or all/N, N from 1 to {MOST_SHARDS} and I from 1 to N", shard)
+    return (range(1, count + 1) if first == "all" else range(number, number + 1)), count
 
 
 def require_split(name: str) -> None:

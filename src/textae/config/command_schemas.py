@@ -15,11 +15,19 @@ from textae.config.checks import (
     require_objective,
     require_share,
     require_split,
+    shard_numbers,
 )
 from textae.config.choices import CurveKind, ExportFormat, ProbeTask
 from textae.config.schema import CorpusConfig, CorruptionConfig
 
 MOST_PASSES = 1000  # in which a token is masked once
+
+
+def _require_data_set(shard: str, options: EncodeConfig | ScoreConfig) -> None:
+    """Require what a shard of a data set needs: files, and a folder for its part."""
+    shard_numbers(shard)
+    require(options.input not in (None, "-"), "input=FILE, a folder or a glob with shard", options.input)
+    require(options.output not in (None, MISSING, "-"), "output=FOLDER with shard", options.output)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,12 +91,16 @@ class EncodeConfig(Settings):
     """The keys of `textae.encode`."""
 
     run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
-    input: str | None = None  # input file; null: standard input
-    output: str = MISSING  # output file: .npy, .npz or .parquet
+    input: str | None = None  # input file; null: standard input; with shard also a folder or a glob
+    output: str = MISSING  # output file: .npy, .npz or .parquet; with shard a folder
     bits: int | None = None  # bits of a number, 1 to 16, in a .npz file; null: float32
+    shard: str | None = None  # I/N or all/N: writes part I of N, or all missing ones, of a Parquet data set; null: none
 
     def __post_init__(self) -> None:
         require_at_least("bits", self.bits, 1, MOST_BITS)
+        if self.shard is not None:
+            _require_data_set(self.shard, self)
+            require(self.bits is None, "bits=null with shard, whose numbers are float32", self.bits)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,8 +117,9 @@ class ScoreConfig(Settings):
     """The keys of `textae.score`."""
 
     run: str = MISSING  # trained run: a folder, a pretrained model or hf://USER/NAME
-    input: str | None = None  # input file; null: standard input
-    output: str | None = None  # output file; null: standard output
+    input: str | None = None  # input file; null: standard input; with shard also a folder or a glob
+    output: str | None = None  # output file; null: standard output; with shard a folder
+    shard: str | None = None  # I/N or all/N: writes part I of N, or all missing ones, of a Parquet data set; null: none
     sort: bool = False  # whether the highest scores come first
     # passes in which each token is masked once; 0: no token is masked; null: by the masks of the run's training
     masked_passes: int | None = None
@@ -123,6 +136,10 @@ class ScoreConfig(Settings):
         )
         shared = self.labels == "-" and self.input in (None, "-")
         require(not shared, "input=FILE with labels=-, which takes all of standard input", self.input)
+        if self.shard is not None:
+            _require_data_set(self.shard, self)
+            require(not self.sort, "sort=false with shard, whose lines keep their order", self.sort)
+            require(self.labels is None, "labels=null with shard", self.labels)
 
 
 @dataclass(slots=True, kw_only=True)

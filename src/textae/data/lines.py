@@ -82,19 +82,107 @@ def lines(
     decoder = _LineDecoder(name, found, keep_ends, guess if encoding is None and said is None else None, tell)
     if not _is_superset_of_ascii(found):
         content, decoder.encoding = _as_utf8(content, found, name), "utf-8"
-    done = 0
-    for block in _whole_lines(content, name):
+    yield from _decoded_lines(content, name, decoder, keep_undecodable)
+
+
+def lines_from(stream: BinaryIO, name: str, ends: int, number: int) -> Iterator[str]:
+    r"""Yield the lines of UTF-8 text behind the next `ends` "\n" of a stream; see `is_seekable`.
+
+    Args:
+        stream: bytes, from any place of a file on.
+        name: what messages call it.
+        ends: how many ends of lines are passed over.
+        number: that of the first line that is yielded, for messages; the first of a file is 1.
+
+    Raises:
+        ValueError: as `lines`.
+    """
+    decoder = _LineDecoder(name, "utf-8", False, None, None)
+    yield from _decoded_lines(_behind(_read(stream, None), ends), name, decoder, False, number)
+
+
+def lines_between(stream: BinaryIO, name: str, start: int, stop: int, advance: Advance) -> Iterator[str]:
+    """Yield the lines of a file that begin in a range of its bytes; see `is_seekable`.
+
+    Bytes that are no text are given as `Undecodable`.
+
+    Args:
+        stream: the file.
+        name: what messages call it.
+        start: the first byte.
+        stop: the one behind the last.
+        advance: told of the bytes that the lines take.
+
+    Raises:
+        ValueError: a line is too long.
+    """
+    decoder = _LineDecoder(name, "utf-8", False, None, None)
+    content = _between(stream, start, stop, advance)
+    if not start:
+        content = mark(content, None)[1]
+    yield from _decoded_lines(content, name, decoder, True)
+
+
+def is_seekable(head: bytes) -> bool:
+    """Return whether the lines of a file that begins so can be read from its middle on: it is plain UTF-8."""
+    sign = next((sign for sign in _BOMS if head.startswith(sign)), codecs.BOM_UTF8)
+    return compression(head) is None and sign == codecs.BOM_UTF8
+
+
+def _decoded_lines(
+    content: Iterator[bytes], name: str, decoder: _LineDecoder, keep_undecodable: bool, first: int = 1
+) -> Iterator[str]:
+    """Yield the lines of content; `first` is the number of its first line."""
+    for block in _whole_lines(content, name, first):
         given, faulty = decoder.decoded(block)
         if block.endswith(b"\n"):
             given.pop()
         if faulty and not keep_undecodable:
-            for number, line in enumerate(given, done + 1):
+            for number, line in enumerate(given, first):
                 if isinstance(line, Undecodable):
                     raise ValueError(f"{name}, line {number}: {line.reason}")
                 yield line
         else:
             yield from given
-        done += len(given)
+        first += len(given)
+
+
+def _between(stream: BinaryIO, start: int, stop: int, advance: Advance) -> Iterator[bytes]:
+    """Yield the bytes of the lines that begin in a range."""
+    place = max(start - 1, 0)
+    stream.seek(place)
+    inside = not start  # otherwise a line begins behind the first end, which may be the byte in front of the range
+    for block in _read(stream, None):
+        if not inside:
+            behind = block.find(b"\n") + 1
+            place += behind or len(block)
+            if place >= stop:
+                return
+            if not behind:
+                continue
+            block, inside = block[behind:], True
+        end = block.find(b"\n", max(stop - 1 - place, 0)) + 1 if place + len(block) >= stop else 0
+        place += len(block)
+        block = block[:end] if end else block
+        advance(len(block))
+        yield block
+        if end:
+            return
+
+
+def _behind(content: Iterator[bytes], ends: int) -> Iterator[bytes]:
+    """Yield what follows so many ends of lines."""
+    for block in content:
+        found = block.count(b"\n")
+        if found < ends:
+            ends -= found
+            continue
+        place = 0
+        for _ in range(ends):
+            place = block.index(b"\n", place) + 1
+        ends = 0
+        yield block[place:]
+        yield from content
 
 
 class _LineDecoder:
@@ -328,10 +416,11 @@ def _as_utf8(content: Iterator[bytes], encoding: str, name: str) -> Iterator[byt
         yield b"\xff"
 
 
-def _whole_lines(content: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Yield the content in blocks that end with a line's end, but for the last."""
-    parts: list[bytes] = []  # of a line that is longer than a block
-    size, number = 0, 1  # of that line
+def _whole_lines(content: Iterator[bytes], name: str, number: int) -> Iterator[bytes]:
+    """Yield the content, which begins with the line of this number, in blocks that end with a line's end but for the
+    last."""
+    parts: list[bytes] = []  # of a line that is longer than a block, and its size
+    size = 0
     for block in content:
         end = block.rfind(b"\n") + 1
         if end:

@@ -23,6 +23,7 @@ import numpy as np
 from textae.files import target, writing
 from textae.inference.archives import check_inflation, member, read_header, read_numbers, read_row
 from textae.inference.packed_latents import is_packed, read_packed
+from textae.inference.parts import parts_in
 
 SUFFIXES = {
     "vector": (".npy", ".parquet"),
@@ -49,6 +50,34 @@ def check(path: Path | str, latent: str) -> Path:
     return path
 
 
+def parquet_columns() -> dict[str, Any]:
+    """Return the columns of latents in Parquet, names and Arrow types."""
+    import pyarrow as pa
+
+    return {"latents": pa.list_(pa.float32()), "num_latents": pa.int32()}
+
+
+def parquet_arrays(latents: np.ndarray | Sequence[np.ndarray], latent: str, size: int) -> list[Any]:
+    """Return the latents of some texts, as `encode` gives them, as Arrow arrays of `parquet_columns`."""
+    return _columns(*_flat(latents, latent, size))
+
+
+def _flat(latents: np.ndarray | Sequence[np.ndarray], latent: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the latents of all texts, float32 (latents, size), and how many each text has."""
+    counts = np.array([1 if latent == "vector" else len(array) for array in latents], np.int64)
+    if not len(latents):
+        return np.zeros((0, size), np.float32), counts
+    return np.ascontiguousarray(np.concatenate([array.reshape(-1, size) for array in latents]), np.float32), counts
+
+
+def _columns(flat: np.ndarray, counts: np.ndarray) -> list[Any]:
+    import pyarrow as pa
+
+    offsets = np.concatenate([[0], np.cumsum(counts * flat.shape[1])]).astype(np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.reshape(-1)))
+    return [lists, pa.array(counts.astype(np.int32))]
+
+
 class LatentWriter:
     """Writes latents of texts, one portion after another; the file appears when all are written."""
 
@@ -69,15 +98,14 @@ class LatentWriter:
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            schema = pa.schema({"latents": pa.list_(pa.float32()), "num_latents": pa.int32()})
-            self._parquet = pq.ParquetWriter(self._file, schema)
+            self._parquet = pq.ParquetWriter(self._file, pa.schema(parquet_columns()))
         else:
             _write_header(self._file, (0, self.size))
         return self
 
     def write(self, latents: np.ndarray | Sequence[np.ndarray]) -> None:
         """Add the latents of some texts, as `encode` gives them."""
-        counts = np.array([1 if self.latent == "vector" else len(array) for array in latents], np.int64)
+        flat, counts = _flat(latents, self.latent, self.size)
         if self.path.suffix == ".npy" and (counts != 1).any():
             number = int(np.flatnonzero(counts != 1)[0])
             raise ValueError(
@@ -86,19 +114,11 @@ class LatentWriter:
                 ".npz and .parquet hold several"
             )
         self._counts.append(counts)
-        flat = (
-            np.ascontiguousarray(np.concatenate([array.reshape(-1, self.size) for array in latents]), np.float32)
-            if len(latents)
-            else np.zeros((0, self.size), np.float32)
-        )
         self._rows += len(flat)
         if self.path.suffix == ".parquet":
             import pyarrow as pa
 
-            offsets = np.concatenate([[0], np.cumsum(counts * self.size)]).astype(np.int32)
-            lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.reshape(-1)))
-            table = pa.table({"latents": lists, "num_latents": pa.array(counts.astype(np.int32))})
-            self._parquet.write_table(table)
+            self._parquet.write_table(pa.table(_columns(flat, counts), schema=pa.schema(parquet_columns())))
         else:
             self._file.write(flat.tobytes())
 
@@ -137,10 +157,16 @@ class LatentWriter:
 def read(path: Path | str, latent: str, size: int) -> Iterator[list[np.ndarray]]:
     """Yield the latents of consecutive texts, some thousand at a time: what `LatentWriter` was given.
 
+    Of a folder, those of the parts of a data set in order: see `textae.inference.parts`.
+
     Raises:
         ValueError: no such file, or one whose content is not latents of this kind and size.
     """
     path = Path(path)
+    if path.is_dir():
+        for part in parts_in(path):
+            yield from read(part, latent, size)
+        return
     if path.suffix != ".npz":  # which may hold latents of few bits, of every kind
         check(path, latent)
     if not path.is_file():

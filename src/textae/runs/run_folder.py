@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -192,6 +193,16 @@ class RunDir:
             return read_text(self / CARD)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self / CARD} is damaged: {one_line(error)}") from error
+
+    def model_digest(self) -> str:
+        """Return a hex digest of what the answers of a run depend on: its configuration, tokenizer and kept weights."""
+        paths = [self / CONFIG, self / WEIGHTS, *(path for path in entries(self / TOKENIZER) if path.is_file())]
+        digests = []
+        for path in sorted(paths):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            digests.append((path.name, digest))
+        return hashlib.blake2b(repr(digests).encode(), digest_size=16).hexdigest()
 
     def last_step(self) -> int | None:
         """Return the step of the last validation, from metrics.csv; None before the first.
