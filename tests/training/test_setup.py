@@ -13,3 +13,18 @@ def test_an_output_bias_begins_as_log_frequencies(tiny_config):
     )
     bias = keras.ops.convert_to_numpy(model.bias)
     np.testing.assert_allclose(np.exp(bias), np.maximum(counts, 1) / np.maximum(counts, 1).sum(), rtol=1e-5)
+
+
+def test_random_tokens_are_of_all_ids_and_substitutes_of_those_of_text(tiny_config):
+    """Bytes among them: a model that was shown none would not keep the characters that no token covers."""
+    settings = {"training.random_token_rate": 0.5, "training.corruption.substitute": 0.5}
+    _, step = training_model(tiny_config(**settings), 300, 260, Arithmetic("float32", False))
+    tokens = np.full((50, 32), 299, np.int32)
+    lengths = np.full(50, 32, np.int32)
+    drawn = {}
+    for name in ("substitution", "corruption"):
+        found = keras.ops.convert_to_numpy(getattr(step.objective, name)(tokens, lengths)[0])
+        drawn[name] = found[found != 299]
+    assert 0.4 < len(drawn["substitution"]) / tokens.size < 0.6
+    assert drawn["substitution"].min() == 2 and (drawn["substitution"] < 260).mean() > 0.8
+    assert drawn["corruption"].min() >= 260

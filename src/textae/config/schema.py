@@ -477,7 +477,8 @@ class TrainingConfig(Settings):
     # initialization=lattice
     freeze_encoder: bool | None = None
     train_frequencies: bool = True  # whether the Fourier features' frequencies are trained, with initialization=lattice
-    random_token_rate: float = 0.0  # fraction of tokens replaced by random ones, in the input and the target
+    # fraction of tokens replaced by random ones of all ids, bytes among them, in the input and the target
+    random_token_rate: float = 0.0
     # share of a batch's texts that are decoded in training; fewer leave time for the other losses
     reconstruction_share: float = 1.0
     bag_of_words_weight: float = 1.0  # weight of the bag-of-words loss, with model.bag_of_words

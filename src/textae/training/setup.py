@@ -17,6 +17,7 @@ from textae.data.cooccurrence import cooccurrence_vectors
 from textae.data.corpora import Corpus
 from textae.data.corruption import corruption_from
 from textae.data.preparation import Prepared, first_documents, in_portions, prepare
+from textae.data.special_tokens import SPECIAL_IDS
 from textae.data.token_store import TokenStore
 from textae.data.tokenizers import Tokenizer
 from textae.hardware import all_devices, choose_compile, choose_precision, process_index
@@ -163,7 +164,7 @@ def training_model(
     Args:
         config: the configuration.
         vocabulary_size: the number of token ids.
-        first_text_id: the lowest id that stands for text; random tokens are drawn from it on.
+        first_text_id: the lowest id that stands for text by itself; corruption substitutes such ids.
         arithmetic: how products are computed.
         initial: the run whose weights the model begins with, in place of `model.initialization`.
         goes_on: whether a checkpoint's weights replace those that the model is made with.
@@ -212,10 +213,8 @@ def _objective(
     """Return what the step minimises, with the corruption of its input."""
     training = config.training
 
-    def corruption(settings: Mapping[str, Any]) -> Any:
-        return corruption_from(
-            settings, first_id=first_text_id, vocabulary_size=model.vocabulary_size, seed=model.seeds
-        )
+    def corruption(settings: Mapping[str, Any], first_id: int = first_text_id) -> Any:
+        return corruption_from(settings, first_id=first_id, vocabulary_size=model.vocabulary_size, seed=model.seeds)
 
     terms: list[Term] = []
     if config.model.bag_of_words:
@@ -230,7 +229,8 @@ def _objective(
         precision=arithmetic.precision,
         gather=not arithmetic.xla,
         gradient_filter=training.gradient_filter,
-        substitution=corruption({"substitute": training.random_token_rate}),
+        # All ids, bytes too: of a character that no token covers, training would else show none.
+        substitution=corruption({"substitute": training.random_token_rate}, first_id=SPECIAL_IDS),
         corruption=corruption(asdict(training.corruption)),
         terms=terms,
         reconstruction_share=training.reconstruction_share,
