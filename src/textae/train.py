@@ -43,7 +43,8 @@ def _train(config: Any, folder: Path, command: list[str] | None, processes: Any)
     check_folder("data_dir", config.data_dir)
     # An invalid corpus is reported before Keras takes seconds to load.
     corpus = open_corpus(config.corpus, Path(config.data_dir) / "corpora")
-    warn_without_effect(config, logger)
+    if processes.leads:
+        warn_without_effect(config, logger)
     start_keras()
     from textae.training.fit import fit
 

@@ -352,7 +352,7 @@ def whole(place):
     """A run of two processes that nobody touched, beside one of one process."""
     finished(place.start("one", STEPS))
     (out, _), (other_out, other_errors) = finished(*place.two("two", STEPS))
-    assert out.splitlines() == ["two/metrics.json"]
+    assert out.splitlines() == [str(place.folder / "two" / run_folder.METRICS)]
     assert (other_out, other_errors) == ("", "")
     return place.folder / "two"
 
