@@ -14,7 +14,7 @@ start_keras()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from textae.config.schema import Config, ModelConfig  # noqa: E402
+from textae.config.schema import Config, ModelConfig, TrainingConfig  # noqa: E402
 from textae.training.setup import Arithmetic, training_model  # noqa: E402
 
 FIRST_TEXT_ID = 2  # after padding and the end of a text
@@ -22,10 +22,10 @@ Batch = tuple[np.ndarray, np.ndarray]  # tokens (rows, length), 0 at padding; le
 
 
 class TextaeTrainer:
-    """textae's own training step of the default settings."""
+    """textae's own training step of the default settings, or of others."""
 
-    def __init__(self, config: ModelConfig, vocabulary: int) -> None:
-        settings = Config(model=config)
+    def __init__(self, config: ModelConfig, vocabulary: int, training: TrainingConfig | None = None) -> None:
+        settings = Config(model=config, training=training or TrainingConfig())
         arithmetic = Arithmetic.of(settings)
         model, self.step = training_model(settings, vocabulary, FIRST_TEXT_ID, arithmetic)
         self.precision = arithmetic.precision

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -105,3 +106,44 @@ def test_commands_ask_tensorflow_for_onednn_unless_the_user_has_decided(monkeypa
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", own)
     start_keras()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == expected
+
+
+def own_cache(folder, **given):
+    """What is set where the user's cache is in `folder` and the variables `given` are set already."""
+    environment = {"XDG_CACHE_HOME": str(folder)} | given
+    machine.keep_compiled(environment)
+    return {name: value for name, value in environment.items() if name not in given and name != "XDG_CACHE_HOME"}
+
+
+@pytest.fixture
+def jax_not_imported(monkeypatch):
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+
+
+@pytest.mark.usefixtures("jax_not_imported")
+def test_jax_keeps_what_it_compiles_in_the_users_cache_for_each_kind_of_processor(tmp_path, monkeypatch):
+    one = own_cache(tmp_path)
+    folder = one["JAX_COMPILATION_CACHE_DIR"]
+    assert folder.startswith(str(tmp_path / "textae" / "jax")) and Path(folder).is_dir()
+    assert int(one["JAX_COMPILATION_CACHE_MAX_SIZE"]) > 0
+    monkeypatch.setattr(machine, "processor_flags", lambda: {"another"})
+    assert own_cache(tmp_path)["JAX_COMPILATION_CACHE_DIR"] not in (folder, None)
+
+
+@pytest.mark.usefixtures("jax_not_imported")
+def test_the_users_own_cache_of_jax_goes_first_and_none_is_made_where_none_can_be(tmp_path):
+    assert own_cache(tmp_path, JAX_COMPILATION_CACHE_DIR="") == {}
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    assert own_cache(tmp_path / "file") == {}
+
+
+@pytest.mark.usefixtures("jax_not_imported")
+def test_nothing_is_kept_in_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine.os, "access", lambda path, mode: False)
+    assert own_cache(tmp_path) == {}
+
+
+def test_a_program_that_has_imported_jax_keeps_its_settings(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", sys)
+    assert own_cache(tmp_path) == {}

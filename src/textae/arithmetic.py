@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from textae.cli.commands import check_output, hydra_main, line_writer, read_texts, run_config, tell_truncated
+from textae.cli.commands import (
+    check_output,
+    hydra_main,
+    line_writer,
+    load_for_lines,
+    read_texts,
+    run_config,
+    tell_truncated,
+)
 from textae.hardware import start_keras
 
 
@@ -12,9 +20,7 @@ def main(options: Any) -> None:
     check_output(options.output)
     texts = read_texts(options.input, ["a text", "one to take away", "one to add"])
     start_keras()
-    from textae.inference.text_autoencoder import load
-
-    autoencoder = load(options.run)
+    autoencoder = load_for_lines(options.run)
     with line_writer(options.output) as write:
         write([autoencoder.arithmetic(*texts)])
     tell_truncated(autoencoder)

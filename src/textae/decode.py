@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.cli.commands import check_output, hydra_main, line_writer, peek, run_config
+from textae.cli.commands import check_output, hydra_main, line_writer, load_for_lines, peek, run_config
 from textae.hardware import start_keras
 
 
@@ -14,9 +14,7 @@ def main(options: Any) -> None:
     check_output(options.output)
     portions = peek(read(options.input, model.latents_of_a_text, model.latent_size))
     start_keras()
-    from textae.inference.text_autoencoder import load
-
-    autoencoder = load(options.run)
+    autoencoder = load_for_lines(options.run)
     with line_writer(options.output) as write:
         for latents in portions:
             write(autoencoder.decode(latents))

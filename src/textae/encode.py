@@ -7,7 +7,7 @@ One vector per text: `.npy`, float32 (lines, size). Several: `.npz` with `latent
 
 from typing import Any
 
-from textae.cli.commands import check_output, hydra_main, input_portions, run_config, tell_truncated
+from textae.cli.commands import check_output, hydra_main, input_portions, load_for_lines, run_config, tell_truncated
 from textae.hardware import start_keras
 
 
@@ -30,9 +30,7 @@ def main(composed: Any) -> None:
         writer = PackedWriter(options.output, model.latent_size, options.bits)
     texts = input_portions(options.input, live=False)  # nothing is there to be read before the end
     start_keras()
-    from textae.inference.text_autoencoder import load
-
-    autoencoder = load(options.run)
+    autoencoder = load_for_lines(options.run)
     with writer as out:
         for lines in texts:
             out.write(autoencoder.encode(lines))

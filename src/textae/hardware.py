@@ -5,6 +5,9 @@ docs/speed.md has the measurements. Keras is imported only where it is asked: GP
 
 from __future__ import annotations
 
+import gc
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -12,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_CACHE_BYTES = 1 << 30  # of what JAX has compiled; what was not read for longest goes first
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_UNUSED = ("sklearn", "pandas", "matplotlib", "matplotlib.pyplot", "h5py", "PIL", "IPython", "requests")
 _GPU_TRACES = (  # globs below the root
     "dev/nvidia[0-9]*",
     "dev/nvidiactl",
@@ -108,20 +113,77 @@ def hide_missing_gpu(root: Path = Path("/"), environment: MutableMapping[str, st
         environment.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 
-def import_keras() -> None:
-    """Import Keras without scikit-learn, pandas and pyplot, in a process of which no other program is a part.
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the user's cache folder of textae, which may not exist: `$XDG_CACHE_HOME/textae`, or `~/.cache/textae`.
 
-    Keras imports them where they are installed, for parts of it that no command uses, which takes two fifths of the
-    time. Here they seem not to be installed while Keras is imported; whoever needs one later can import it.
+    Raises:
+        RuntimeError: the user has no home.
+    """
+    named = environment.get("XDG_CACHE_HOME", "")
+    return (Path(named) if Path(named).is_absolute() else Path.home() / ".cache") / "textae"
+
+
+def keep_compiled(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let JAX keep what it compiles, for other processes, in a folder of the user's cache; before JAX is imported.
+
+    What JAX compiles for a processor need not run on another one, and a home may be that of several machines. So each
+    kind of processor has a folder of its own. Without a folder that can be written to, nothing is kept. The user's own
+    `JAX_COMPILATION_CACHE_DIR` goes first, and `JAX_ENABLE_COMPILATION_CACHE=0` turns all of it off.
+
+    Args:
+        environment: the environment's variables, which are changed.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in environment or "jax" in sys.modules:
+        return
+    kind = hashlib.sha256(" ".join([processor(), *sorted(processor_flags())]).encode()).hexdigest()[:16]
+    try:
+        folder = cache_folder(environment) / "jax" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    environment.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(_CACHE_BYTES))
+    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def import_keras() -> None:
+    """Import Keras and its backend without what no command uses, in a process of which no other program is a part.
+
+    Keras and TensorFlow import libraries where they are installed, for parts of theirs that no command uses: those take
+    a third of the time. Here they seem not to be installed meanwhile; whoever needs one later can import it. Python's
+    collections of garbage, each of which looks at all that was imported, wait as well, and leave it out afterwards.
     """
     modules: dict[str, Any] = sys.modules
-    hidden = [name for name in ("sklearn", "pandas", "matplotlib.pyplot") if name not in modules]
+    unused = _UNUSED + (("jax",) if _named_backend() == "tensorflow" else ())
+    hidden = [name for name in unused if name not in modules]
     modules.update(dict.fromkeys(hidden))
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         import keras  # noqa: F401
     finally:
         for name in hidden:
             del modules[name]
+        gc.freeze()
+        if collecting:
+            gc.enable()
+
+
+def _named_backend() -> str:
+    """Return the backend that Keras will take when it is imported: that of its environment variable, or of its file."""
+    if named := os.environ.get("KERAS_BACKEND"):
+        return named
+    try:
+        folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+        found = json.loads((folder / "keras.json").read_text(encoding="utf-8"))
+        return str(found.get("backend", "tensorflow"))
+    except FileNotFoundError:
+        return "tensorflow"
+    except (OSError, ValueError, RuntimeError, AttributeError):
+        return ""
 
 
 def start_keras(own_process: bool = True, compute: bool = True) -> None:
@@ -139,6 +201,8 @@ def start_keras(own_process: bool = True, compute: bool = True) -> None:
     sys.stderr.flush()
     with muted(2):
         if own_process:
+            if _named_backend() == "jax":
+                keep_compiled()
             import_keras()
         import keras
 

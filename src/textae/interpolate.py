@@ -3,7 +3,15 @@
 import logging
 from typing import Any
 
-from textae.cli.commands import check_output, hydra_main, line_writer, read_texts, run_config, tell_truncated
+from textae.cli.commands import (
+    check_output,
+    hydra_main,
+    line_writer,
+    load_for_lines,
+    read_texts,
+    run_config,
+    tell_truncated,
+)
 from textae.hardware import start_keras
 
 logger = logging.getLogger("textae.interpolate")
@@ -19,9 +27,8 @@ def main(composed: Any) -> None:
     first, last = read_texts(options.input, ["the first text", "the last text"])
     start_keras()
     from textae.evaluation.metrics import step_sizes
-    from textae.inference.text_autoencoder import load
 
-    autoencoder = load(options.run)
+    autoencoder = load_for_lines(options.run)
     texts = autoencoder.interpolate(first, last, options.steps)
     with line_writer(options.output) as write:
         write(texts)

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from textae.cli.commands import check_output, hydra_main, input_portions, line_writer, run_config, tell_truncated
+from textae.cli.commands import (
+    check_output,
+    hydra_main,
+    input_portions,
+    line_writer,
+    load_for_lines,
+    run_config,
+    tell_truncated,
+)
 from textae.hardware import start_keras
 
 
@@ -12,9 +20,7 @@ def main(options: Any) -> None:
     check_output(options.output)
     texts = input_portions(options.input)
     start_keras()
-    from textae.inference.text_autoencoder import load
-
-    autoencoder = load(options.run)
+    autoencoder = load_for_lines(options.run)
     with line_writer(options.output) as write:
         for lines in texts:
             write(autoencoder.reconstruct(lines))

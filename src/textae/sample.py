@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from textae.cli.commands import check_output, hydra_main, line_writer, run_config
+from textae.cli.commands import check_output, hydra_main, line_writer, load_for_lines, run_config
 from textae.hardware import start_keras
 
 
@@ -15,9 +15,7 @@ def main(composed: Any) -> None:
     check_variational(run_config(options.run).model.variational)
     check_output(options.output)
     start_keras()
-    from textae.inference.text_autoencoder import load
-
-    autoencoder = load(options.run)
+    autoencoder = load_for_lines(options.run)
     with line_writer(options.output) as write:
         write(autoencoder.sample(options.count, options.seed, options.positions))
 

@@ -18,6 +18,7 @@ from textae.cli.commands import (
     hydra_main,
     input_portions,
     line_writer,
+    load_for_lines,
     open_input,
     read_lines,
     run_config,
@@ -73,9 +74,7 @@ def main(composed: Any) -> None:
 def _detectors(options: Any, corpus: Any) -> tuple[Any, dict[str, Any]]:
     """Return the run, and what scores lines: the run, which has no name, then the baselines fitted to a corpus."""
     start_keras()
-    from textae.inference.text_autoencoder import load
-
-    autoencoder = load(options.run)
+    autoencoder = load_for_lines(options.run)
     detectors: dict[str, Any] = {"": lambda lines: autoencoder.score(lines, options.masked_passes)}
     if corpus is not None:
         from textae.evaluation.anomaly_baselines import baseline_detectors

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textae.config import command_schemas
 from textae.config import schema as settings
-from textae.config.choices import Initialization, LatentKind, Pooling, ProbeTask
+from textae.config.choices import Initialization, LatentKind, Pooling, ProbeTask, VocabularyLossKind
 from textae.config.command_schemas import COMMANDS
 from textae.config.mapping import flat, from_mapping, resolve, to_mapping
 from textae.config.registration import config_dir, register
@@ -180,6 +180,12 @@ TRAINING = [
     *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("bag_of_words_weight", "contrastive_weight")),
     ({"contrastive_temperature": 0.0}, "training.contrastive_temperature above 0", 0.0),
     ({"gradient_filter": -0.1}, "training.gradient_filter in [0, 1)", -0.1),
+    ({"sampled_ids": 0}, "training.sampled_ids of at least 1", 0),
+    (
+        {"label_smoothing": 0.1, "vocabulary_loss": VocabularyLossKind.sampled},
+        "training.label_smoothing=0 with training.vocabulary_loss=sampled",
+        0.1,
+    ),
     ({"random_length_rate": 1.0}, "training.random_length_rate in [0, 1)", 1.0),
 ]
 OTHERS = [

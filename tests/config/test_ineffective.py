@@ -2,6 +2,7 @@
 
 import pytest
 
+from textae.config.choices import VocabularyLossKind
 from textae.config.ineffective import without_effect
 from textae.config.schema import Config, ModelConfig, PydocsConfig, TextConfig, TokenizerConfig, TrainingConfig
 
@@ -51,6 +52,10 @@ SET = [
     (
         {"training": TrainingConfig(label_smoothing=0.1, gradient_filter=0.05)},
         {"training.gradient_filter": "training.label_smoothing=0.1"},
+    ),
+    (
+        {"training": TrainingConfig(vocabulary_loss=VocabularyLossKind.full, sampled_ids=9)},
+        {"training.sampled_ids": "training.vocabulary_loss=full"},
     ),
     (
         {"training": TrainingConfig(overfit_documents=4, validation_documents=9)},

@@ -305,3 +305,15 @@ def test_an_item_that_takes_long_is_not_waited_for(monkeypatch):
     reader.close()
     assert time.monotonic() - began < 5
     release.set()
+
+
+def test_few_texts_have_few_rows_where_rows_are_fixed():
+    documents = [np.arange(5, 8)] * 3
+    found = {}
+    for few in (1.0, 0.5, 0.25):
+        batches = Batches(documents, max_length=8, stride=4, tokens_per_batch=32, fixed_rows=True, few_rows=few)
+        (batch,) = batches.epoch(0)
+        found[few] = len(batch.lengths)
+        assert batches.positions == batch.tokens.size
+        assert (batch.documents >= 0).sum() == 3
+    assert found == {1.0: 8, 0.5: 4, 0.25: 8}  # three have no room in a quarter of eight

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from textae.losses.reconstruction import ReconstructionObjective
+from textae.losses.reconstruction import ReconstructionObjective, VocabularySample
 
 
 def batch(lengths, padded, rows, seed=3):
@@ -17,12 +17,12 @@ def batch(lengths, padded, rows, seed=3):
     return tokens, np.array([*lengths, *[0] * (rows - len(lengths))], np.int32)
 
 
-def sums_and_gradients(model, tokens, lengths, **settings):
+def sums_and_gradients(model, tokens, lengths, training=False, **settings):
     weights = model.trainable_variables
 
     def total(values):
         with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
-            sums = ReconstructionObjective(model, free_bits=0.2, **settings)(tokens, lengths, False, 0.3)
+            sums = ReconstructionObjective(model, free_bits=0.2, **settings)(tokens, lengths, training, 0.3)
         return sums["total"], sums
 
     if keras.backend.backend() == "tensorflow":
@@ -30,7 +30,7 @@ def sums_and_gradients(model, tokens, lengths, **settings):
 
         with tf.GradientTape() as tape:
             sums = ReconstructionObjective(model, free_bits=0.2, **settings)(
-                tf.constant(tokens), tf.constant(lengths), False, 0.3
+                tf.constant(tokens), tf.constant(lengths), training, 0.3
             )
         found = tape.gradient(sums["total"], [w.value for w in weights], unconnected_gradients="zero")
         found = [tf.convert_to_tensor(g) for g in found]
@@ -76,6 +76,25 @@ def test_padding_changes_nothing(small_model, kind, gather):
     assert expected[0]["tokens"] == 28 and expected[0]["documents"] == 3
     close(sums_and_gradients(model, *batch([9, 3, 16], 24, 3), gather=gather), expected)
     close(sums_and_gradients(model, *batch([9, 3, 16], 20, 7), gather=gather), expected)
+
+
+@pytest.mark.parametrize("gather", [False, True])
+def test_a_sample_of_all_ids_is_the_whole_vocabulary(small_model, gather):
+    if gather and keras.backend.backend() == "jax":
+        pytest.skip("JAX has no shapes that depend on data")
+    model, arrays = small_model(), batch([9, 3, 16], 16, 3)
+    sample = VocabularySample(model.vocabulary_size)
+    close(
+        sums_and_gradients(model, *arrays, training=True, gather=gather, sample=sample),
+        sums_and_gradients(model, *arrays, gather=gather),
+    )
+
+
+def test_a_sample_is_for_training_alone(small_model):
+    model, arrays = small_model(), batch([9, 3, 16], 16, 3)
+    whole, sampled = (ReconstructionObjective(model, sample=s) for s in (None, VocabularySample(2)))
+    assert float(whole(*arrays, False)["loss"]) == float(sampled(*arrays, False)["loss"])
+    assert float(whole(*arrays, True)["loss"]) != float(sampled(*arrays, True)["loss"])
 
 
 def test_substituted_tokens_are_encoded_and_are_the_targets(small_model):

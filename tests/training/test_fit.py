@@ -374,6 +374,9 @@ def test_a_loss_that_is_not_finite(tiny_config, tmp_path):
     assert not RunDir(tmp_path).finished
 
 
+SAMPLED = {"vocabulary_loss": "sampled", "sampled_ids": 20, "sampling_distribution": "unigram"}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -381,8 +384,9 @@ def test_a_loss_that_is_not_finite(tiny_config, tmp_path):
         {"model.variational": True, "training.max_steps": None, "training.max_epochs": 0.5},
         {"training.optimizer": "muon", "training.label_smoothing": 0.1, "training.length_curriculum": 0.5},
         {"model.overflow": "drop", "training.max_minutes": 0.02, "training.precision": "bfloat16"},
+        {f"training.{key}": value for key, value in SAMPLED.items()},
     ],
-    ids=["vector", "variational", "muon", "minutes"],
+    ids=["vector", "variational", "muon", "minutes", "sampled"],
 )
 @pytest.mark.slow
 def test_other_settings(tiny_config, tmp_path, changes):

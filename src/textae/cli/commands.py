@@ -203,6 +203,15 @@ def run_config(run: str) -> Any:
     return config
 
 
+def load_for_lines(run: str) -> Any:
+    """Return the autoencoder of a trained run, which answers a first line before anything is compiled for more."""
+    from textae.inference.text_autoencoder import load
+
+    autoencoder = load(run)
+    autoencoder.codec.first_eagerly = True
+    return autoencoder
+
+
 def corpus_of(options: Any, trained_with: Any) -> Any:
     """Return the corpus that a command was given, or that of the run, prepared.
 

@@ -218,3 +218,21 @@ class ExportFormat(Enum):
 
     saved_model = "saved_model"
     onnx = "onnx"
+
+
+class VocabularyLossKind(Enum):
+    """The softmax of training: over the whole vocabulary, or over the batch's ids and a sample of the others.
+
+    auto: sampled for vocabularies so large that it trains better in the same time (docs/speed.md), else full.
+    """
+
+    auto = "auto"
+    full = "full"
+    sampled = "sampled"
+
+
+class SamplingDistribution(Enum):
+    """How the ids of a sampled loss are drawn: evenly, or by their frequencies to the power of .75."""
+
+    uniform = "uniform"
+    unigram = "unigram"

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from typing import Any
 
-from textae.config.choices import KlSchedule, OutputKind, Schedule, TokenizerKind
+from textae.config.choices import KlSchedule, OutputKind, Schedule, TokenizerKind, VocabularyLossKind
 from textae.config.schema import Config
 
 
@@ -61,6 +61,9 @@ def _reasons(config: Config) -> dict[str, str]:
         reasons["training.final_learning_rate"] = "training.schedule=constant"
     if training.label_smoothing:
         reasons["training.gradient_filter"] = f"training.label_smoothing={training.label_smoothing}"
+    if training.vocabulary_loss is VocabularyLossKind.full:
+        keys = ("sampled_ids", "sampling_distribution")
+        reasons |= {f"training.{key}": "training.vocabulary_loss=full" for key in keys}
     if training.overfit_documents is not None:
         reasons["training.validation_documents"] = f"training.overfit_documents={training.overfit_documents}"
     return reasons

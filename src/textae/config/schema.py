@@ -51,9 +51,11 @@ from textae.config.choices import (
     Pooling,
     Precision,
     Resume,
+    SamplingDistribution,
     Schedule,
     TokenizerKind,
     UpsamplerKind,
+    VocabularyLossKind,
 )
 from textae.config.metric_table import names
 from textae.config.run_names import located_run
@@ -466,6 +468,11 @@ class TrainingConfig(Settings):
     label_smoothing: float = 0.0  # fraction of each target that is spread over the vocabulary
     # skip gradients of tokens that are already right below this fraction of the mean error; 0: none
     gradient_filter: float = 0.01
+    # softmax of training, over all ids or over the batch's and a sample of the others; auto: sampled for large
+    # vocabularies
+    vocabulary_loss: VocabularyLossKind = VocabularyLossKind.auto
+    sampled_ids: int = 1024  # ids drawn for a batch, beside its own, in a sampled loss
+    sampling_distribution: SamplingDistribution = SamplingDistribution.uniform  # how they are drawn
     length_curriculum: float = 0.0  # fraction of the first epoch during which batches go from short texts to long ones
     # trained run whose tokenizer and weights this run begins with: a folder, a pretrained model or hf://USER/NAME;
     # null: new ones
@@ -519,6 +526,7 @@ class TrainingConfig(Settings):
         require_at_least("training.tokens_per_batch", self.tokens_per_batch, 1, MOST_POSITIONS)
         for name in (
             "num_length_buckets",
+            "sampled_ids",
             "gradient_accumulation_steps",
             "log_every_steps",
             "eval_every_steps",
@@ -529,6 +537,11 @@ class TrainingConfig(Settings):
             require_at_least(f"training.{name}", getattr(self, name), 1)
         for name in ("warmup_steps", "weight_decay", "num_logged_samples", "checkpoint_every_minutes"):
             require_at_least(f"training.{name}", getattr(self, name), 0)
+        require(
+            not self.label_smoothing or self.vocabulary_loss is not VocabularyLossKind.sampled,
+            "training.label_smoothing=0 with training.vocabulary_loss=sampled",
+            self.label_smoothing,
+        )
         require_above("training.learning_rate", self.learning_rate, 3e38)
         require_share("training.final_learning_rate", self.final_learning_rate, below_one=False)
         for name in (

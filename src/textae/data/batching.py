@@ -180,6 +180,7 @@ class Batches:
         seed: with the number of an epoch it decides the order of its segments and batches.
         shuffle: otherwise segments are ordered from the shortest to the longest.
         fixed_rows: all batches of one padded length have the same number of rows; missing ones are empty.
+        few_rows: with fixed rows, a batch that has room in this part of them, a half or so, has only that part.
         length_curriculum: fraction of the first epoch during which the padded lengths grow.
         random_length_rate: fraction of the batches whose texts are stretches of the documents, cut and joined, of
             lengths drawn evenly up to max_length. They come on top of those in which each segment is once.
@@ -204,6 +205,7 @@ class Batches:
         seed: int = 0,
         shuffle: bool = True,
         fixed_rows: bool = False,
+        few_rows: float = 1.0,
         length_curriculum: float = 0.0,
         random_length_rate: float = 0.0,
         rows: RowShare | None = None,
@@ -216,7 +218,7 @@ class Batches:
             raise ValueError(f"random_length_rate should be at least 0 and below 1, received {random_length_rate}")
         self.store = store if isinstance(store, TokenStore) else TokenStore.from_arrays(store)
         self.seed, self.shuffle, self.share = seed, shuffle, rows or RowShare()
-        self.fixed_rows, self.length_curriculum = fixed_rows, length_curriculum
+        self.fixed_rows, self.few_rows, self.length_curriculum = fixed_rows, few_rows, length_curriculum
         self.segments = segments(self.store.lengths, max_length, stride, overflow)
         ratio = random_length_rate / (1 - random_length_rate)  # random batches to others
         if isinstance(length_buckets, int):
@@ -229,8 +231,10 @@ class Batches:
         self._cuts = _cuts(self._bucket, self._rows)
         self._random_batches = math.ceil(ratio * len(self._cuts))
         self.tokens = int(self.segments.lengths.sum())
-        padded = np.array(self._rows)[self._cuts[:, 2]] if fixed_rows else self._cuts[:, 1]
-        self.positions = int((self.share.padded(padded) * np.array(self.bucket_lengths)[self._cuts[:, 2]]).sum())
+        self.positions = sum(
+            int(self.share.padded(self._padded_rows(count, bucket))) * self.bucket_lengths[bucket]
+            for _, count, bucket in self._cuts.tolist()
+        )
 
     def __len__(self) -> int:
         """Give the number of batches in an epoch, the same in every one."""
@@ -274,7 +278,7 @@ class Batches:
     def assemble(self, here: Segments, bucket: int) -> Batch:
         """Put segments into one batch of the bucket's padded length: those of its rows that are this share's."""
         length = self.bucket_lengths[bucket]
-        numbers = self.share.numbers(self._rows[bucket] if self.fixed_rows else len(here))
+        numbers = self.share.numbers(self._padded_rows(len(here), bucket))
         full = np.flatnonzero(numbers < len(here))
         here = here.take(numbers[full])
         lengths, starts = np.zeros(len(numbers), np.int32), np.zeros(len(numbers), np.int64)
@@ -287,6 +291,16 @@ class Batches:
         tokens[inside] = self.store.gather(self.store.starts[here.documents] + here.starts, stored)
         tokens[full[here.ends], stored[here.ends]] = END_ID
         return Batch(tokens, lengths, documents, starts)
+
+    def _padded_rows(self, count: int, bucket: int) -> int:
+        """Return how many rows a batch of so many texts has, empty ones among them."""
+        return fixed_rows(count, self._rows[bucket], self.few_rows) if self.fixed_rows else count
+
+
+def fixed_rows(count: int, most: int, few: float) -> int:
+    """Return `most` rows, or that part of them, at least one, where `count` have room in it."""
+    part = max(1, int(few * most))
+    return part if count <= part else most
 
 
 def with_even_lengths(lengths: np.ndarray, max_length: int, ratio: float) -> np.ndarray:

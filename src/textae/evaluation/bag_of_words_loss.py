@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from keras import ops
-from scipy.special import logsumexp
 
 from textae.data.special_tokens import END_ID
 from textae.models.autoencoder import Autoencoder
@@ -32,6 +31,8 @@ class BagOfWordsLoss:
 
     def add(self, documents: Sequence[np.ndarray], latents: Sequence[np.ndarray]) -> None:
         """Add documents, as ids without their ends, and the vectors (segments, size) of each."""
+        from scipy.special import logsumexp
+
         segments = []
         for ids, vectors in zip(documents, latents, strict=True):
             tokens = np.append(ids, END_ID)

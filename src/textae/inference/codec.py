@@ -14,16 +14,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from textae.data.batching import Batch, Batches
+from textae.data.batching import Batch, Batches, fixed_rows
 from textae.data.corruption import MASK_ID
 from textae.data.positions import num_positions, text_lengths
 from textae.data.special_tokens import END_ID
-from textae.inference.compiled import compiled
+from textae.inference.compiled import Signature, compiled
 from textae.losses.prediction import Surprise, predict, surprise
 from textae.models.autoencoder import Autoencoder
 from textae.models.isolation import isolated
 
 TOKENS_PER_BATCH = 16384  # padding included
+FEW_ROWS = 1 / 128  # of a batch's rows are all that are computed where they are enough, as for one line
 SHAPES = 8  # padded lengths where each costs a compilation
 
 
@@ -81,6 +82,8 @@ class Codec:
 
     Attributes:
         true_lengths: whether `reconstruct` decodes a text's vector at the text's own length, not the predicted one.
+        first_eagerly: whether a first small batch is computed without being compiled; see `compiled`. For a process
+            that may have to answer one line alone.
     """
 
     def __init__(
@@ -94,16 +97,20 @@ class Codec:
         self.model, self.overflow, self.latent_noise = model, overflow, latent_noise
         self.random = np.random.default_rng(seed)
         self.tokens_per_batch = min(tokens_per_batch or TOKENS_PER_BATCH, TOKENS_PER_BATCH)
-        self.true_lengths = False
+        self.true_lengths = self.first_eagerly = False
         self._vector = model.latent == "vector"
         self._fixed = keras.backend.backend() == "jax"  # each shape is compiled anew
         shape = (None, model.latent_size) if self._vector else (None, None, model.latent_size)
         ids, lengths = ((None, None), "int32"), ((None,), "int32")
-        self._encode = compiled(model, self._encode_batch, [ids, lengths])
-        self._decode = compiled(model, self._decode_batch, [(shape, "float32"), lengths, ids])
-        self._score = compiled(model, self._score_batch, [(shape, "float32"), lengths, ids])
-        self._surprise = compiled(model, self._surprise_batch, [(shape, "float32"), lengths, ids])
-        self._predict_lengths = compiled(model, self._length_batch, [(shape, "float32")])
+
+        def own(function: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
+            return compiled(model, function, signature, lambda: self.first_eagerly)
+
+        self._encode = own(self._encode_batch, [ids, lengths])
+        self._decode = own(self._decode_batch, [(shape, "float32"), lengths, ids])
+        self._score = own(self._score_batch, [(shape, "float32"), lengths, ids])
+        self._surprise = own(self._surprise_batch, [(shape, "float32"), lengths, ids])
+        self._predict_lengths = own(self._length_batch, [(shape, "float32")])
 
     def weights_changed(self) -> None:
         """Take note that the model was given other weights, which count from the next call on."""
@@ -322,6 +329,7 @@ class Codec:
             overflow=overflow,
             shuffle=False,
             fixed_rows=self._fixed,
+            few_rows=FEW_ROWS,
         )
 
     def _fitting(self, rows: int, positions: int) -> tuple[int, int]:
@@ -330,7 +338,7 @@ class Codec:
             return rows, positions
         stride = self.model.stride
         length = next(n for n in _even_lengths(self.model.max_length, stride) if n >= positions * stride)
-        return max(rows, self.tokens_per_batch // length), length // stride
+        return max(rows, fixed_rows(rows, self.tokens_per_batch // length, FEW_ROWS)), length // stride
 
     def _rows(self, batch: Batch) -> Iterator[tuple[int, int]]:
         for row, document in enumerate(batch.documents.tolist()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from textae.models.isolation import isolated
 
+SMALL_BYTES = 1 << 17  # of arrays that may be computed without being compiled: a line's, not a batch's
 Signature = list[tuple[tuple[int | None, ...], str]]
 
 
@@ -24,24 +26,38 @@ class Model(Protocol):
         ...
 
 
-def compiled(model: Model, function: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
+def compiled(
+    model: Model, function: Callable[..., Any], signature: Signature, first_eagerly: Callable[[], bool] = bool
+) -> Callable[..., Any]:
     """Return `function` of arrays compiled for the backend; it returns NumPy arrays; it may use the model's weights.
 
-    `signature` is the shape (None: any) and type of each argument. The weights are read at each call. The process's
-    settings have no effect.
+    The weights are read at each call. The process's settings have no effect.
+
+    Args:
+        model: whose weights the function uses.
+        function: of tensors.
+        signature: the shape (None: any) and type of each argument.
+        first_eagerly: asked at the first call, whether that is computed without being compiled if its arrays are small;
+            on TensorFlow, where a trace takes longer than such a call. By default it is not.
     """
-    return isolated(exact=model.exact)(_compiled(model, function, signature))
+    return isolated(exact=model.exact)(_compiled(model, function, signature, first_eagerly))
 
 
-def _compiled(model: Model, function: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
+def _compiled(
+    model: Model, function: Callable[..., Any], signature: Signature, first_eagerly: Callable[[], bool]
+) -> Callable[..., Any]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         specs = [tf.TensorSpec(shape, dtype) for shape, dtype in signature]
         graph = tf.function(function, input_signature=specs, autograph=False)
 
+        calls = itertools.count()
+
         def call(*arrays: Any) -> Any:
-            return tf.nest.map_structure(lambda t: t.numpy(), graph(*map(tf.convert_to_tensor, arrays)))
+            is_first = next(calls) == 0 and first_eagerly()
+            chosen = function if is_first and sum(array.nbytes for array in arrays) <= SMALL_BYTES else graph
+            return tf.nest.map_structure(lambda t: t.numpy(), chosen(*map(tf.convert_to_tensor, arrays)))
 
         return call
 

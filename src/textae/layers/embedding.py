@@ -36,15 +36,27 @@ class TokenEmbedding(keras.layers.Embedding):
     def _rows(self, inputs: Any) -> Any:
         if keras.backend.backend() != "tensorflow":
             return super().call(inputs)
-        import tensorflow as tf
-
-        @tf.custom_gradient
-        def lookup(table: Any) -> Any:
-            def backward(upstream: Any) -> Any:
-                rows = tf.reshape(upstream, (-1, self.output_dim))
-                return tf.math.unsorted_segment_sum(rows, tf.reshape(inputs, (-1,)), self.input_dim)
-
-            return tf.gather(table, inputs), backward
-
         table: Any = self.embeddings  # a variable; Keras also says None and the tensors of LoRA
-        return ops.cast(lookup(tf.convert_to_tensor(table.value)), self.compute_dtype)
+        return ops.cast(rows_of(table.value, inputs), self.compute_dtype)
+
+
+def rows_of(table: Any, ids: Any) -> Any:
+    """Return the ids' rows of a table, with a gradient as dense as the table.
+
+    Args:
+        table: (ids, channels).
+        ids: int32 of any shape.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.take(table, ids, axis=0)
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def lookup(table: Any) -> Any:
+        def backward(upstream: Any) -> Any:
+            rows = tf.reshape(upstream, (-1, table.shape[1]))
+            return tf.math.unsorted_segment_sum(rows, tf.reshape(ids, (-1,)), table.shape[0])
+
+        return tf.gather(table, ids), backward
+
+    return lookup(tf.convert_to_tensor(table))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from keras import ops
 
 from textae.data.positions import num_positions, position_mask
 from textae.layers.data_parallel import num_devices, row_numbers, total
+from textae.layers.embedding import rows_of
+from textae.losses.candidates import draw_candidates
 from textae.losses.vocabulary_loss import VocabularyLoss, vocabulary_loss
 from textae.models.autoencoder import Autoencoder, Reconstruction
 
@@ -18,6 +21,14 @@ Ids = tuple[Any, Any]  # (ids, lengths) of a batch
 # Adds its own sums of a batch, and to "total": (sums, what the model made, the texts, what was encoded of them).
 Term = Callable[[dict[str, Any], Reconstruction, Ids, Ids], None]
 Replacement = Callable[[Any, Any], tuple[Any, Any]]  # (ids, lengths) -> (ids, lengths), of the same shapes
+
+
+@dataclass(frozen=True)
+class VocabularySample:
+    """How the vocabulary is sampled in training, as of `draw_candidates`: how many ids, by which distribution."""
+
+    drawn: int
+    distribution: np.ndarray | None = None
 
 
 class ReconstructionObjective:
@@ -36,6 +47,8 @@ class ReconstructionObjective:
         terms: add what else training minimises, such as that of `textae.losses.bag_of_words`.
         reconstruction_share: share of a batch's texts that are decoded in training, at least one; sums over them are
             scaled up to the batch. Where several devices share the batch, all sums are of this one's rows.
+        sample: how the vocabulary is sampled in training, or None: the loss is that of all of it; each
+            device has the ids of its own rows.
     """
 
     def __init__(
@@ -51,12 +64,13 @@ class ReconstructionObjective:
         corruption: Replacement | None = None,
         terms: Sequence[Term] = (),
         reconstruction_share: float = 1.0,
+        sample: VocabularySample | None = None,
     ) -> None:
         self.model, self.free_bits = model, free_bits
         self.label_smoothing, self.precision = label_smoothing, precision
         self.gather, self.gradient_filter = gather, gradient_filter
         self.substitution, self.corruption = substitution, corruption
-        self.terms, self.reconstruction_share = terms, reconstruction_share
+        self.terms, self.reconstruction_share, self.sample = terms, reconstruction_share, sample
 
     def __call__(self, tokens: Any, lengths: Any, training: bool, kl_weight: Any = 0.0) -> dict[str, Any]:
         """Return scalars by name: `total`, `loss` (nats), `correct`, `tokens`, `documents`, and what the model adds.
@@ -75,7 +89,7 @@ class ReconstructionObjective:
         rows = decoded_rows(self.reconstruction_share, ops.shape(tokens)[0]) if training else None
         out = self.model(*encoded, target_lengths=lengths, decoded_rows=rows, training=training)
         decoded = lengths if rows is None else first_texts(self.reconstruction_share, lengths)[:rows]
-        loss = self._vocabulary_loss(out.hidden, tokens[:rows], decoded)
+        loss = self._vocabulary_loss(out.hidden, tokens[:rows], decoded, training)
         sums = {"loss": loss.loss, "correct": loss.correct, "tokens": loss.weight, "total": loss.loss}
         if rows is not None:
             sums = scaled(sums, total(ops.sum(ops.cast(lengths, "float32"))) / ops.maximum(total(loss.weight), 1.0))
@@ -87,7 +101,7 @@ class ReconstructionObjective:
         sums["documents"] = ops.cast(ops.sum(ops.cast(lengths > 0, "int32")), "float32")
         return sums
 
-    def _vocabulary_loss(self, hidden: Any, tokens: Any, lengths: Any) -> VocabularyLoss:
+    def _vocabulary_loss(self, hidden: Any, tokens: Any, lengths: Any, training: bool) -> VocabularyLoss:
         mask = position_mask(lengths, ops.shape(tokens)[1], ops)
         hidden = ops.reshape(hidden, (-1, hidden.shape[-1]))
         targets = ops.reshape(tokens, (-1,))
@@ -97,6 +111,17 @@ class ReconstructionObjective:
             hidden, targets = ops.take(hidden, where, axis=0), ops.take(targets, where, axis=0)
             weights = ops.ones_like(ops.cast(targets, "float32"))
         rows, embedding, bias = self.model.output_rows(hidden)
+        id_weights = None
+        if training and self.sample is not None:
+            ids, id_weights, targets = draw_candidates(
+                targets,
+                self.model.vocabulary_size,
+                self.sample.drawn,
+                self.model.seeds,
+                self.sample.distribution,
+                fixed_shape=not self.gather,
+            )
+            embedding, bias = rows_of(embedding, ids), None if bias is None else ops.take(bias, ids)
         return vocabulary_loss(
             rows,
             embedding,
@@ -106,6 +131,7 @@ class ReconstructionObjective:
             label_smoothing=self.label_smoothing,
             precision=self.precision,
             gradient_filter=self.gradient_filter if self.gather else 0.0,
+            id_weights=id_weights,
         )
 
     def _add_kl(self, sums: dict[str, Any], out: Reconstruction, lengths: Any, kl_weight: Any) -> None:

@@ -39,6 +39,7 @@ def vocabulary_loss(
     precision: str = "float32",
     block_rows: int | None = None,
     gradient_filter: float = 0.0,
+    id_weights: Any = None,
 ) -> VocabularyLoss:
     """Return the summed cross-entropy of `softmax(hidden @ embedding.T + bias)` and what goes with it.
 
@@ -59,16 +60,20 @@ def vocabulary_loss(
             pass have nothing to say. On TensorFlow alone, and not under XLA, as shapes depend on the data; not with
             `label_smoothing`, which leaves an error in every row. Cut Cross-Entropy (arXiv 2411.09009) filters tiles of
             logits likewise.
+        id_weights: (vocabulary,) floats, how many ids each one stands for in the softmax's denominator, as of
+            `textae.losses.candidates`; None: one. The vocabulary's size may then depend on the data.
 
     Raises:
-        ValueError: `precision` is neither.
+        ValueError: `precision` is neither, or there are `id_weights` and `label_smoothing`.
     """
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"expected precision 'float32' or 'bfloat16', received {precision!r}")
+    if label_smoothing and id_weights is not None:
+        raise ValueError(f"expected label_smoothing of 0 with id_weights, received {label_smoothing}")
     filtered = 0.0 if label_smoothing or keras.backend.backend() != "tensorflow" else gradient_filter
-    rows = rows_at_a_time(embedding.shape[0]) if block_rows is None else block_rows
+    rows = rows_at_a_time(embedding.shape[0] or TABLE_ROWS) if block_rows is None else block_rows
     targets, weights = ops.cast(targets, "int32"), ops.cast(weights, "float32")
-    fused = _fused(targets, weights, _Settings(label_smoothing, precision, rows, filtered))
+    fused = _fused(targets, weights, id_weights, _Settings(label_smoothing, precision, rows, filtered))
     own_bias = ops.zeros((1,), "float32") if bias is None else ops.cast(bias, "float32")
     loss, correct = fused(ops.cast(hidden, "float32"), ops.cast(embedding, "float32"), own_bias)
     return VocabularyLoss(loss, correct, ops.sum(weights))
@@ -84,12 +89,12 @@ class _Settings:
     gradient_filter: float
 
 
-def _fused(targets: Any, weights: Any, settings: _Settings) -> Any:
+def _fused(targets: Any, weights: Any, id_weights: Any, settings: _Settings) -> Any:
     """Return (hidden, embedding, bias) -> (loss, correct), whose gradient is that of the loss."""
 
     @ops.custom_gradient
     def fused(hidden: Any, embedding: Any, bias: Any) -> Any:
-        loss, correct, *gradients = _blockwise(hidden, embedding, bias, targets, weights, settings)
+        loss, correct, *gradients = _blockwise(hidden, embedding, bias, (targets, weights, id_weights), settings)
 
         def backward(*arguments: Any, upstream: Any = None) -> Any:
             scale = _first(arguments if upstream is None else upstream)
@@ -107,16 +112,16 @@ def _first(upstream: Any) -> Any:
     return upstream
 
 
-def _blockwise(hidden: Any, embedding: Any, bias: Any, targets: Any, weights: Any, settings: _Settings) -> Any:
+def _blockwise(hidden: Any, embedding: Any, bias: Any, given: tuple[Any, Any, Any], settings: _Settings) -> Any:
     """Return loss, correct, and the loss's gradients in hidden, embedding and bias.
 
-    `bias` is (vocabulary,), or (1,) where there is none.
+    `bias` is (vocabulary,), or (1,) where there is none. `given` are targets, weights and `id_weights`.
     """
-    vocabulary, count = embedding.shape[0], ops.shape(hidden)[0]
-    has_bias = tuple(bias.shape) == (vocabulary,)
+    count, has_bias = ops.shape(hidden)[0], bias.shape[0] != 1
+    targets, weights, id_weights = given
     blocks, (hidden, targets, weights) = in_blocks((hidden, targets, weights), settings.block_rows)
     matrix = ops.cast(embedding, settings.precision)
-    parts = [slice(first, min(first + TABLE_ROWS, vocabulary)) for first in range(0, vocabulary, TABLE_ROWS)]
+    parts = _parts(embedding.shape[0])
 
     def one_block(carry: Any, block: Any) -> Any:
         loss, correct, d_embedding, d_bias = carry
@@ -124,7 +129,7 @@ def _blockwise(hidden: Any, embedding: Any, bias: Any, targets: Any, weights: An
         logits = ops.cast(_product(matrix, ops.transpose(ops.cast(rows, settings.precision))), "float32")
         if has_bias:
             logits = logits + bias[:, None]
-        token_losses, right, shares, total = _compare(logits, ids, settings.label_smoothing)
+        token_losses, right, shares, total = _compare(logits, ids, settings.label_smoothing, id_weights)
         loss = loss + ops.sum(weight * token_losses)
         correct = correct + ops.sum(weight * right)
 
@@ -151,19 +156,28 @@ def _blockwise(hidden: Any, embedding: Any, bias: Any, targets: Any, weights: An
     start = (
         ops.zeros((), "float32"),
         ops.zeros((), "float32"),
-        tuple(ops.zeros((part.stop - part.start, embedding.shape[1]), "float32") for part in parts),
-        ops.zeros(bias.shape, "float32"),
+        tuple(ops.zeros_like(embedding[part]) for part in parts),
+        ops.zeros_like(bias),
     )
     (loss, correct, d_embedding, d_bias), d_hidden = scan(one_block, start, (hidden, targets, weights), blocks)
     d_embedding = d_embedding[0] if len(parts) == 1 else ops.concatenate(d_embedding, axis=0)
     return loss, correct, d_hidden[:count], d_embedding, d_bias
 
 
-def _compare(logits: Any, ids: Any, label_smoothing: float) -> tuple[Any, Any, Any, Any]:
+def _parts(vocabulary: int | None) -> list[slice]:
+    """Return which ids' gradients are made at a time; all, where their number depends on the data."""
+    if vocabulary is None:
+        return [slice(None)]
+    return [slice(first, min(first + TABLE_ROWS, vocabulary)) for first in range(0, vocabulary, TABLE_ROWS)]
+
+
+def _compare(logits: Any, ids: Any, label_smoothing: float, id_weights: Any) -> tuple[Any, Any, Any, Any]:
     """Return each row's loss, whether it is right, and its softmax as (vocabulary, rows) shares of a total (rows,)."""
     target = ops.take(ops.reshape(logits, (-1,)), target_indices(ids))
     top = ops.max(logits, axis=0)
     shares = ops.exp(logits - top)
+    if id_weights is not None:
+        shares = shares * id_weights[:, None]
     total = ops.sum(shares, axis=0)
     log_total = ops.log(total)
     token_losses = log_total + (top - target)  # in this order: near certainty `top` would swallow the logarithm
@@ -178,9 +192,13 @@ def _logit_gradients(shares: Any, ids: Any, total: Any, label_smoothing: float) 
 
     The difference is taken in float32: of a share near 1 bfloat16 would leave nothing.
     """
-    rows = ops.arange(ops.shape(ids)[0], dtype="int32")
-    at_targets = ops.stack([ids, rows], axis=1)
-    d_logits = ops.scatter_update(shares, at_targets, (label_smoothing - 1) * total, reduction="add")
+    if keras.backend.backend() == "jax":  # XLA makes one pass of this, and of a scatter a loop over rows
+        is_target = ops.arange(shares.shape[0], dtype="int32")[:, None] == ids
+        d_logits = shares + ops.where(is_target, (label_smoothing - 1) * total, 0.0)
+    else:
+        rows = ops.arange(ops.shape(ids)[0], dtype="int32")
+        at_targets = ops.stack([ids, rows], axis=1)
+        d_logits = ops.scatter_update(shares, at_targets, (label_smoothing - 1) * total, reduction="add")
     return d_logits - label_smoothing / shares.shape[0] * total if label_smoothing else d_logits
 
 

@@ -22,9 +22,9 @@ from textae.evaluation.evaluator import Evaluation, Sample
 from textae.evaluation.latent_statistics import ACTIVE
 from textae.inference.text_autoencoder import TextAutoencoder
 from textae.models.autoencoder import Autoencoder
+from textae.models.isolation import default_style
 from textae.progress import new_bar, shows_bar
 from textae.reporting.aligned_parts import aligned_parts
-from textae.reporting.figures import accuracy_by_phase, accuracy_by_position, latent_dimensions, quality_by_length
 from textae.reporting.loggers.opening import open_loggers
 from textae.reporting.tensorboard import ComparedText
 from textae.runs.run_folder import RunDir
@@ -169,8 +169,16 @@ class Reporter:
         if look := self._watch("to look at the run: "):
             logger.info(look)
 
+    @default_style()
     def _pictures(self, autoencoder: TextAutoencoder, evaluation: Evaluation, step: int, split: str) -> None:
         """Write texts, figures and histograms of the evaluated weights."""
+        from textae.reporting.figures import (  # Matplotlib takes a second, and an update is made before it is needed
+            accuracy_by_phase,
+            accuracy_by_position,
+            latent_dimensions,
+            quality_by_length,
+        )
+
         if texts := [_compared(autoencoder.tokenizer, sample) for sample in evaluation.samples]:
             self.loggers.texts("reconstructions", texts, step, split)
         shown, latents = evaluation.total > 0, evaluation.latents

@@ -15,16 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from tensorboardX import RecordWriter, summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined] # made when it is imported
 
 from textae.config.choices import SPLITS
 from textae.files import write_text, writing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LINE_COLUMNS = 96  # of a text that is compared
 LABEL_CHARACTERS = 120  # of a label in the projector
@@ -70,6 +72,8 @@ class TensorBoardWriter:
 
     def figures(self, tag: str, figure: Figure, step: int, split: str = "validation") -> None:
         """Write a Matplotlib figure as an image."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[..., :3]

@@ -20,7 +20,7 @@ from textae.evaluation.evaluator import Evaluation, final_evaluation
 from textae.files import write_csv, write_text
 from textae.hardware import peak_memory_mb
 from textae.inference.text_autoencoder import TextAutoencoder, set_weights
-from textae.models.isolation import default_style, isolated
+from textae.models.isolation import isolated
 from textae.reporting.loggers.opening import check_loggers
 from textae.reporting.model_card import model_card
 from textae.reporting.reporter import POINTS, Reporter
@@ -123,7 +123,7 @@ def _lead(
             else:
                 run.reopen()
                 processes.tell("begin")
-                with isolated(exact=config.model.fourier_features), default_style():
+                with isolated(exact=config.model.fourier_features):
                     metrics = _fit(config, run, command, corpus, callbacks, found.longer, processes)
             processes.tell("finished", metrics=metrics)
             return metrics

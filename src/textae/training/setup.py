@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from textae.config.choices import Distributed, Initialization
+from textae.config.choices import Distributed, Initialization, SamplingDistribution, VocabularyLossKind
 from textae.config.schema import Config
 from textae.data.batching import Batches, RowShare
-from textae.data.cooccurrence import cooccurrence_vectors
 from textae.data.corpora import Corpus
 from textae.data.corruption import corruption_from
 from textae.data.preparation import Prepared, first_documents, in_portions, prepare
@@ -23,8 +22,9 @@ from textae.data.tokenizers import Tokenizer
 from textae.hardware import all_devices, choose_compile, choose_precision, process_index
 from textae.inference.text_autoencoder import TextAutoencoder, set_weights
 from textae.losses.bag_of_words import BagOfWordsTerm, token_weights
+from textae.losses.candidates import unigram_distribution
 from textae.losses.contrastive import ContrastiveTerm
-from textae.losses.reconstruction import ReconstructionObjective, Term
+from textae.losses.reconstruction import ReconstructionObjective, Term, VocabularySample
 from textae.models.autoencoder import Autoencoder, build
 from textae.models.frequencies import log_frequencies
 from textae.models.initialization import initialize
@@ -33,6 +33,8 @@ from textae.models.shapes import parameters
 from textae.training.initial_run import InitialRun
 from textae.training.optimizers import optimizer
 from textae.training.steps import Objective, TrainingStep, training_step
+
+SAMPLED_FROM = 32768  # ids from which a sampled vocabulary loss trains better in the same time; docs/speed.md
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,24 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
         )
 
 
+def samples_vocabulary(config: Config, vocabulary_size: int) -> bool:
+    """Return whether training's softmax is over a sample of the vocabulary; with "auto", where that is better."""
+    asked, smoothed = config.training.vocabulary_loss, bool(config.training.label_smoothing)
+    if asked is VocabularyLossKind.auto:
+        return vocabulary_size >= SAMPLED_FROM and not smoothed
+    return asked is VocabularyLossKind.sampled
+
+
 def token_statistics(config: Config, store: TokenStore, initialized: bool = False) -> dict[str, np.ndarray]:
     """Return what `training_model` needs to know of the train split's tokens; less, where it is `initialized`."""
     found = {}
     begins_with_counts = config.model.output_bias or config.model.initialization is Initialization.codebook
-    if config.model.bag_of_words or (begins_with_counts and not initialized):
+    by_frequency = config.training.sampling_distribution is SamplingDistribution.unigram
+    if config.model.bag_of_words or (begins_with_counts and not initialized) or by_frequency:
         found["token_counts"] = store.token_counts()
     if config.model.initialization is Initialization.cooccurrence and not initialized:
+        from textae.data.cooccurrence import cooccurrence_vectors
+
         size = min(config.model.latent_size, *config.model.channels)
         found["vectors"] = cooccurrence_vectors(store, size, config.training.seed)
     return found
@@ -234,7 +247,16 @@ def _objective(
         corruption=corruption(asdict(training.corruption)),
         terms=terms,
         reconstruction_share=training.reconstruction_share,
+        sample=_vocabulary_sample(config, model.vocabulary_size, token_counts),
     )
+
+
+def _vocabulary_sample(config: Config, vocabulary_size: int, token_counts: np.ndarray) -> VocabularySample | None:
+    """Return how training samples the vocabulary; None where it does not."""
+    if not samples_vocabulary(config, vocabulary_size):
+        return None
+    evenly = config.training.sampling_distribution is SamplingDistribution.uniform
+    return VocabularySample(config.training.sampled_ids, None if evenly else unigram_distribution(token_counts))
 
 
 def evaluation_model(config: Config, tokenizer: Tokenizer) -> TextAutoencoder:

@@ -6,13 +6,16 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from textae.reporting.loggers.record import Record
 from textae.reporting.tensorboard import ComparedText, comparison
 from textae.runs.run_folder import RunDir
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LONGEST_VALUE = 6000  # characters of a setting that MLflow keeps
 MOST_AT_ONCE = 100  # settings that it takes in one request

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from textae.config.choices import SPLITS
 from textae.config.metric_table import CHARTS
 from textae.reporting.run_table import NO_SETTINGS
 from textae.reporting.tensorboard import ComparedText, TensorBoardWriter
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GROUPS = ("objective", "quality", "quality_details", "training", "latent", "speed", "figures", "weights", "run")
 LAYOUT = {
