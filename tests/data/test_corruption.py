@@ -67,6 +67,18 @@ def test_padding_and_ends_stay_and_a_seed_repeats(settings):
     assert (found[0] != corrupted(*given, seed=1, **settings)[0]).any()
 
 
+def test_a_batch_is_corrupted_anew_each_time():
+    """So each epoch sees other noise; what it is depends on the seed and the number of draws alone."""
+    given, settings = batch(), {"substitute": 0.3}
+    corruption = [
+        corruption_from(settings, first_id=FIRST, vocabulary_size=VOCABULARY, seed=keras.random.SeedGenerator(0))
+        for _ in range(2)
+    ]
+    first, second = ([ops.convert_to_numpy(each(*given)[0]) for _ in range(2)] for each in corruption)
+    assert (first[0] != first[1]).any()
+    np.testing.assert_array_equal(first, second)
+
+
 def test_masked_tokens_are_zero_and_the_others_are_as_they_were():
     tokens, lengths = batch()
     found, same = corrupted(tokens, lengths, mask=0.3)
