@@ -57,7 +57,6 @@ class Codes(list):
     def leave(self, code):
         self.append(code)
         self.first.set()
-        raise SystemExit  # of the thread
 
     def wait(self):
         return self.first.wait(10)
