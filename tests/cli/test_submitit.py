@@ -115,7 +115,7 @@ def test_slurm_is_asked_for_what_the_settings_say(monkeypatch, tmp_path):
     monkeypatch.setattr(
         submitit.AutoExecutor,
         "map_array",
-        lambda self, *arguments: asked.append((self, list(zip(*arguments, strict=True)))),
+        lambda self, _, *arguments: asked.append((self, list(zip(*arguments, strict=True)))),
     )
     launcher._submitted([["training.seed=0"], ["training.seed=1"]], range(5, 7))
     ((executor, jobs),) = asked

@@ -77,10 +77,11 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     from textae.config.registration import config_dir, register
 
     register()
-    with suppress(ImportError):  # that a launcher is missing is said when it is needed
-        from textae.cli import submitit_launcher
+    if config_name == "config":  # of training, which alone is swept
+        with suppress(ImportError):  # that a launcher is missing is said when it is needed
+            from textae.cli import submitit_launcher
 
-        submitit_launcher.register()
+            submitit_launcher.register()
 
     def run(config: Any) -> Any:
         return _run_job(config, task, jobs)
