@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import random
 import subprocess
 import sys
@@ -230,25 +229,25 @@ def test_tasks_are_done_in_order_and_errors_come_out(tmp_path):
     assert Parallel(8).processes(3) == 3 and Parallel(None).processes(10_000) >= 1
 
 
-def nap(folder):
-    Path(folder, str(os.getpid())).touch()
-    time.sleep(60)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
 def test_processes_end_with_the_one_that_asked_for_them(tmp_path):
-    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n" + (
-        "from test_parallel import nap, Parallel, Path, run_all\n"
-        f"list(run_all(nap, [{str(tmp_path)!r}] * 4, Parallel(2), Path({str(tmp_path)!r})))"
+    (tmp_path / "naps.py").write_text(
+        "import os, time\nfrom pathlib import Path\n\n\n"
+        "def nap(folder):\n    Path(folder, str(os.getpid())).touch()\n    time.sleep(100)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    program = "import naps\nfrom pathlib import Path\nfrom textae.data.parallel import Parallel, run_all\n" + (
+        f"list(run_all(naps.nap, [{str(tmp_path / 'seen')!r}] * 4, Parallel(2), Path()))"
+    )
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+    while len(list(seen.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     process.kill()
     process.wait()
-    workers = [path.name for path in tmp_path.iterdir()]
+    workers = [path.name for path in seen.iterdir()]
     assert len(workers) == 2
     while any(Path("/proc", worker).exists() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -77,7 +77,8 @@ def run_all(
         jobs = Jobs(processes, backend="loky", return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
         results: Any = jobs(delayed(_with_this_process)(os.getpid(), function, task) for task in tasks)
         try:
-            yield from results
+            for result in results:  # noqa: UP028, `yield from` would close them itself
+                yield result
         finally:
             with warnings.catch_warnings():  # that tasks which nobody waits for any more are ended
                 warnings.simplefilter("ignore")
