@@ -89,7 +89,7 @@ def run_textae(folder: Path, corpus: dict[str, Any]) -> dict[str, float]:
     prepared.open_corpus = timed(prepared.open_corpus, "corpus_s")
     training.training_sample = timed(training.training_sample, "sample_s")
     prepared.train_tokenizer = timed(prepared.train_tokenizer, "sample_and_train_s")
-    prepared.write_store = timed(prepared.write_store, "encode_and_write_s")
+    prepared._write_tokens = timed(prepared._write_tokens, "encode_and_write_s")
     made = prepared.prepare(folder, TextConfig(**corpus), TokenizerConfig(kind=KIND, sample_megabytes=SAMPLE_MEGABYTES))
     end = time.perf_counter()
     spent["train_s"] = spent.pop("sample_and_train_s") - spent["sample_s"]
@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("files", nargs="+", help="txt, plain or compressed")
     parser.add_argument("--test", nargs="+", help="files of the test split, by default a part of the others")
     parser.add_argument("--copies", type=int, default=1, help="the text so many times over, decompressed")
+    parser.add_argument("--workers", type=int, help="processes that prepare, by default as many as cores")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, help="a JSON file for all figures")
     arguments = parser.parse_args()
@@ -140,7 +141,7 @@ def main() -> None:
         files = [str(Path(file).resolve()) for file in arguments.files]
         if arguments.copies > 1:
             files = [str(repeated(files, temporary / "repeated.txt", copies=arguments.copies))]
-        corpus: dict[str, Any] = {"files": files}
+        corpus: dict[str, Any] = {"files": files, "workers": arguments.workers}
         if arguments.test:
             corpus["test_files"] = [str(Path(file).resolve()) for file in arguments.test]
         runs: dict[str, list[dict[str, float]]] = {"textae": [], "sentencepiece": []}

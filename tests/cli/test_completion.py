@@ -44,7 +44,10 @@ def completed(line):
         ("train corpus=tfds corpus.f", ["corpus.field="]),
         ("train corpus=", ["corpus=pydocs", "corpus=text", "corpus=tfds"]),
         ("train hydra", ["hydra.", "hydra/launcher=", "hydra/sweeper="]),
-        ("train hydra/launcher=", ["hydra/launcher=joblib"]),
+        (
+            "train hydra/launcher=",
+            [f"hydra/launcher={name}" for name in ("joblib", "submitit_local", "submitit_slurm")],
+        ),
         ("train --cfg ", ["job", "hydra", "all"]),
         ("train --conf", ["--config-dir", "--config-name"]),
         ("train objective=exact", ["objective=exact_match"]),

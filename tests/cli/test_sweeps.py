@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -159,7 +160,7 @@ def test_what_a_sweep_has_left_whose_processes_were_all_killed_is_removed_by_the
     for name, process in (("dead", ended.pid), ("alive", os.getpid()), ("empty", None)):
         (tmp_path / f".jobs_{name}").mkdir()
         if process:
-            (tmp_path / f".jobs_{name}" / f"{process}.busy").touch()
+            (tmp_path / f".jobs_{name}" / f"{process}@{socket.gethostname()}.busy").touch()
     with Jobs(place=lambda: tmp_path) as jobs:
         jobs.__getstate__()
         jobs.__getstate__()

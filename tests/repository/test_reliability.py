@@ -23,8 +23,8 @@ OWN_NAMES = {
     "yaml": "PyYAML",
     "hydra": "hydra-core",
 }  # where a package is called otherwise
-OPTIONAL = {"drain3", "gradio", "hydra_plugins", "jax", "joblib", "onnx", "onnxruntime", "optuna", "tf2onnx", "torch"}
-OPTIONAL |= {"huggingface_hub", "mlflow", "wandb", "wordllama"}
+OPTIONAL = {"drain3", "gradio", "hydra_plugins", "jax", "onnx", "onnxruntime", "optuna", "tf2onnx", "torch"}
+OPTIONAL |= {"apache_beam", "submitit", "huggingface_hub", "mlflow", "wandb", "wordllama"}
 
 
 def functions_of(path):

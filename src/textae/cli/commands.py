@@ -13,7 +13,8 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -76,11 +77,17 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     from textae.config.registration import config_dir, register
 
     register()
+    if config_name == "config":  # of training, which alone is swept
+        with suppress(ImportError):  # that a launcher is missing is said when it is needed
+            from textae.cli import submitit_launcher
+
+            submitit_launcher.register()
 
     def run(config: Any) -> Any:
         return _run_job(config, task, jobs)
 
     run.__module__, run.__qualname__ = "__main__", config_name
+    vars(run)["jobs"] = jobs  # for a launcher
     try:
         with jobs.forwarding():
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)()
@@ -120,11 +127,12 @@ def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
     swept = settings.mode == RunMode.MULTIRUN
     number, overrides = number_of(settings) if swept else 0, plain(settings.overrides.task)
     at_once = OmegaConf.select(settings.launcher, "n_jobs", default=1)
+    cores = OmegaConf.select(settings.launcher, "cpus_per_task")
     where = f"job {number} ({jobs.title(overrides)}): " if swept else ""
     try:
         if jobs.stopped:
             return Stopped(jobs.code())
-        with jobs.running(number, overrides, at_once) if swept else nullcontext():
+        with jobs.running(number, overrides, at_once, cores) if swept else nullcontext():
             check_settings(config)
             fetch_run(config)
             return task(config)
@@ -223,7 +231,7 @@ def corpus_of(options: Any, trained_with: Any) -> Any:
     folder = Path(options.data_dir) / "corpora"
     if options.corpus.kind != "run":
         return open_corpus(options.corpus, folder)
-    corpus = trained_with.corpus.located()
+    corpus = replace(trained_with.corpus.located(), workers=options.corpus.workers, beam=options.corpus.beam)
     try:
         return open_corpus(corpus, folder)
     except FileNotFoundError as error:

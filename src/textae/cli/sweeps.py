@@ -2,7 +2,7 @@
 
 A launcher may run jobs in processes of its own, and returns only their results. What the command and such
 processes have to tell each other goes through a folder within the sweep's: a file NUMBER.code for a job that failed, a
-file PID.busy for a process that works, and a file `stop` once the sweep is to end.
+file PID@MACHINE.busy for a process that works, and a file `stop` once the sweep is to end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -47,7 +48,7 @@ class Jobs:
     """
 
     def __init__(self, arguments: Sequence[str] = (), place: Callable[[], Path | None] = lambda: None) -> None:
-        self.command, self._arguments = os.getpid(), list(arguments)
+        self.command, self._machine, self._arguments = os.getpid(), socket.gethostname(), list(arguments)
         self._place = place
         self._codes: dict[int, int] = {}
         self._folder: Path | None = None
@@ -72,7 +73,7 @@ class Jobs:
     @property
     def elsewhere(self) -> bool:
         """Whether this process is another one than the command's."""
-        return os.getpid() != self.command
+        return (os.getpid(), socket.gethostname()) != (self.command, self._machine)
 
     @property
     def stopped(self) -> bool:
@@ -100,19 +101,19 @@ class Jobs:
         return codes[min(codes)] if codes else 0
 
     @contextmanager
-    def running(self, number: int, overrides: Sequence[str], at_once: int) -> Iterator[None]:
+    def running(self, number: int, overrides: Sequence[str], at_once: int, cores: int | None = None) -> Iterator[None]:
         """Do what a job of a sweep needs around it.
 
-        In a process of its own it gets its share of the cores, one of `at_once`, its lines begin with its number, and
-        the command's signals stop it: one that is training writes a checkpoint.
+        In a process of its own it gets its share of the cores (None: all), one of `at_once`, its lines begin with its
+        number, and the command's signals stop it: one that is training writes a checkpoint.
         """
         line = self.title(overrides)
         if self._folder is None or not self.elsewhere:
             logger.info(f"job {number}: {line}")
             yield
             return
-        limit_threads(at_once)
-        busy = self._folder / f"{os.getpid()}.busy"
+        limit_threads(at_once, cores)
+        busy = self._folder / f"{os.getpid()}@{socket.gethostname()}.busy"
         _leave_the_terminal(self.command, busy)
         for each in _SIGNALS:
             signal.signal(each, _interrupt)
@@ -141,7 +142,7 @@ class Jobs:
         def hand_on(number: int, frame: FrameType | None) -> None:
             restore()
             folder = self._folder
-            busy = [int(path.stem) for path in folder.glob("*.busy")] if folder is not None else []
+            busy = _busy_here(folder) if folder is not None else []
             if folder is None or not busy:
                 os.kill(os.getpid(), number)
                 return
@@ -206,8 +207,15 @@ def limit_threads(at_once: int, cores: int | None = None) -> None:
 def _remove_abandoned(place: Path) -> None:
     """Remove what sweeps in this folder have left there that were killed, with all their processes."""
     for folder in place.glob(f"{PREFIX}*"):
-        if not any(psutil.pid_exists(int(path.stem)) for path in folder.glob("*.busy")):
+        elsewhere = len(list(folder.glob("*.busy"))) - len(_busy_here(folder))  # of those nothing is known
+        if not elsewhere and not any(map(psutil.pid_exists, _busy_here(folder))):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _busy_here(folder: Path) -> list[int]:
+    """Return the processes of this machine that work at jobs."""
+    names = [path.stem.partition("@") for path in folder.glob("*.busy")]
+    return [int(process) for process, _, machine in names if machine == socket.gethostname()]
 
 
 def _leave_the_terminal(command: int, busy: Path) -> None:

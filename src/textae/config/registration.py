@@ -30,7 +30,8 @@ def register() -> None:
     """
     Plugins.instance()  # they store what the files of configs/hydra take the place of
     store = ConfigStore.instance()
-    for group, name in (("launcher", "joblib"), ("sweeper", "optuna")):
+    launchers = [("launcher", name) for name in ("joblib", "submitit_local", "submitit_slurm")]
+    for group, name in [*launchers, ("sweeper", "optuna")]:
         store.repo["hydra"].get(group, {}).pop(f"{name}.yaml", None)
     store.store(name="config_schema", node=Config)
     for kind, schema in (CORPORA | {"run": RunCorpusConfig}).items():

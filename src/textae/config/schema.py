@@ -71,6 +71,9 @@ class CorpusConfig(Settings):
     kind: str = MISSING  # the kind of corpus; set by the group's option
     validation_share: float = 0.02  # fraction of the documents in the validation split, chosen by content
     test_share: float = 0.02  # fraction of the documents in the test split, chosen by content
+    workers: int | None = None  # processes that prepare large files; null: as many as cores
+    # options of an Apache Beam pipeline that prepares large files, such as [--runner=DirectRunner]; null: no Beam
+    beam: list[str] | None = None
 
     def __post_init__(self) -> None:
         own = type(self).__dataclass_fields__["kind"].default
@@ -82,6 +85,9 @@ class CorpusConfig(Settings):
             require(share > 0, f"corpus.{split}_share above 0", share)
         taken = sum(fractions.values())
         require(taken < 1, "corpus.validation_share + corpus.test_share below 1", taken)
+        require_at_least("corpus.workers", self.workers, 1)
+        for option in self.beam or []:
+            require(isinstance(option, str) and option.startswith("--"), "corpus.beam as options --NAME=VALUE", option)
         require_at_least("corpus.max_characters", getattr(self, "max_characters", None), 1)
         for name in ("files", "test_files", "validation_files"):
             named = getattr(self, name, ())

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from textae.data.lines import is_seekable, lines, lines_from
 from textae.data.preparation import in_portions
@@ -74,7 +74,7 @@ def index_file(path: Path, characters: int, tell: Callable[[str], None], advance
         file.seek(0)
         counted = _Counted(file, advance)
         portions, done = [], 0
-        for portion in in_portions(lines(counted, str(path), tell=tell), characters):
+        for portion in in_portions(lines(cast(BinaryIO, counted), str(path), tell=tell), characters):
             byte, ends = counted.place(done) if seekable else (0, done)
             portions.append(Place(done, byte, ends))
             done += len(portion)

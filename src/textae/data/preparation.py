@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from itertools import islice
@@ -17,9 +17,12 @@ from filelock import FileLock, Timeout
 from textae.config.schema import CorpusConfig, TokenizerConfig
 from textae.data.batching import prefetch
 from textae.data.corpora import Corpus, open_corpus
+from textae.data.corpora.corpus import CorpusShard
+from textae.data.corpora.opening import parallel
 from textae.data.fingerprints import fingerprint
 from textae.data.inputs import each_text
-from textae.data.token_store import TokenStore, open_store, write_store
+from textae.data.parallel import Parallel, run_all
+from textae.data.token_store import TokenStore, open_store, write_shards, write_store
 from textae.data.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from textae.files import leftovers
 from textae.progress import Progress
@@ -95,8 +98,7 @@ def prepare(
             if not (folder / "tokenizer" / "tokenizer.json").is_file():
                 (given or _train(opened, tokenizer)).save(folder / "tokenizer")
             if not (folder / "train").is_dir():
-                trained = load_tokenizer(folder / "tokenizer")
-                write_store(folder / "train", _encoded(opened, "train", trained), trained.vocabulary_size)
+                _write_tokens(folder, opened, parallel(corpus))
     try:
         trained = load_tokenizer(folder / "tokenizer")
         store = open_store(folder / "train")
@@ -185,12 +187,50 @@ def _counted(corpus: Corpus, split: str) -> Iterator[str]:
             progress.advance(1)
 
 
-def _encoded(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Iterator[list[Any]]:
-    # SentencePiece lets go of Python's lock: while it encodes, one thread reads and the caller writes.
+@dataclass(frozen=True)
+class _ShardTask:
+    """A file of documents, the folder of the tokenizer, and the one for the token store."""
+
+    shard: CorpusShard
+    tokenizer: Path
+    folder: Path
+
+
+def _write_tokens(folder: Path, corpus: Corpus, how: Parallel) -> None:
+    """Write the token store of the train split, a shard for each of its files, into the folder of the tokenizer."""
     start = time.monotonic()
-    with Progress(f"tokenizing {corpus.name}", corpus.sizes[split], "documents") as progress:
-        portions = prefetch(in_portions(corpus.texts(split)), 1)
-        for encoded in prefetch(map(tokenizer.encode, portions), 1):
-            yield encoded
-            progress.advance(len(encoded))
-    logger.info(f"tokenized {corpus.sizes[split]:,} documents in {time.monotonic() - start:.1f} s")
+    shards = corpus.shards("train")
+    with Progress(f"tokenizing {corpus.name}", corpus.sizes["train"], "documents") as progress:
+
+        def here(task: _ShardTask) -> None:
+            _encode_shard(task, progress.advance)
+
+        def write(folders: Sequence[Path]) -> None:
+            tasks = [_ShardTask(shard, folder / "tokenizer", to) for shard, to in zip(shards, folders, strict=True)]
+            done = run_all(_encode_shard, tasks, how, folder, here)
+            for task, _ in zip(tasks, done, strict=True):
+                if how.elsewhere(len(tasks)):
+                    progress.advance(task.shard.documents)
+
+        if len(shards) > 1:
+            write_shards(folder / "train", len(shards), write)
+        else:
+            here(_ShardTask(shards[0], folder / "tokenizer", folder / "train"))
+    logger.info(f"tokenized {corpus.sizes['train']:,} documents in {time.monotonic() - start:.1f} s")
+
+
+def _encode_shard(task: _ShardTask, advance: Callable[[int], None] | None = None) -> None:
+    """Write the tokens of a file's documents; without `advance`, beside others that do so, with one thread."""
+    tokenizer = load_tokenizer(task.tokenizer)
+    if advance is None:
+        tokenizer.threads = 1
+
+    def encoded() -> Iterator[list[Any]]:
+        # SentencePiece lets go of Python's lock: while it encodes, one thread reads and the caller writes.
+        portions = prefetch(in_portions(task.shard.texts()), 1)
+        for portion in prefetch(map(tokenizer.encode, portions), 1):
+            yield portion
+            if advance is not None:
+                advance(len(portion))
+
+    write_store(task.folder, encoded(), tokenizer.vocabulary_size)

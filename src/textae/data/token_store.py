@@ -4,13 +4,19 @@ A store is a folder of three files. ids.bin holds the ids of all documents end t
 and end (0 and 1) are never stored, in the smallest unsigned type that holds the vocabulary. lengths.bin holds
 the number of tokens of each document as uint32. store.json holds the counts, the types and the checksums.
 All numbers are little-endian.
+
+The store of a large corpus is a folder of such folders, its shards, and a store.json that names them in order. They are
+read as one.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +28,7 @@ from textae.files import writing
 
 FIRST_STORED_ID = SPECIAL_IDS
 IDS_FILE, LENGTHS_FILE, DESCRIPTION_FILE = "ids.bin", "lengths.bin", "store.json"
-LARGEST_DESCRIPTION_BYTES = 1 << 16
+LARGEST_DESCRIPTION_BYTES = 1 << 24  # of a store of a hundred thousand shards
 READ_BYTES = 1 << 22
 _COUNTED_AT_ONCE = 1 << 24  # tokens
 
@@ -33,7 +39,9 @@ _ID_TYPES = {name: np.dtype(name) for name in ("|u1", "<u2", "<u4")}
 class TokenStore(Sequence[np.ndarray]):
     """Documents as ids without the end token; store[i] is an int32 array, lengths are in tokens."""
 
-    def __init__(self, ids: np.ndarray, lengths: np.ndarray, vocabulary_size: int, folder: Path | None = None):
+    def __init__(
+        self, ids: np.ndarray | _JoinedIds, lengths: np.ndarray, vocabulary_size: int, folder: Path | None = None
+    ):
         self.vocabulary_size = vocabulary_size
         self.folder = folder
         self.tokens = len(ids)
@@ -41,7 +49,7 @@ class TokenStore(Sequence[np.ndarray]):
         self._ids = ids
 
     @classmethod
-    def from_arrays(cls, documents: Sequence[ArrayLike], vocabulary_size: int | None = None) -> "TokenStore":
+    def from_arrays(cls, documents: Sequence[ArrayLike], vocabulary_size: int | None = None) -> TokenStore:
         """Hold documents in memory; without vocabulary_size, the highest id decides it."""
         arrays = [np.asarray(document).astype(np.int64).ravel() for document in documents]
         ids = np.concatenate([*arrays, np.zeros(0, np.int64)])
@@ -86,7 +94,9 @@ class TokenStore(Sequence[np.ndarray]):
         if self.folder is None:
             return
         description = _read_description(self.folder)
-        for name in (IDS_FILE, LENGTHS_FILE):
+        for shard in description.get("shards", ()):
+            open_store(self.folder / shard["name"]).verify()
+        for name in description.get("sha256", ()):
             digest = hashlib.sha256()
             with (self.folder / name).open("rb") as file:
                 while block := file.read(READ_BYTES):
@@ -106,11 +116,53 @@ def write_store(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary
     outside the vocabulary.
     """
     folder = Path(folder)
+    with _appearing(folder) as temporary:
+        _write_files(temporary, encoded, vocabulary_size, f"the token store {folder}")
+    return open_store(folder)
+
+
+def write_shards(folder: Path, count: int, write: Callable[[Sequence[Path]], None]) -> TokenStore:
+    """Write a store of several shards into a new folder, which appears as with `write_store`, and open it.
+
+    Args:
+        folder: of the store.
+        count: how many shards, at least one.
+        write: writes a store into each of the folders that it is given, by whichever processes.
+
+    Raises:
+        ValueError: the shards have different vocabularies.
+    """
+    folder = Path(folder)
+    with _appearing(folder) as temporary:
+        names = [f"{number:05}" for number in range(count)]
+        write([temporary / name for name in names])
+        found = [_read_description(temporary / name) for name in names]
+        shards = [
+            {
+                "name": name,
+                "documents": each["documents"],
+                "tokens": each["tokens"],
+                "sha256": hashlib.sha256((temporary / name / DESCRIPTION_FILE).read_bytes()).hexdigest(),
+            }
+            for name, each in zip(names, found, strict=True)
+        ]
+        if len(sizes := {each["vocabulary_size"] for each in found}) != 1:
+            raise ValueError(f"expected shards of one vocabulary, found sizes {sorted(sizes)}")
+        totals = {key: sum(each[key] for each in found) for key in ("documents", "tokens")}
+        same = {key: found[0][key] for key in ("vocabulary_size", "dtype")}
+        _write_description(temporary, {"format": 2} | totals | same | {"shards": shards}, f"the token store {folder}")
+    return open_store(folder)
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """Give a folder to write a store into; at the end of the block it gets its name."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}.tmp")
     temporary.mkdir()
     try:
-        description = _write_files(temporary, encoded, vocabulary_size, f"the token store {folder}")
+        yield temporary
+        description = _read_description(temporary)
         try:
             temporary.rename(folder)
         except OSError:
@@ -124,13 +176,14 @@ def write_store(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary
         raise OSError(f"expected to write the token store {folder}, found: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return open_store(folder)
 
 
 def open_store(folder: Path) -> TokenStore:
     """Map a store into memory; ValueError names a file that is missing, damaged or of the wrong size."""
     folder = Path(folder)
     description = _read_description(folder)
+    if "shards" in description:
+        return _open_shards(folder, description)
     lengths = _map(folder / LENGTHS_FILE, _LENGTH_TYPE, description["documents"])
     ids = _map(folder / IDS_FILE, _ID_TYPES[description["dtype"]], description["tokens"])
     total = int(lengths.sum(dtype=np.int64))
@@ -139,8 +192,52 @@ def open_store(folder: Path) -> TokenStore:
     return TokenStore(ids, lengths, description["vocabulary_size"], folder)
 
 
-def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary_size: int, called: str) -> dict:
-    """Write the three files, holding one batch of documents in memory at a time; give the description.
+def _open_shards(folder: Path, description: dict) -> TokenStore:
+    stores = []
+    for shard in description["shards"]:
+        path = folder / shard["name"] / DESCRIPTION_FILE
+        store = open_store(path.parent)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != shard["sha256"]:
+            raise ValueError(f"{path} is damaged: expected the description of another shard")
+        stores.append(store)
+    lengths = np.concatenate([store.lengths for store in stores])
+    ids = _JoinedIds([store._ids for store in stores])
+    return TokenStore(ids, lengths, description["vocabulary_size"], folder)
+
+
+class _JoinedIds:
+    """The ids of several shards, read as one array: by slices and by arrays of positions."""
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self._arrays = arrays
+        self._ends = np.cumsum([len(array) for array in arrays], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, wanted: slice | np.ndarray) -> np.ndarray:
+        if isinstance(wanted, slice):
+            start, stop, _ = wanted.indices(len(self))
+            wanted_shards = range(np.searchsorted(self._ends, start, "right"), np.searchsorted(self._ends, stop) + 1)
+            found = []
+            for shard in wanted_shards:
+                if shard < len(self._arrays):
+                    first = self._first(shard)
+                    found.append(self._arrays[shard][max(start - first, 0) : max(stop - first, 0)])
+            return np.concatenate([self._arrays[0][:0], *found])
+        ids = np.empty(len(wanted), self._arrays[0].dtype)
+        shards = np.searchsorted(self._ends, wanted, "right")
+        for shard in np.unique(shards):
+            here = shards == shard
+            ids[here] = self._arrays[shard][wanted[here] - self._first(shard)]
+        return ids
+
+    def _first(self, shard: int) -> int:
+        return int(self._ends[shard]) - len(self._arrays[shard])
+
+
+def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabulary_size: int, called: str) -> None:
+    """Write the three files, holding one batch of documents in memory at a time.
 
     `called` is what error messages call them.
     """
@@ -168,9 +265,12 @@ def _write_files(folder: Path, encoded: Iterable[Sequence[ArrayLike]], vocabular
         "dtype": _id_type(vocabulary_size).str,
         "sha256": {name: digest.hexdigest() for name, digest in digests.items()},
     }
+    _write_description(folder, description, called)
+
+
+def _write_description(folder: Path, description: dict, called: str) -> None:
     with writing(folder / DESCRIPTION_FILE, own=True, called=called) as file:
         file.write(json.dumps(description, indent=1).encode() + b"\n")
-    return description
 
 
 def _joined(encoded: Iterable[Sequence[ArrayLike]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -205,8 +305,8 @@ def _read_description(folder: Path) -> dict:
         if path.stat().st_size > LARGEST_DESCRIPTION_BYTES:
             raise ValueError(f"expected at most {LARGEST_DESCRIPTION_BYTES} bytes, found {path.stat().st_size}")
         description = json.loads(path.read_bytes())
-        if not isinstance(description, dict) or description.get("format") != 1:
-            raise ValueError("expected an object with format 1")
+        if not isinstance(description, dict) or description.get("format") not in (1, 2):
+            raise ValueError("expected an object with format 1 or 2")
         for key, least in (("documents", 0), ("tokens", 0), ("vocabulary_size", FIRST_STORED_ID + 1)):
             value = description.get(key)
             if type(value) is not int or not least <= value < 1 << 62:
@@ -214,12 +314,27 @@ def _read_description(folder: Path) -> dict:
         dtype = _id_type(description["vocabulary_size"]).str
         if description.get("dtype") != dtype:
             raise ValueError(f"expected dtype {dtype}, found {description.get('dtype')!r}")
+        if description["format"] == 2:
+            _check_shards(description)
+            return description
         sums = description.get("sha256")
         if not isinstance(sums, dict) or set(sums) != {IDS_FILE, LENGTHS_FILE}:
             raise ValueError(f"expected sha256 of {IDS_FILE} and {LENGTHS_FILE}, found {sums!r}")
     except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f"{path} is not a usable token store: {' '.join(str(error).split())}") from error
     return description
+
+
+def _check_shards(description: dict) -> None:
+    """Raise a ValueError unless the description names shards that make up the store."""
+    shards = description.get("shards")
+    names = [f"{number:05}" for number in range(len(shards))] if isinstance(shards, list) and shards else None
+    if names is None or [shard.get("name") if isinstance(shard, dict) else None for shard in shards] != names:
+        raise ValueError(f"expected shards 00000, 00001, ..., found {str(shards)[:100]}")
+    for key in ("documents", "tokens"):
+        counts = [shard.get(key) for shard in shards]
+        if not all(type(count) is int and count >= 0 for count in counts) or sum(counts) != description[key]:
+            raise ValueError(f"expected shards of {description[key]} {key} together, found {str(counts)[:100]}")
 
 
 def _map(path: Path, dtype: np.dtype, count: int) -> np.ndarray:

@@ -23,7 +23,13 @@ FINISHED = "finished"
 WIDTH = 120  # characters of a table, where not every column is asked for
 LONGEST_CELL = 100  # characters
 LONGEST_NAME = 32  # characters of a run's name or a setting's value in a table of that width
-NO_SETTINGS = {"data_dir", "objective", "training.loggers"}  # they make no difference to what a run reaches
+NO_SETTINGS = {
+    "corpus.beam",
+    "corpus.workers",
+    "data_dir",
+    "objective",
+    "training.loggers",
+}  # they make no difference to what a run reaches
 
 
 def collect(pattern: str) -> tuple[list[dict[str, Any]], list[str]]:

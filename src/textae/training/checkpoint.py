@@ -21,6 +21,8 @@ from textae.training.steps import TrainingStep
 
 # What may differ between a run and its continuation: where things lie, and how often one looks.
 MAY_CHANGE = {
+    "corpus.beam",
+    "corpus.workers",
     "data_dir",
     "objective",
     "training.resume",

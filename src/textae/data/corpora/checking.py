@@ -33,6 +33,11 @@ class BadRecords:
         if len(self.named) < _MOST_NAMED:
             self.named.append(f"{where}: {reason}")
 
+    def add(self, other: "BadRecords") -> None:
+        """Count and name the records that another one has."""
+        self.count += other.count
+        self.named = [*self.named, *other.named][:_MOST_NAMED]
+
     def tell(self, tell: Tell) -> None:
         """Say how many records were left out, and name the first ones."""
         if self.count:

@@ -1,6 +1,7 @@
 """A prepared corpus: a TFDS data set, read without TensorFlow."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Corpus:
             self._builder: Any = tfds.builder_from_directory(folder)
             self.sizes = {split: self._builder.info.splits[split].num_examples for split in SPLITS}
         except Exception as error:  # of many types, as the metadata are read by TFDS
-            raise self._damaged(folder, error) from error
+            raise _damaged(folder, folder, error) from error
 
     @property
     def labelled(self) -> bool:
@@ -46,7 +47,16 @@ class Corpus:
     def texts(self, split: str) -> Iterator[str]:
         """Documents of a split, always in the same order."""
         for features in self._examples(split):
-            yield features["text"].bytes_list.value[0].decode()
+            yield _text(features)
+
+    def shards(self, split: str) -> list["CorpusShard"]:
+        """The files of a split, whose texts one after another are those of `texts`."""
+        info = self._builder.info.splits[split]
+        mean = max(1, info.num_bytes // info.num_examples)
+        return [
+            CorpusShard(Path(path), records, mean)
+            for path, records in zip(info.filepaths, info.shard_lengths, strict=True)
+        ]
 
     def labels(self, split: str) -> Iterator[Label]:
         """Labels of a split, in the order of `texts`; ValueError if the corpus has none."""
@@ -64,32 +74,52 @@ class Corpus:
                 yield label.bytes_list.value[0].decode()
 
     def _examples(self, split: str) -> Iterator[Any]:
+        if split not in self.sizes:
+            raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split}")
+        for shard in self.shards(split):
+            yield from shard.examples()
+
+
+@dataclass(frozen=True)
+class CorpusShard:
+    """A file of a split: where it is, how many documents it has, and about how many bytes each takes."""
+
+    path: Path
+    documents: int
+    mean_bytes: int
+
+    def texts(self) -> Iterator[str]:
+        """The documents, in order."""
+        return map(_text, self.examples())
+
+    def examples(self) -> Iterator[Any]:
+        """The features of each document, in order."""
         # `as_data_source` gives the same, one example at a time and at a tenth of the speed.
         from array_record.python.array_record_module import ArrayRecordReader
 
-        if split not in self.sizes:
-            raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split}")
-        info = self._builder.info.splits[split]
-        mean = max(1, info.num_bytes // info.num_examples)
-        step = min(max(1, _BATCH_BYTES // mean), _BATCH_DOCUMENTS)
-        for path, records in zip(info.filepaths, info.shard_lengths, strict=True):
+        step = min(max(1, _BATCH_BYTES // self.mean_bytes), _BATCH_DOCUMENTS)
+        try:
+            reader = ArrayRecordReader(str(self.path), options=_OPTIONS)
             try:
-                reader = ArrayRecordReader(str(path), options=_OPTIONS)
-                try:
-                    if reader.num_records() != records:
-                        raise RuntimeError(f"expected {records} records, found {reader.num_records()}")
-                    for start in range(0, records, step):
-                        for record in reader.read(start, min(start + step, records)):
-                            yield features_of(record)
-                finally:
-                    reader.close()
-            except RuntimeError as error:
-                raise self._damaged(Path(path), error) from error
+                if reader.num_records() != self.documents:
+                    raise RuntimeError(f"expected {self.documents} records, found {reader.num_records()}")
+                for start in range(0, self.documents, step):
+                    for record in reader.read(start, min(start + step, self.documents)):
+                        yield features_of(record)
+            finally:
+                reader.close()
+        except RuntimeError as error:
+            raise _damaged(self.path, self.path.parent, error) from error
 
-    def _damaged(self, path: Path, error: Exception) -> ValueError:
-        return ValueError(
-            f"{path} is damaged: {one_line(error, 300)}; without the folder {self.folder.parent} it is prepared anew"
-        )
+
+def _damaged(path: Path, folder: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} is damaged: {one_line(error, 300)}; without the folder {folder.parent} it is prepared anew"
+    )
+
+
+def _text(features: Any) -> str:
+    return features["text"].bytes_list.value[0].decode()
 
 
 def _shortest(value: float) -> float:

@@ -1,19 +1,20 @@
 """The corpus `text`: the user's own files."""
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from textae.config.choices import OnBadRecord
 from textae.config.schema import TextConfig
-from textae.data.corpora.checking import BadRecords
-from textae.data.corpora.readers import Input, Reading, check_fields, find, records
-from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example
+from textae.data.corpora.checking import BadRecords, Tell
+from textae.data.corpora.readers import Input, Reading, check_fields, file_records, find
+from textae.data.corpora.sniffing import notes
+from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example, Part
 from textae.data.fingerprints import fingerprint
 
-logger = logging.getLogger(__name__)
-
+PART_BYTES = 1 << 25  # of a large file, whose parts several processes prepare
 _RULES = 2  # of reading: a number more where files give other documents than before
 
 
@@ -34,15 +35,8 @@ def specification(settings: TextConfig) -> CorpusSpecification:
         split: [(item.format, item.compression, item.delimiter, item.encloses, _digest(item)) for item in group]
         for split, group in inputs.items()
     }
-    log = _once(logger.warning)
-
-    def examples(advance: Advance) -> Iterator[Example]:
-        bad = BadRecords(settings.on_bad_record is OnBadRecord.skip)
-        for split, group in inputs.items():
-            for text, value in records(group, field, label, settings.max_characters, advance, bad, log):
-                yield split, text, value
-        bad.tell(log)
-
+    read = {"field": field, "label": label, "max_characters": settings.max_characters}
+    parts = [part for split, group in inputs.items() for item in group for part in _parts(split, item, read)]
     return CorpusSpecification(
         kind="text",
         name="text",
@@ -58,10 +52,36 @@ def specification(settings: TextConfig) -> CorpusSpecification:
             settings.encoding,
             settings.on_bad_record.name,
         ),
-        examples=examples,
-        total=sum(item.size for group in inputs.values() for item in group),
+        parts=parts,
         split_fractions=fractions,
+        skip_bad_records=settings.on_bad_record is OnBadRecord.skip,
+        notes=[note for group in inputs.values() for note in notes(group)],
     )
+
+
+def _parts(split: str | None, item: Input, read: dict[str, Any]) -> list[Part]:
+    """Return the parts of a file: ranges of its bytes, if it is a large one that can be read from anywhere."""
+    whole = Part(partial(_examples, split, item, read, None), item.size)
+    if item.size <= PART_BYTES or not item.has_ranges():
+        return [whole]
+    return [
+        Part(partial(_examples, split, item, read, (start, stop)), stop - start, whole)
+        for start in range(0, item.size, PART_BYTES)
+        for stop in [min(start + PART_BYTES, item.size)]
+    ]
+
+
+def _examples(
+    split: str | None,
+    item: Input,
+    read: dict[str, Any],
+    span: tuple[int, int] | None,
+    advance: Advance,
+    bad: BadRecords,
+    tell: Tell,
+) -> Iterator[Example]:
+    for text, label in file_records(item, **read, span=span, advance=advance, bad=bad, tell=tell):
+        yield split, text, label
 
 
 def _inputs(settings: TextConfig, source: str | None) -> dict[str | None, list[Input]]:
@@ -81,18 +101,6 @@ def _inputs(settings: TextConfig, source: str | None) -> dict[str | None, list[I
         for item in group:
             check_fields(item, settings.field, settings.label)
     return inputs
-
-
-def _once(write: Callable[[str], None]) -> Callable[[str], None]:
-    """Return a function that writes each line once, though files may be read twice."""
-    written: set[str] = set()
-
-    def write_new(line: str) -> None:
-        if line not in written:
-            written.add(line)
-            write(line)
-
-    return write_new
 
 
 def _paths(files: Sequence[str], given: dict[str, list[str]], source: str | None) -> dict[str | None, list[Path]]:

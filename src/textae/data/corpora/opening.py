@@ -6,6 +6,7 @@ from textae.config.schema import CORPORA, CorpusConfig, PydocsConfig, TextConfig
 from textae.data.corpora.corpus import Corpus
 from textae.data.corpora.preparing import prepare
 from textae.data.corpora.specification import CorpusSpecification
+from textae.data.parallel import Parallel
 
 
 def open_corpus(settings: CorpusConfig, data_dir: Path) -> Corpus:
@@ -15,7 +16,13 @@ def open_corpus(settings: CorpusConfig, data_dir: Path) -> Corpus:
         ValueError, FileNotFoundError: one line, for data that cannot be read or prepared.
     """
     described = specification(settings)
-    return Corpus(described.name, described.fingerprint, prepare(described, Path(data_dir)))
+    folder = prepare(described, Path(data_dir), parallel(settings))
+    return Corpus(described.name, described.fingerprint, folder)
+
+
+def parallel(settings: CorpusConfig) -> Parallel:
+    """Return how the work of preparing a corpus is shared out."""
+    return Parallel(settings.workers, None if settings.beam is None else tuple(settings.beam))
 
 
 def fingerprint_of(settings: CorpusConfig) -> str:

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from textae.config.schema import PydocsConfig
-from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example
+from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example, Part
 from textae.data.corpora.splitting import key
 from textae.data.fingerprints import fingerprint
 
@@ -53,7 +53,7 @@ def specification(settings: PydocsConfig) -> CorpusSpecification:
     )
     fractions = settings.split_fractions()
 
-    def examples(advance: Advance) -> Iterator[Example]:
+    def examples(advance: Advance, *_: object) -> Iterator[Example]:
         for text in capped(paragraphs(sources, advance), MAX_BYTES):
             yield None, text, None
 
@@ -61,8 +61,7 @@ def specification(settings: PydocsConfig) -> CorpusSpecification:
         kind="pydocs",
         name="pydocs",
         fingerprint=fingerprint(VERSION, "pydocs", environment, MAX_BYTES, fractions),
-        examples=examples,
-        total=sum(size for _, _, size in sources),
+        parts=[Part(examples, sum(size for _, _, size in sources))],
         split_fractions=fractions,
     )
 

@@ -19,11 +19,11 @@ from textae.data.corpora.parquet_files import parquet
 from textae.data.corpora.sniffing import Input, Reading, notes
 from textae.data.corpora.specification import Advance
 from textae.data.corpora.tables import table
-from textae.data.lines import Undecodable, lines, texts
+from textae.data.lines import Undecodable, lines, lines_between, texts
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Input", "Label", "Reading", "Record", "check_fields", "documents", "find", "records"]
+__all__ = ["Input", "Label", "Reading", "Record", "check_fields", "documents", "file_records", "find", "records"]
 
 _BLOCK = 1 << 20
 
@@ -109,10 +109,44 @@ def records(
         tell(note)
     for source in inputs:
         check_fields(source, field, label)
-        for text, value in _read(source, field, label, advance, bad, tell):
-            if text:
-                yield text[:max_characters], value
-        source.check_unchanged()
+        yield from file_records(source, field, label, max_characters, None, advance, bad, tell)
+
+
+def file_records(
+    source: Input,
+    field: str | None,
+    label: str | None,
+    max_characters: int | None,
+    span: tuple[int, int] | None,
+    advance: Advance,
+    bad: BadRecords,
+    tell: Tell,
+) -> Iterator[Record]:
+    """Pairs of text and label of one file, as `records`.
+
+    With a `span`, only records that begin in this range of bytes, of a file that has ranges. Then a bad record's place
+    is not known, and `bad` must not leave it out.
+    """
+    if span is None:
+        found = _read(source, field, label, advance, bad, tell)
+    else:
+        found = _read_span(source, span, field, label, advance, bad)
+    for text, value in found:
+        if text:
+            yield text[:max_characters], value
+    source.check_unchanged()
+
+
+def _read_span(
+    source: Input, span: tuple[int, int], field: str | None, label: str | None, advance: Advance, bad: BadRecords
+) -> Iterator[Record]:
+    name = str(source.path)
+    with source.path.open("rb") as stream:
+        content = lines_between(stream, name, *span, advance)
+        if source.format == "jsonl":
+            yield from json_lines(content, name, field, label, bad)
+        else:
+            yield from _each_line(content, name, bad)
 
 
 def check_fields(source: Input, field: str | None, label: str | None) -> None:

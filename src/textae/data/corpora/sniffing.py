@@ -1,5 +1,6 @@
 """How a file is to be read: what the user says, otherwise what its name and its first megabyte show."""
 
+import codecs
 import csv
 import io
 import json
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from textae.data.corpora.encodings import guess_encoding
-from textae.data.lines import blocks, compression, mark
+from textae.data.lines import blocks, compression, is_seekable, mark
 
 FORMATS = {
     **dict.fromkeys(("txt", "text", "log", "out", "err"), "lines"),
@@ -99,6 +100,13 @@ class Input:
             raise ValueError(f"{path}: expected corpus.delimiter for csv and tsv, found {kind}")
         note = f"read as {', '.join(notes)}" if notes else ""
         return cls(path, kind, compressed, state.st_size, state.st_mtime_ns, delimiter, reading.codec, encloses, note)
+
+    def has_ranges(self) -> bool:
+        """Whether the records that begin in a range of its bytes can be read without those before: lines of UTF-8."""
+        if self.format not in ("lines", "jsonl") or codecs.lookup(self.encoding or "utf-8").name != "utf-8":
+            return False
+        with self.path.open("rb") as file:
+            return is_seekable(file.read(16))
 
     def check_unchanged(self) -> None:
         """Raise ValueError if the file is not what it was when first seen."""

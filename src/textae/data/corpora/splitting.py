@@ -48,6 +48,20 @@ class Splitting:
         self._chosen.add(split)
         return split
 
+    def fresh(self) -> "Splitting":
+        """The same choices, before the first document."""
+        fresh = Splitting(self._fractions)
+        fresh._borrowed = self._borrowed
+        return fresh
+
+    def add(self, other: "Splitting") -> None:
+        """Take note of the documents that another one, with the same choices, has seen."""
+        most = len(SPLITS)
+        self._chosen |= other._chosen
+        self._some |= other._some
+        self._lowest = sorted({*self._lowest, *other._lowest})[:most]
+        self._highest = sorted({*self._highest, *other._highest})[-most:]
+
     def filled(self) -> "Splitting":
         """The same, after a pass over all documents, with a document of train in each split that is empty.
 

@@ -20,7 +20,7 @@ from textae.config.choices import SPLITS
 from textae.config.schema import TfdsConfig
 from textae.data.corpora.checking import Label
 from textae.data.corpora.examples import features_of
-from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example
+from textae.data.corpora.specification import VERSION, Advance, CorpusSpecification, Example, Part
 from textae.data.fingerprints import fingerprint
 from textae.data.messages import one_line
 
@@ -53,7 +53,7 @@ def specification(settings: TfdsConfig) -> CorpusSpecification:
     fractions = {split: share for split, share in settings.split_fractions().items() if split not in mapping}
     names = [text_field] if label is None else [text_field, label]
 
-    def examples(advance: Advance) -> Iterator[Example]:
+    def examples(advance: Advance, *_: object) -> Iterator[Example]:
         for split, source in mapping.items():
             for number, example in enumerate(_examples(builder, title, source, names)):
                 where = f"{title}, split {source}, example {number}"
@@ -79,8 +79,7 @@ def specification(settings: TfdsConfig) -> CorpusSpecification:
             max_characters,
             fractions,
         ),
-        examples=examples,
-        total=sum(builder.info.splits[source].num_examples for source in mapping.values()),
+        parts=[Part(examples, sum(builder.info.splits[source].num_examples for source in mapping.values()))],
         split_fractions=fractions,
         unit=" examples",
     )

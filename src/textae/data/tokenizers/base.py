@@ -1,6 +1,7 @@
 """What all tokenizers share: the special ids, cleaning of ids, the folder they are saved in."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -28,6 +29,7 @@ class Tokenizer:
     end_id: ClassVar[int] = END_ID
     vocabulary_size: int
     number_normalization: str = "none"
+    threads: int = os.cpu_count() or 1  # that `encode` and `decode` may use; the ids do not depend on it
     first_text_id: int  # ids from here on are text of their own, not bytes of a character nor an unknown word
 
     @property

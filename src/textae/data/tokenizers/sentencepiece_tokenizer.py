@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +35,6 @@ class SentencePieceTokenizer(Tokenizer):
         self.kind = kind
         self.model = model
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        self._threads = os.cpu_count() or 1
         self.vocabulary_size = self._processor.vocab_size()
         found = (self._processor.pad_id(), self._processor.eos_id())
         if found != (PAD_ID, END_ID):
@@ -49,7 +47,7 @@ class SentencePieceTokenizer(Tokenizer):
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         texts = [escape(text) for text in texts]
         try:
-            encoded = self._processor.encode(texts, out_type="numpy", num_threads=self._threads)
+            encoded = self._processor.encode(texts, out_type="numpy", num_threads=self.threads)
         except (RuntimeError, TypeError, UnicodeError):
             for text in texts:
                 utf8(text)  # names a lone surrogate
@@ -59,7 +57,7 @@ class SentencePieceTokenizer(Tokenizer):
     def _decode(self, ids: list[np.ndarray]) -> list[str]:
         if not ids:
             return []
-        texts = self._processor.decode([sequence.tolist() for sequence in ids], num_threads=self._threads)
+        texts = self._processor.decode([sequence.tolist() for sequence in ids], num_threads=self.threads)
         for i, text in enumerate(texts):
             if REPLACEMENT in text:  # SentencePiece writes one for each byte of a character that is cut short
                 texts[i] = replaced(b"".join(map(self._bytes.__getitem__, ids[i].tolist())))
