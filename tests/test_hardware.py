@@ -1,6 +1,7 @@
 """What `auto` means on this machine."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -147,3 +148,20 @@ def test_nothing_is_kept_in_a_folder_that_cannot_be_written_to(tmp_path, monkeyp
 def test_a_program_that_has_imported_jax_keeps_its_settings(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", sys)
     assert own_cache(tmp_path) == {}
+
+
+@pytest.mark.slow
+def test_commands_import_no_library_that_none_of_them_uses():
+    """In a process of its own: the libraries are there, and can be imported afterwards."""
+    unused = [*machine._UNUSED, *(["jax"] if keras.backend.backend() == "tensorflow" else [])]
+    script = (
+        "import sys\n"
+        "from textae.hardware import start_keras\n"
+        "start_keras()\n"
+        f"print([name for name in {unused!r} if name in sys.modules])\n"
+        "import h5py, matplotlib.pyplot, sklearn\n"
+        "import keras\n"
+        "print(float(keras.ops.sum(keras.ops.ones(3))))\n"
+    )
+    made = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert made.stdout.splitlines() == ["[]", "3.0"], made.stderr

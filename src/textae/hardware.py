@@ -17,7 +17,7 @@ from typing import Any
 
 _CACHE_BYTES = 1 << 30  # of what JAX has compiled; what was not read for longest goes first
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
-_UNUSED = ("sklearn", "pandas", "matplotlib", "matplotlib.pyplot", "h5py", "PIL", "IPython", "requests")
+_UNUSED = ("sklearn", "pandas", "matplotlib", "matplotlib.pyplot", "h5py", "PIL", "IPython")
 _GPU_TRACES = (  # globs below the root
     "dev/nvidia[0-9]*",
     "dev/nvidiactl",
