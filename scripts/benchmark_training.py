@@ -393,7 +393,7 @@ def until(options: argparse.Namespace) -> dict[str, Any]:
 
     def cosine(steps: int) -> Callable[[int], float]:
         return lambda step: schedules.learning_rate(
-            settings.learning_rate,
+            Config(corpus=PydocsConfig()).learning_rate,
             settings.schedule.name,
             step=step,
             done=step / steps,

@@ -114,7 +114,7 @@ class Run:
         while time.monotonic() - start < seconds and not self.over:
             began = time.monotonic()
             rate = schedules.learning_rate(
-                settings.learning_rate,
+                self.config.learning_rate,
                 settings.schedule.name,
                 step=state.step,
                 done=state.seconds / self.limit,

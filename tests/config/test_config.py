@@ -323,6 +323,13 @@ def test_the_lattice_freezes_the_encoder_unless_it_is_told_otherwise():
     assert not composed(*LATTICE, "training.freeze_encoder=false").encoder_frozen
 
 
+def test_a_rate_that_keeps_codewords_is_low():
+    assert composed().learning_rate == 0.0003
+    assert composed("model.initialization=random").learning_rate == 0.001
+    assert composed("model=vector").learning_rate == 0.001
+    assert composed("training.learning_rate=0.02").learning_rate == 0.02
+
+
 def test_one_vector_per_text_learns_every_length_unless_it_is_told_otherwise():
     assert composed().random_length_rate == 0
     assert composed("model=vector").random_length_rate == 0.1

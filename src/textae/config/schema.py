@@ -61,6 +61,7 @@ from textae.config.metric_table import names
 from textae.config.run_names import located_run
 
 PATHS = ("files", "test_files", "validation_files", "tfds_dir")  # settings of a corpus that say where it lies
+HIGH_RATE, LOW_RATE = 0.001, 0.0003  # learning rates
 RANDOM_LENGTH_RATE = 0.1  # of one vector per text, whose length head knows only the lengths that it has seen
 
 
@@ -460,7 +461,9 @@ class TrainingConfig(Settings):
     tokens_per_batch: int = 4096  # positions of a batch, padding included
     num_length_buckets: int = 32  # largest number of padded lengths
     optimizer: OptimizerKind = OptimizerKind.adamw  # the optimizer
-    learning_rate: float = 0.001  # peak learning rate
+    # peak learning rate; null: 0.0003 where a sequence model begins with codewords (initialization=orthogonal or
+    # codebook), which a higher rate would destroy, else 0.001
+    learning_rate: float | None = None
     schedule: Schedule = Schedule.cosine  # decay of the learning rate after the warm-up
     warmup_steps: int = 20  # updates of linear learning rate warm-up
     final_learning_rate: float = 0.02  # learning rate at the end, as a fraction of learning_rate
@@ -682,6 +685,14 @@ class Config(Settings):
         """Whether only the decoder learns: an update of all weights would move codewords past one another."""
         frozen = self.training.freeze_encoder
         return self.model.initialization is Initialization.lattice if frozen is None else frozen
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate."""
+        if self.training.learning_rate is not None:
+            return self.training.learning_rate
+        codewords = self.model.initialization in (Initialization.orthogonal, Initialization.codebook)
+        return LOW_RATE if codewords and self.model.latent is LatentKind.sequence else HIGH_RATE
 
     @property
     def random_length_rate(self) -> float:

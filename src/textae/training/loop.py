@@ -79,7 +79,7 @@ class TrainingLoop:
     ) -> None:
         self.callbacks = callbacks or Callbacks()
         self.settings, self.run, self.batches, self.step = settings, run, batches, step
-        self.model = evaluated.config.model
+        self.model, self.learning_rate = evaluated.config.model, evaluated.config.learning_rate
         self.evaluated, self.validation, self.state = evaluated, validation, state
         self.reporter, self.interrupts = reporter, interrupts
         self._stream = stream(batches, state, settings.gradient_accumulation_steps)
@@ -127,7 +127,7 @@ class TrainingLoop:
         """Make one update from its batches."""
         state, settings = self.state, self.settings
         rate = schedules.learning_rate(
-            settings.learning_rate,
+            self.learning_rate,
             settings.schedule.name,
             step=state.step,
             done=self.done(),
