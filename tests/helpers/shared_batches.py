@@ -47,6 +47,7 @@ SMALL = {
     "training": {"max_steps": 1, "tokens_per_batch": 80, "learning_rate": 0.02, "precision": "float32"},
 }
 VOCABULARY = 40
+LEARNING_RATE = 0.001  # with a high one Adam makes much of gradients that are 0 but for rounding
 
 
 def configuration(case):
@@ -82,18 +83,22 @@ def sums_of(case, devices, updates=3):
     group, found, given = config.training.gradient_accumulation_steps, [], iter(batches.epoch(0))
     for _ in range(updates):
         arrays = [(batch.tokens, batch.lengths) for batch, _ in zip(given, range(group), strict=False)]
-        found.append({name: float(value) for name, value in step(arrays, 0.02, 0.1).items()})
+        found.append({name: float(value) for name, value in step(arrays, LEARNING_RATE, 0.1).items()})
     return found, step.kept_weights()
 
 
 def differences(case, devices):
-    """The largest relative difference of a sum, and of a weight, from those of one device."""
+    """The largest relative difference of a sum, and the largest one of a weight, from those of one device.
+
+    Of all sums in the first update, and of the losses in each one.
+    """
     (one, weights), (several, others) = sums_of(case, ()), sums_of(case, devices)
     assert [set(sums) for sums in one] == [set(sums) for sums in several]
     of_sums = max(
         abs(value - second[name]) / max(abs(value), 1.0)
-        for first, second in zip(one, several, strict=True)
+        for number, (first, second) in enumerate(zip(one, several, strict=True))
         for name, value in first.items()
+        if number == 0 or name in ("loss", "total", "tokens")
     )
     return of_sums, max(float(np.abs(weights[name] - others[name]).max()) for name in weights)
 
