@@ -1,5 +1,6 @@
 """Ids to latents and back in bulk: what is decoded is what was encoded, at every length."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -272,3 +273,25 @@ def test_given_latents_are_decoded_in_place_of_the_encoder_s(sequence, vector, k
         for own, ids in zip(found.reconstruct(given, latents=turned), found.decode(turned), strict=True):
             assert own is not None
             np.testing.assert_array_equal(own.ids, ids)
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles always")
+@pytest.mark.parametrize(
+    ("size", "asked", "expected"),
+    [(3, True, [True, False]), (1 << 16, True, [False]), (3, False, [False])],
+    ids=["small", "large", "not asked"],
+)
+def test_a_first_small_batch_is_computed_before_anything_is_compiled_if_asked(small_model, size, asked, expected):
+    import tensorflow as tf
+
+    eager, array = [], np.zeros(size, np.float32)
+
+    def function(values):
+        eager.append(tf.executing_eagerly())
+        return values + 1
+
+    call = compiled(small_model(), function, [((None,), "float32")], lambda: asked)
+    for _ in range(3):
+        np.testing.assert_array_equal(call(array), array + 1)
+    assert eager == expected

@@ -2,9 +2,8 @@
 
 import keras
 import numpy as np
-import pytest
 
-from textae.training.setup import SAMPLED_FROM, Arithmetic, samples_vocabulary, training_model
+from textae.training.setup import Arithmetic, training_model
 
 
 def test_an_output_bias_begins_as_log_frequencies(tiny_config):
@@ -29,17 +28,3 @@ def test_random_tokens_are_of_all_ids_and_substitutes_of_those_of_text(tiny_conf
     assert 0.4 < len(drawn["substitution"]) / tokens.size < 0.6
     assert drawn["substitution"].min() == 2 and (drawn["substitution"] < 260).mean() > 0.8
     assert drawn["corruption"].min() >= 260
-
-
-@pytest.mark.parametrize(
-    ("changes", "below", "above"),
-    [
-        ({}, False, True),
-        ({"training.label_smoothing": 0.1}, False, False),
-        ({"training.vocabulary_loss": "full"}, False, False),
-        ({"training.vocabulary_loss": "sampled"}, True, True),
-    ],
-)
-def test_large_vocabularies_are_sampled(tiny_config, changes, below, above):
-    found = [samples_vocabulary(tiny_config(**changes), size) for size in (SAMPLED_FROM - 1, SAMPLED_FROM)]
-    assert found == [below, above]

@@ -477,8 +477,7 @@ class TrainingConfig(Settings):
     label_smoothing: float = 0.0  # fraction of each target that is spread over the vocabulary
     # skip gradients of tokens that are already right below this fraction of the mean error; 0: none
     gradient_filter: float = 0.01
-    # softmax of training, over all ids or over the batch's and a sample of the others; auto: sampled for large
-    # vocabularies
+    # softmax of training, over all ids or over the batch's and a sample of the others; auto: full
     vocabulary_loss: VocabularyLossKind = VocabularyLossKind.auto
     sampled_ids: int = 1024  # ids drawn for a batch, beside its own, in a sampled loss
     sampling_distribution: SamplingDistribution = SamplingDistribution.uniform  # how they are drawn

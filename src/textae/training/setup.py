@@ -34,8 +34,6 @@ from textae.training.initial_run import InitialRun
 from textae.training.optimizers import optimizer
 from textae.training.steps import Objective, TrainingStep, training_step
 
-SAMPLED_FROM = 32768  # ids from which a sampled vocabulary loss trains better in the same time; docs/speed.md
-
 
 @dataclass(frozen=True)
 class Arithmetic:
@@ -139,14 +137,6 @@ def check_memory(config: Config, vocabulary_size: int) -> None:
         )
 
 
-def samples_vocabulary(config: Config, vocabulary_size: int) -> bool:
-    """Return whether training's softmax is over a sample of the vocabulary; with "auto", where that is better."""
-    asked, smoothed = config.training.vocabulary_loss, bool(config.training.label_smoothing)
-    if asked is VocabularyLossKind.auto:
-        return vocabulary_size >= SAMPLED_FROM and not smoothed
-    return asked is VocabularyLossKind.sampled
-
-
 def token_statistics(config: Config, store: TokenStore, initialized: bool = False) -> dict[str, np.ndarray]:
     """Return what `training_model` needs to know of the train split's tokens; less, where it is `initialized`."""
     found = {}
@@ -247,13 +237,13 @@ def _objective(
         corruption=corruption(asdict(training.corruption)),
         terms=terms,
         reconstruction_share=training.reconstruction_share,
-        sample=_vocabulary_sample(config, model.vocabulary_size, token_counts),
+        sample=_vocabulary_sample(config, token_counts),
     )
 
 
-def _vocabulary_sample(config: Config, vocabulary_size: int, token_counts: np.ndarray) -> VocabularySample | None:
-    """Return how training samples the vocabulary; None where it does not."""
-    if not samples_vocabulary(config, vocabulary_size):
+def _vocabulary_sample(config: Config, token_counts: np.ndarray) -> VocabularySample | None:
+    """Return how training samples the vocabulary; None where it does not, as with "auto"."""
+    if config.training.vocabulary_loss is not VocabularyLossKind.sampled:
         return None
     evenly = config.training.sampling_distribution is SamplingDistribution.uniform
     return VocabularySample(config.training.sampled_ids, None if evenly else unigram_distribution(token_counts))
