@@ -74,7 +74,7 @@ def run_all(
 
         # loky's processes do not import the program's main module, which may do anything.
         processes = how.processes(len(tasks))
-        jobs = Jobs(processes, backend="loky", return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")
+        jobs = Jobs(processes, backend="loky", return_as="generator", batch_size=1, pre_dispatch="2*n_jobs")  # pyright: ignore[reportArgumentType]  # joblib: auto or a number
         results: Any = jobs(delayed(_with_this_process)(os.getpid(), function, task) for task in tasks)
         try:
             for result in results:  # noqa: UP028, `yield from` would close them itself
@@ -103,8 +103,10 @@ def _by_beam(
 ) -> Iterator[Any]:
     """Have Beam's workers read tasks from files and write what comes of them to others: any runner can do that."""
     try:
-        import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
+        import apache_beam as beam  # pyright: ignore[reportMissingImports]  # it is no extra of the package
+        from apache_beam.options.pipeline_options import (  # pyright: ignore[reportMissingImports]
+            PipelineOptions,
+        )
     except ImportError:
         raise ValueError(
             "expected the package apache-beam, found none: docs/cluster.md says how it is installed"

@@ -327,9 +327,11 @@ def _read_description(folder: Path) -> dict:
 
 def _check_shards(description: dict) -> None:
     """Raise a ValueError unless the description names shards that make up the store."""
-    shards = description.get("shards")
-    names = [f"{number:05}" for number in range(len(shards))] if isinstance(shards, list) and shards else None
-    if names is None or [shard.get("name") if isinstance(shard, dict) else None for shard in shards] != names:
+    shards = description.get("shards") or []
+    if not isinstance(shards, list):
+        raise ValueError(f"expected a list of shards, found {str(shards)[:100]}")
+    names = [f"{number:05}" for number in range(len(shards))]
+    if not names or [shard.get("name") if isinstance(shard, dict) else None for shard in shards] != names:
         raise ValueError(f"expected shards 00000, 00001, ..., found {str(shards)[:100]}")
     for key in ("documents", "tokens"):
         counts = [shard.get(key) for shard in shards]

@@ -18,7 +18,7 @@ class Devices(NamedTuple):
     """The devices that share a batch: the name of their axis of the mesh, and how many there are."""
 
     axis: str
-    count: int
+    number: int
 
 
 _devices: ContextVar[Devices | None] = ContextVar("devices", default=None)
@@ -37,7 +37,7 @@ def sharded(devices: Devices) -> Iterator[None]:
 def num_devices() -> int:
     """Return how many devices share the batch."""
     devices = _devices.get()
-    return 1 if devices is None else devices.count
+    return 1 if devices is None else devices.number
 
 
 def row_numbers(rows: Any) -> Any:
@@ -48,7 +48,7 @@ def row_numbers(rows: Any) -> Any:
         return numbers
     import jax
 
-    return numbers * devices.count + jax.lax.axis_index(devices.axis)
+    return numbers * devices.number + jax.lax.axis_index(devices.axis)
 
 
 def total(value: Any) -> Any:

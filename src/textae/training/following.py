@@ -124,6 +124,7 @@ def follow(config: Config, processes: Processes, corpus: Corpus | None) -> dict[
             tokenizer.first_text_id,
             arithmetic,
             initial,
+            goes_on=False,
             **token_statistics(config, prepared.train, initial is not None),
         )
         evaluated = evaluation_model(config, tokenizer)
