@@ -286,6 +286,7 @@ def test_the_devices_of_a_run_may_change(trained, tiny_config):
 CHANGED = {
     "log_every_steps": 1,
     "schedule": "constant",
+    "learning_rate": 0.003,
     "patience": "null",
     "num_length_buckets": 1,
     "eval_every_steps": 100,
@@ -298,7 +299,7 @@ RUN += [f"training.{key}={value}" for key, value in CHANGED.items()]
 STEPS = 40  # so many that a process can be killed before the last
 
 
-class Place2:
+class Trainings:
     """A folder in which runs are started by one process or by two, on JAX with one thread each."""
 
     def __init__(self, folder, corpus_file):
@@ -343,7 +344,7 @@ def finished(*started):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, corpus_file):
-    return Place2(tmp_path_factory.mktemp("processes"), corpus_file)
+    return Trainings(tmp_path_factory.mktemp("processes"), corpus_file)
 
 
 @pytest.fixture(scope="module")
@@ -360,12 +361,12 @@ def whole(place):
 def test_two_processes_train_as_one(place, whole):
     one, two = place.losses("one"), place.losses("two")
     assert list(one) == list(two) == list(range(1, STEPS + 1))
-    for step in range(1, 11):  # later Adam, at a learning rate of .03, magnifies the rounding
-        assert two[step] == pytest.approx(one[step], rel=1e-5), step
+    for step, loss in two.items():  # rounding grows from update to update
+        assert loss == pytest.approx(one[step], rel=1e-5 if step <= 10 else 1e-3), step
     first, second = (read_json(place.folder / run / run_folder.METRICS) for run in ("one", "two"))
     assert set(first) == set(second)
     for name in ("loss", "noisy_loss", "tokens", "documents", "examples_seen", "corrupted_loss"):
-        assert second[name] == pytest.approx(first[name], rel=0.1), name
+        assert second[name] == pytest.approx(first[name], rel=1e-3), name
     assert {path.name for path in whole.iterdir()} == {path.name for path in (place.folder / "one").iterdir()}
 
 
