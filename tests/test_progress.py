@@ -63,7 +63,7 @@ def test_a_program_that_silences_the_package_sees_nothing(printed):
 def test_a_handler_has_everything(printed):
     out, errors = printed("handler")
     assert errors == []
-    assert out[0] == "WARNING textae.data.corpora.files left out 1 bad record, the first of them:"
+    assert out[0] == "WARNING textae.data.corpora.preparing left out 1 bad record, the first of them:"
     assert [line for line in out if line.startswith("INFO textae.data.corpora.preparing prepared the corpus")]
     assert [line for line in out if line.startswith("INFO textae.data.preparation tokenized")]
 

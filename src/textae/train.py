@@ -16,11 +16,15 @@ def main(composed: Any) -> float | None:
     from hydra.core.hydra_config import HydraConfig
 
     from textae.config.mapping import resolve
+    from textae.reporting.loggers.opening import check_loggers
     from textae.training.processes import joined
 
     config = resolve(composed)
-    folder, settings = Path(HydraConfig.get().runtime.output_dir), HydraConfig.get()
     with joined(config.distributed) as processes:
+        if processes.leads:
+            check_loggers(config.training.loggers)
+        settings = HydraConfig.get()
+        folder = Path(settings.runtime.output_dir)
         metrics = _train(config, folder, _job_alone(settings), processes)
     if not processes.leads:
         return None
@@ -34,11 +38,9 @@ def _train(config: Any, folder: Path, command: list[str] | None, processes: Any)
     from textae.cli.folders import check_folder
     from textae.config.ineffective import warn_without_effect
     from textae.data.corpora import open_corpus
-    from textae.reporting.loggers.opening import check_loggers
     from textae.runs.run_folder import RunDir
 
     if processes.leads:
-        check_loggers(config.training.loggers)
         RunDir(folder).check_place(Path(config.data_dir))
     check_folder("data_dir", config.data_dir)
     # An invalid corpus is reported before Keras takes seconds to load.

@@ -150,6 +150,8 @@ def test_products_are_exact_where_a_model_needs_it_and_only_there(kind):
     pooled = (
         {"latent": "vector", "pooling": "mean", "tie_embeddings": False} if kind is Initialization.cooccurrence else {}
     )
+    if kind is Initialization.codebook:
+        pooled = {"latent_noise": 0.1}
     settings = {"channels": [16, 32], "residual_blocks": [0, 0], "latent_size": 8, "initialization": kind}
     model = build(ModelConfig(**settings, **pooled), 258)
     assert model.exact == (kind is Initialization.lattice)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from helpers.runs import same_result
 from textae.config.mapping import from_mapping
 from textae.config.metric_table import DIRECTIONS
 from textae.config.metric_table import names as metric_names
+from textae.config.schema import DistributedConfig
 from textae.data.tokenizers import CharactersTokenizer
 from textae.evaluation.evaluator import evaluate
 from textae.runs import run_folder
@@ -282,7 +284,9 @@ def test_what_may_change(trained, tiny_config):
     changes = {"training.log_every_steps": 3, "training.checkpoint_every_minutes": 9.0, "data_dir": "elsewhere"}
     changes |= {"training.on_nonfinite": "skip", "training.keep_checkpoint": False, "objective": "bleu"}
     changes |= {"training.loggers": []}
-    assert set(changes) | {"training.resume"} == MAY_CHANGE
+    apart = {"training.resume", "corpus.workers", "corpus.beam"}
+    apart |= {f"distributed.{field.name}" for field in fields(DistributedConfig)}
+    assert set(changes) | apart == MAY_CHANGE
     assert fit(tiny_config(**changes), trained[0]) == trained[1]
 
 

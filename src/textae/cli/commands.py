@@ -157,9 +157,11 @@ def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
 
 def fetch_run(config: Any) -> None:
     """Let `run` be the folder of the run that it names, a pretrained model or one of the Hub among them."""
+    from textae.config.mapping import resolve
     from textae.runs.finding import find_run
 
     if (run := config.get("run")) is not None:
+        resolve(config)  # invalid settings are reported before anything is fetched
         config.run = str(find_run(run))
 
 
