@@ -178,7 +178,8 @@ def test_latents(follow, tiny_config):
     assert float(printed[0].removeprefix("accuracy ")) > 0.8
     assert (place / "lines.out").read_bytes().count(b"\n") == 20
     assert printed[2] == "20 lines, 32 dimensions\n"
-    assert printed[4].endswith(", 32)\n")
+    assert printed[4] == "20 rows; file, line, latents, num_latents\n"
+    assert printed[6].endswith(", 32)\n")
 
 
 @pytest.mark.slow
