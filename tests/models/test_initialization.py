@@ -118,6 +118,7 @@ def test_an_untrained_model_with_three_dimensions_for_a_token_loses_none(strides
         ({"latent_noise": 0.3}, 0.09, None),
         ({"variational": True}, np.exp(LOG_VARIANCE), None),
         ({"variational": True}, 0.25 / 0.75, 3.0),  # a bit a dimension: deviations of a half
+        ({"latent_noise": 0.3}, 0.09, 3.0),  # the rate of a model that is not variational has no effect
     ],
 )
 def test_logits_begin_as_likelihood_ratios_under_the_noise(changes, ratio, rate):

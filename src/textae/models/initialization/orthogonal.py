@@ -108,7 +108,7 @@ class Noise(NamedTuple):
         dimension is then half the negative log-variance.
         """
         latent, log_variance, signal = model.specifications[1], LOG_VARIANCE, 1.0
-        if target_rate is not None:
+        if target_rate is not None and latent.variational:
             log_variance = -2 * math.log(2) * target_rate * model.stride / model.latent_size
             log_variance = min(max(log_variance, LOG_VARIANCES[0]), HIGHEST_LOG_VARIANCE)
             signal = 1 - math.exp(log_variance)
