@@ -25,6 +25,8 @@ from typing import Any, NoReturn, TextIO
 
 import psutil
 
+from textae.hardware import usable_cores
+
 logger = logging.getLogger(__name__)
 
 
@@ -198,7 +200,7 @@ def limit_threads(at_once: int, cores: int | None = None) -> None:
     `at_once` processes share them; a negative number stands for as many as there are cores.
     """
     if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
     share = max(1, cores // at_once) if at_once > 0 else 1
     for name in _THREADS:
         os.environ.setdefault(name, str(share))

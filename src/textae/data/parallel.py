@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from textae.hardware import usable_cores
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 _WATCH = "textae watch"
@@ -33,8 +35,7 @@ class Parallel:
 
     def processes(self, tasks: int) -> int:
         """Return how many processes of this machine so many tasks are shared between."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, min(tasks, cores if self.workers is None else self.workers))
+        return max(1, min(tasks, usable_cores() if self.workers is None else self.workers))
 
     def elsewhere(self, tasks: int) -> bool:
         """Return whether other processes than this one do so many tasks."""
