@@ -293,17 +293,7 @@ class ModelConfig(Settings):
             "an even last number of model.channels with model.initialization=lattice",
             self.channels[-1],
         )
-        if self.initialization is Initialization.cooccurrence:
-            where = "with model.initialization=cooccurrence"
-            require(self.pooling is Pooling.mean, f"model.pooling=mean {where}", self.pooling.name)
-            require(not self.tie_embeddings, f"model.tie_embeddings=false {where}", self.tie_embeddings)
-        if self.initialization is Initialization.codebook:
-            where = "with model.initialization=codebook"
-            require(self.latent is LatentKind.sequence, f"model.latent=sequence {where}", self.latent.name)
-            noisy = self.variational or self.latent_noise > 0
-            require(noisy, f"model.variational=true or model.latent_noise above 0 {where}", self.latent_noise)
-            room = f"model.latent_size of at most the first of model.channels ({self.channels[0]}) {where}"
-            require(self.latent_size <= self.channels[0], room, self.latent_size)
+        self._check_initialization()
         if self.latent is not LatentKind.vector:
             pooled = self.pooling is not Pooling.positions
             require(not pooled, "model.pooling=positions with model.latent=sequence", self.pooling.name)
@@ -316,6 +306,20 @@ class ModelConfig(Settings):
         )
         require_at_least("model.max_length", self.max_length, 1, MOST_POSITIONS)
         self._check_size()
+
+    def _check_initialization(self) -> None:
+        """Raise a ValueError if the initialization does not fit the model."""
+        if self.initialization is Initialization.cooccurrence:
+            where = "with model.initialization=cooccurrence"
+            require(self.pooling is Pooling.mean, f"model.pooling=mean {where}", self.pooling.name)
+            require(not self.tie_embeddings, f"model.tie_embeddings=false {where}", self.tie_embeddings)
+        if self.initialization is Initialization.codebook:
+            where = "with model.initialization=codebook"
+            require(self.latent is LatentKind.sequence, f"model.latent=sequence {where}", self.latent.name)
+            noisy = self.variational or self.latent_noise > 0
+            require(noisy, f"model.variational=true or model.latent_noise above 0 {where}", self.latent_noise)
+            room = f"model.latent_size of at most the first of model.channels ({self.channels[0]}) {where}"
+            require(self.latent_size <= self.channels[0], room, self.latent_size)
 
     def _check_kl(self) -> None:
         """Raise a ValueError if the settings of the KL divergence exclude each other."""
