@@ -118,14 +118,13 @@ def follow(config: Config, processes: Processes, corpus: Corpus | None) -> dict[
         prepared = prepared_corpus(config, corpus, None if initial is None else initial.tokenizer)
         tokenizer = prepared.tokenizer
         batches = training_batches(config, prepared, arithmetic)
-        _, step = training_model(
+        _, step = training_model(  # whose weights are those of process 0
             config,
             tokenizer.vocabulary_size,
             tokenizer.first_text_id,
             arithmetic,
-            initial,
-            goes_on=False,
-            **token_statistics(config, prepared.train, initial is not None),
+            goes_on=True,
+            **token_statistics(config, prepared.train, True),
         )
         evaluated = evaluation_model(config, tokenizer)
         message = processes.hear()
