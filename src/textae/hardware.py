@@ -69,15 +69,20 @@ def all_devices() -> tuple[Any, ...]:
     Raises:
         ValueError: the backend is not JAX.
     """
+    require_jax()
+    import jax
+
+    devices = jax.devices()
+    return tuple(devices) if len(devices) > 1 else ()
+
+
+def require_jax() -> None:
+    """Raise a ValueError unless the backend is JAX, on which alone several devices train together."""
     if _backend() != "jax":
         raise ValueError(
             f"expected KERAS_BACKEND=jax with distributed=auto, found {_backend()}: only on JAX several devices train "
             "together"
         )
-    import jax
-
-    devices = jax.devices()
-    return tuple(devices) if len(devices) > 1 else ()
 
 
 def process_index() -> int:

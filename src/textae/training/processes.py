@@ -24,7 +24,7 @@ import numpy as np
 
 from textae.config.choices import Distributed
 from textae.config.schema import DistributedConfig
-from textae.hardware import muted, start_keras
+from textae.hardware import muted, require_jax, start_keras
 from textae.training.interrupts import Interrupted, ProcessEnded
 
 logger = logging.getLogger(__name__)
@@ -254,7 +254,8 @@ def joined(settings: DistributedConfig) -> Iterator[Processes]:
     if settings.mode is Distributed.none:
         yield Processes()
         return
-    _require_jax()
+    start_keras(compute=False)
+    require_jax()
     place = _place(settings)
     if place is None or place.num_processes == 1:
         yield Processes()
@@ -279,17 +280,6 @@ def joined(settings: DistributedConfig) -> Iterator[Processes]:
         processes.finish()
     finally:
         logging.getLogger("textae").setLevel(before)
-
-
-def _require_jax() -> None:
-    start_keras(compute=False)
-    import keras
-
-    if keras.backend.backend() != "jax":
-        raise ValueError(
-            f"expected KERAS_BACKEND=jax with distributed=auto, found {keras.backend.backend()}: only on JAX several "
-            "devices train together"
-        )
 
 
 def _place(settings: DistributedConfig) -> Place | None:
