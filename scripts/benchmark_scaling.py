@@ -15,11 +15,9 @@ Variants of a training step take turns, and ratios are medians over rounds of th
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmark_preparing import measured, medians, repeated
-from measuring import TextaeTrainer, backend, random_batches, rates, ratio, table, taken
+from measuring import TextaeTrainer, random_batches, rates, ratio, reported, table, taken
 from textae.config.schema import ModelConfig, PydocsConfig
 from textae.data.corpora import open_corpus
-from textae.hardware import processor
 
 SECTIONS = ("length", "vocabulary", "preparing")
 WHOLE = ("megabytes", "documents", "memory, MB", "SentencePiece's memory, MB")  # figures without decimals
@@ -183,13 +180,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
-    print(f"{processor()}; keras {metadata.version('keras')} on {backend()}")
-    report: dict[str, Any] = {"machine": processor()}
     sections = {"length": length, "vocabulary": vocabulary, "preparing": preparing}
-    for name in options.only:
-        report[name] = sections[name](options)
-        if options.json:
-            options.json.write_text(json.dumps(report, indent=1) + "\n")
+    report = reported(options.only, sections, options, options.json)
     if options.plot:
         drawn(report).savefig(options.plot)
 

@@ -13,21 +13,18 @@ alike. Ratios are medians over rounds of the ratio within a round.
 
 import argparse
 import itertools
-import json
 import os
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from measuring import Batch, TextaeTrainer, backend, rates, ratio, table, taken
+from measuring import Batch, TextaeTrainer, rates, ratio, reported, table, taken
 from textae.config.choices import SamplingDistribution, VocabularyLossKind
 from textae.config.schema import Config, ModelConfig, PydocsConfig, TokenizerConfig, TrainingConfig
 from textae.data.preparation import Prepared, prepare
 from textae.evaluation.evaluator import evaluate
-from textae.hardware import processor
 from textae.inference.text_autoencoder import set_weights
 from textae.training import schedules
 from textae.training.loop import stream
@@ -176,12 +173,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parsed(arguments)
-    print(f"{processor()}; keras {metadata.version('keras')} on {backend()}")
-    report: dict[str, Any] = {"machine": processor()}
-    for name in options.only:
-        report[name] = {"cost": cost, "accuracy": accuracy}[name](options)
-        if options.json:
-            options.json.write_text(json.dumps(report, indent=1) + "\n")
+    reported(options.only, {"cost": cost, "accuracy": accuracy}, options, options.json)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """What the benchmarks of training share: textae's own step, turns of several variants, ratios and tables."""
 
 import itertools
+import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from textae.hardware import start_keras
+from textae.hardware import processor, start_keras
 
 start_keras()
 
@@ -124,3 +127,19 @@ def count_trainable(model: Any) -> int:
 def backend() -> str:
     """Return what Keras runs on."""
     return keras.backend.backend()
+
+
+def reported(
+    only: Sequence[str], sections: Mapping[str, Callable[[Any], Any]], options: Any, path: Path | None
+) -> dict[str, Any]:
+    """Measure the sections that are named, each with the options, and return what they found.
+
+    What is found so far is in the JSON file at `path`, if one is given, after each section.
+    """
+    print(f"{processor()}; keras {metadata.version('keras')} on {backend()}")
+    report: dict[str, Any] = {"machine": processor()}
+    for name in only:
+        report[name] = sections[name](options)
+        if path:
+            path.write_text(json.dumps(report, indent=1) + "\n")
+    return report
