@@ -123,6 +123,7 @@ def follow(config: Config, processes: Processes, corpus: Corpus | None) -> dict[
             tokenizer.vocabulary_size,
             tokenizer.first_text_id,
             arithmetic,
+            initial=None,
             goes_on=True,
             **token_statistics(config, prepared.train, True),
         )
