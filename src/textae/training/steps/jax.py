@@ -40,8 +40,7 @@ class JaxStep(BaseStep):
         for variables in self._groups.values():
             for variable in variables:  # two may share one array, which cannot be written over twice
                 variable.assign(self._on_all_devices(variable.value))
-        self._step = jax.jit(self._one_step, donate_argnums=0)
-        self._accumulate = jax.jit(self._one_accumulation, donate_argnums=0)
+        self._backward = jax.jit(self._one_backward, donate_argnums=0)
         self._update = jax.jit(self._one_update, donate_argnums=0)
 
     def __call__(self, batches: list[Arrays], learning_rate: float, kl_weight: float = 0.0) -> dict[str, Any]:
@@ -49,16 +48,15 @@ class JaxStep(BaseStep):
         import jax
 
         rate, weight = np.float32(learning_rate), np.float32(kl_weight)
-        if not self.sums:
-            sums = self._run(self._step, self._groups, *self._sharded(batches[0]), weight, rate)
-            return jax.device_get(sums)  # one by one: a wait each
         totals: dict[str, Any] = {}
+        gradients, gathered = None, ("rest", "sums") if self.sums else ("rest",)
         for batch in batches:
             weights = [variable.value for variable in self.weights]
-            add_sums(totals, self._run(self._accumulate, ("rest", "sums"), weights, *self._sharded(batch), weight))
-        changed = ("weights", "optimizer", "averages", "sums")
-        norm = self._run(self._update, changed, totals["tokens"], totals["total"], rate)
-        return jax.device_get(totals | {"gradient_norm": norm})
+            sums, gradients = self._run(self._backward, gathered, weights, *self._sharded(batch), weight)
+            add_sums(totals, sums)
+        changed = [name for name in self._groups if name != "rest"]
+        norm = self._run(self._update, changed, gradients, totals["tokens"], totals["total"], rate)
+        return jax.device_get(totals | {"gradient_norm": norm})  # one by one: a wait each
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Take over what `state` returned, whatever the number of devices was; see `BaseStep`."""
@@ -127,18 +125,21 @@ class JaxStep(BaseStep):
         (_, (sums, rest)), gradients = jax.value_and_grad(total, has_aux=True)(weights)
         return sums, rest, gradients
 
-    def _one_accumulation(self, state: Any, weights: list[Any], tokens: Any, lengths: Any, kl_weight: Any) -> Any:
+    def _one_backward(self, state: Any, weights: list[Any], tokens: Any, lengths: Any, kl_weight: Any) -> Any:
+        """Return the other variables after a batch, and its sums and gradients: those go to the sums, if there are any.
+
+        It is compiled for each shape of a batch, the update once: so the two are no single function.
+        """
         sums, rest, gradients = self._gradients(weights, state["rest"], tokens, lengths, kl_weight)
-        return {"rest": rest, "sums": [a + g for a, g in zip(state["sums"], gradients, strict=True)]}, sums
+        if "sums" not in state:
+            return {"rest": rest}, (sums, gradients)
+        return {"rest": rest, "sums": [a + g for a, g in zip(state["sums"], gradients, strict=True)]}, (sums, None)
 
-    def _one_step(self, state: Any, tokens: Any, lengths: Any, kl_weight: Any, learning_rate: Any) -> Any:
-        sums, rest, gradients = self._gradients(state["weights"], state["rest"], tokens, lengths, kl_weight)
-        new, norm = self._applied(state, gradients, sums["tokens"], sums["total"], learning_rate)
-        return new | {"rest": rest}, sums | {"gradient_norm": norm}
-
-    def _one_update(self, state: Any, tokens: Any, total: Any, learning_rate: Any) -> Any:
-        new, norm = self._applied(state, state["sums"], tokens, total, learning_rate)
-        return new | {"sums": [ops.zeros_like(added) for added in state["sums"]]}, norm
+    def _one_update(self, state: Any, gradients: Any, tokens: Any, total: Any, learning_rate: Any) -> Any:
+        """Return the state after an update by these gradients, or by those that were summed, and their norm."""
+        summed = state["sums"]
+        new, norm = self._applied(state, summed or gradients, tokens, total, learning_rate)
+        return new | {"sums": [ops.zeros_like(added) for added in summed]}, norm
 
     def _applied(self, state: Any, gradients: list[Any], tokens: Any, total: Any, learning_rate: Any) -> Any:
         """Return the state after an update by summed gradients, or as it is if one is not finite, and their norm."""
