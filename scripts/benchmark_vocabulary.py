@@ -1,11 +1,12 @@
 """What a vocabulary costs in training: the full loss and the sampled one, by time and by accuracy; tables and JSON.
 
 python scripts/benchmark_vocabulary.py --only cost [--vocabularies 8192 32768 131072] [--repeats 7]
-python scripts/benchmark_vocabulary.py --only accuracy [--vocabulary 32768] [--minutes 5]
+python scripts/benchmark_vocabulary.py [CORPUS.txt.xz ...] --only accuracy [--vocabulary 24576] [--minutes 5]
 
 cost       a training step's microseconds for each token. Texts are of 64 random tokens whose frequencies fall as
            1 / (rank + 2.7), Zipf's law as Mandelbrot has it, as those of a language do
-accuracy   token accuracy of Python's documentation, held out, after equal minutes of training, validation not counted
+accuracy   token accuracy of held-out texts, of the files or of Python's documentation, after equal minutes of training,
+           validation not counted
 
 Variants take turns: by the round for cost, and by some seconds for accuracy, so that the machine's other work meets all
 alike. Ratios are medians over rounds of the ratio within a round.
@@ -22,7 +23,7 @@ import numpy as np
 
 from measuring import Batch, TextaeTrainer, rates, ratio, reported, table, taken
 from textae.config.choices import SamplingDistribution, VocabularyLossKind
-from textae.config.schema import Config, ModelConfig, PydocsConfig, TokenizerConfig, TrainingConfig
+from textae.config.schema import Config, ModelConfig, PydocsConfig, TextConfig, TokenizerConfig, TrainingConfig
 from textae.data.preparation import Prepared, prepare
 from textae.evaluation.evaluator import evaluate
 from textae.inference.text_autoencoder import set_weights
@@ -134,7 +135,7 @@ class Run:
 def accuracy(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Accuracy of held-out tokens after equal minutes, with each loss."""
     tokenizer = TokenizerConfig(vocabulary_size=options.vocabulary)
-    prepared = prepare(options.data, PydocsConfig(), tokenizer)
+    prepared = prepare(options.data, options.corpus, tokenizer)
     runs = {loss: Run(options, prepared, loss) for loss in options.losses}
     while not all(run.over for run in runs.values()):
         for run in runs.values():
@@ -153,6 +154,7 @@ def accuracy(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="a corpus, a text per line")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=["full", "sampled"])
     parser.add_argument("--sampled-ids", type=int, default=TrainingConfig().sampled_ids)
@@ -160,13 +162,18 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=1, help="batches of a round")
     parser.add_argument("--positions", type=int, default=TrainingConfig().tokens_per_batch, help="of a batch of cost")
     parser.add_argument("--vocabularies", type=int, nargs="+", default=(8192, 32768, 131072), help="of cost")
-    parser.add_argument("--vocabulary", type=int, default=32768, help="of accuracy")
+    parser.add_argument("--vocabulary", type=int, default=24576, help="of accuracy")
+    parser.add_argument("--test-share", type=float, default=PydocsConfig().test_share, help="of the texts, of accuracy")
     parser.add_argument("--minutes", type=float, default=5.0, help="of each training")
     parser.add_argument("--channels", type=int, nargs=2, default=ModelConfig().channels)
     parser.add_argument("--latent-size", type=int, default=ModelConfig().latent_size)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("TEXTAE_DATA", "data")))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
+    options.corpus = PydocsConfig(test_share=options.test_share)
+    if options.files:
+        files = [str(Path(file).resolve()) for file in options.files]
+        options.corpus = TextConfig(files=files, test_share=options.test_share)
     options.model = ModelConfig(channels=options.channels, latent_size=options.latent_size)
     return options
 
