@@ -6,7 +6,7 @@ python scripts/benchmark_vocabulary.py [CORPUS.txt.xz ...] --only accuracy [--vo
 cost       a training step's microseconds for each token. Texts are of 64 random tokens whose frequencies fall as
            1 / (rank + 2.7), Zipf's law as Mandelbrot has it, as those of a language do
 accuracy   token accuracy of held-out texts, of the files or of Python's documentation, after equal minutes of training,
-           validation not counted
+           validation not counted, from random weights
 
 Variants take turns: by the round for cost, and by some seconds for accuracy, so that the machine's other work meets all
 alike. Ratios are medians over rounds of the ratio within a round.
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from measuring import Batch, TextaeTrainer, rates, ratio, reported, table, taken
-from textae.config.choices import SamplingDistribution, VocabularyLossKind
+from textae.config.choices import Initialization, SamplingDistribution, VocabularyLossKind
 from textae.config.schema import Config, ModelConfig, PydocsConfig, TextConfig, TokenizerConfig, TrainingConfig
 from textae.data.preparation import Prepared, prepare
 from textae.evaluation.evaluator import evaluate
@@ -33,6 +33,7 @@ from textae.training.setup import Arithmetic, evaluation_model, token_statistics
 from textae.training.state import TrainingState
 
 SECTIONS = ("cost", "accuracy")
+SAMPLE_MEGABYTES = 48.0  # of the text that the tokenizer is trained on
 TURN_SECONDS = 10.0  # of a variant, before another one's turn
 LOSSES = {
     "full": {"vocabulary_loss": VocabularyLossKind.full},
@@ -134,7 +135,8 @@ class Run:
 
 def accuracy(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Accuracy of held-out tokens after equal minutes, with each loss."""
-    tokenizer = TokenizerConfig(vocabulary_size=options.vocabulary)
+    # The default sample of 4 MB has too few words for a large vocabulary.
+    tokenizer = TokenizerConfig(vocabulary_size=options.vocabulary, sample_megabytes=SAMPLE_MEGABYTES)
     prepared = prepare(options.data, options.corpus, tokenizer)
     runs = {loss: Run(options, prepared, loss) for loss in options.losses}
     while not all(run.over for run in runs.values()):
@@ -164,6 +166,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--vocabularies", type=int, nargs="+", default=(8192, 32768, 131072), help="of cost")
     parser.add_argument("--vocabulary", type=int, default=24576, help="of accuracy")
     parser.add_argument("--test-share", type=float, default=PydocsConfig().test_share, help="of the texts, of accuracy")
+    # Models that begin orthogonal have nearly all tokens right before the first update.
+    parser.add_argument("--initialization", choices=[kind.name for kind in Initialization], default="random")
     parser.add_argument("--minutes", type=float, default=5.0, help="of each training")
     parser.add_argument("--channels", type=int, nargs=2, default=ModelConfig().channels)
     parser.add_argument("--latent-size", type=int, default=ModelConfig().latent_size)
@@ -174,7 +178,11 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     if options.files:
         files = [str(Path(file).resolve()) for file in options.files]
         options.corpus = TextConfig(files=files, test_share=options.test_share)
-    options.model = ModelConfig(channels=options.channels, latent_size=options.latent_size)
+    options.model = ModelConfig(
+        channels=options.channels,
+        latent_size=options.latent_size,
+        initialization=Initialization[options.initialization],
+    )
     return options
 
 

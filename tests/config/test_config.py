@@ -179,7 +179,6 @@ TRAINING = [
     ({"reconstruction_share": 0.0}, "training.reconstruction_share above 0", 0.0),
     *(({n: -1.0}, f"training.{n} of at least 0", -1.0) for n in ("bag_of_words_weight", "contrastive_weight")),
     ({"contrastive_temperature": 0.0}, "training.contrastive_temperature above 0", 0.0),
-    ({"gradient_filter": -0.1}, "training.gradient_filter in [0, 1)", -0.1),
     ({"sampled_ids": 0}, "training.sampled_ids of at least 1", 0),
     (
         {"label_smoothing": 0.1, "vocabulary_loss": VocabularyLossKind.sampled},

@@ -50,10 +50,6 @@ SET = [
         {"training.final_learning_rate": "training.schedule=constant"},
     ),
     (
-        {"training": TrainingConfig(label_smoothing=0.1, gradient_filter=0.05)},
-        {"training.gradient_filter": "training.label_smoothing=0.1"},
-    ),
-    (
         {"training": TrainingConfig(vocabulary_loss=VocabularyLossKind.full, sampled_ids=9)},
         {"training.sampled_ids": "training.vocabulary_loss=full"},
     ),

@@ -41,6 +41,11 @@ def test_a_key_that_became_part_of_another():
     assert unknown_key("training.informed_start", KNOWN).endswith("it was renamed to model.initialization")
 
 
+def test_a_key_that_was_removed_says_why():
+    found = unknown_key("training.gradient_filter", KNOWN)
+    assert found.startswith("unknown key training.gradient_filter; it was removed, for models that begin well")
+
+
 def test_options_and_values():
     assert unknown_option("model", "vectr", ["sequence", "vector"]) == (
         "unknown option model=vectr; did you mean model=vector?"

@@ -69,62 +69,6 @@ def test_loss_and_gradients_equal_the_plain_form(rows, bias, smoothing, table_ro
         np.testing.assert_allclose(found[2], 2 * expected[4], rtol=2e-5, atol=2e-5)
 
 
-def confident(rows):
-    """An example of whose rows two in three are right with an error below a hundred-thousandth."""
-    _, embedding, targets, weights, bias = example(rows, rows, bias=True)
-    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
-    factor = np.where(np.arange(rows) % 3 == 1, 1.0, 300.0).astype(np.float32)
-    return factor[:, None] * embedding[targets], embedding, targets, weights, bias
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes that depend on the data")
-@pytest.mark.parametrize("step", [1, 4, 16])
-def test_the_filter_leaves_out_no_more_than_its_share_and_only_what_is_right(step, monkeypatch):
-    monkeypatch.setattr(vocabulary_loss_module, "STEP_ROWS", step)
-    monkeypatch.setattr(vocabulary_loss_module, "TABLE_ROWS", 9)
-    hidden, embedding, targets, weights, bias = confident(60)
-
-    def loss(hidden, embedding, bias, share=0.01):
-        found = vocabulary_loss(hidden, embedding, targets, weights, bias=bias, block_rows=16, gradient_filter=share)
-        return found.loss, (found.correct,)
-
-    value, (right,), found = gradients(loss, hidden, embedding, bias)
-    exact_value, (exact_right,), exact = gradients(lambda *a: loss(*a, share=0.0), hidden, embedding, bias)
-    assert (value, right) == (exact_value, exact_right)
-    for own, true in zip(found, exact, strict=True):
-        assert np.linalg.norm(own - true) < 0.01 * np.linalg.norm(true)
-    wrong = np.flatnonzero((np.arange(60) % 3 == 1) & (weights > 0))
-    np.testing.assert_allclose(found[0][wrong], exact[0][wrong], rtol=1e-5, atol=1e-7)
-    left_out = np.flatnonzero(~found[0].any(1) & exact[0].any(1))
-    assert (len(left_out) > 0) == (step < 16)  # of a block's 15 rows the next multiple of 16 is all of them
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes that depend on the data")
-def test_the_filter_takes_all_rows_where_all_are_wrong_and_none_where_none_is():
-    hidden, embedding, targets, weights, _ = example(40)
-    for rows, share in ((0.01 * hidden, 0.5), (hidden, 0.0)):
-        exact, own = (
-            gradients(
-                lambda h, e, s=s: (
-                    vocabulary_loss(h, e, targets, weights, block_rows=16, gradient_filter=s).loss,
-                    (),
-                ),
-                rows,
-                embedding,
-            )
-            for s in (0.0, share)
-        )
-        for a, b in zip(exact[2], own[2], strict=True):
-            np.testing.assert_array_equal(a, b)
-    none = np.zeros_like(weights)
-    _, _, found = gradients(
-        lambda h, e: (vocabulary_loss(h, e, targets, none, block_rows=16, gradient_filter=0.01).loss, ()),
-        hidden,
-        embedding,
-    )
-    assert not found[0].any() and not found[1].any()
-
-
 @pytest.mark.parametrize("bias", [False, True])
 def test_bfloat16_is_near(bias):
     hidden, embedding, targets, weights, offset = example(50, bias=bias)

@@ -86,6 +86,15 @@ def test_a_model_that_is_not_made_any_more():
         settings_of_format_2({"model": {"decoder_input": "fourier"}, "training": {"informed_start": False}})
 
 
+def test_keys_that_were_removed_are_left_out(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    values = RunDir(folder).config()
+    (folder / run_folder.CONFIG).write_text(
+        yaml.safe_dump(values | {"training": values["training"] | {"gradient_filter": 0.01}})
+    )
+    assert RunDir(folder).config() == values
+
+
 def old_names(values):
     """The settings of a run as a folder of format 2 has them."""
     values = json.loads(json.dumps(values))

@@ -166,17 +166,6 @@ def test_random_tokens_are_drawn_in_training(trained, tiny_config, tmp_path):
     assert after["random_token_accuracy"] > before["random_token_accuracy"]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes that depend on the data")
-def test_the_filter_is_that_of_the_configuration(tiny_config, tmp_path):
-    weights = {}
-    for share in (0.0, 0.99):  # rows below the mean get no gradient, once some are
-        folder = tmp_path / str(share)
-        fit(tiny_config(**{"training.gradient_filter": share, "training.max_steps": 3}), folder)
-        weights[share] = textae.load(folder).model.named_weights()
-    assert any(not np.array_equal(np.array(w), np.array(weights[0.99][n])) for n, w in weights[0.0].items())
-
-
 @backend_free
 def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
     folder, metrics = trained

@@ -59,11 +59,9 @@ def _reasons(config: Config) -> dict[str, str]:
         reasons |= {f"model.{key}": "the model has no residual blocks" for key in keys}
     if training.schedule is Schedule.constant:
         reasons["training.final_learning_rate"] = "training.schedule=constant"
-    if training.label_smoothing:
-        reasons["training.gradient_filter"] = f"training.label_smoothing={training.label_smoothing}"
-    if training.vocabulary_loss is not VocabularyLossKind.sampled:
-        reason = f"training.vocabulary_loss={training.vocabulary_loss.name}"
-        reasons |= dict.fromkeys(("training.sampled_ids", "training.sampling_distribution"), reason)
+    if training.vocabulary_loss is VocabularyLossKind.full:
+        keys = ("training.sampled_ids", "training.sampling_distribution")
+        reasons |= dict.fromkeys(keys, "training.vocabulary_loss=full")
     if training.overfit_documents is not None:
         reasons["training.validation_documents"] = f"training.overfit_documents={training.overfit_documents}"
     return reasons

@@ -38,12 +38,16 @@ _REPLACED = {
     "training.train_waves": "training.train_frequencies",
     "blocks": "positions",  # of textae.sample
 }
+# Keys that no longer exist, and why.
+REMOVED = {"training.gradient_filter": "models that begin well have no gradients that it could skip"}
 _RENAMED_OPTIONS = {("model", "chunk"): "sequence"}
 _CLOSE = 0.75
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Return the line that says that a key is unknown: its new name, or the known keys that are like it, if any are."""
+    """Return the line that says that a key is unknown: its new name, why it is gone, or known keys that are like it."""
+    if key in REMOVED:
+        return f"unknown key {key}; it was removed, for {REMOVED[key]}"
     known = [other for other in dict.fromkeys(known) if other != key]
     group, _, name = key.rpartition(".")
     new = f"{group}.{RENAMED.get(group, {}).get(name)}" if name in RENAMED.get(group, {}) else _REPLACED.get(key)

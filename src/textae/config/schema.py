@@ -479,9 +479,8 @@ class TrainingConfig(Settings):
     # decay of the weights' exponential moving average; the averaged weights are the ones kept; 0: no averaging
     ema_decay: float = 0.0
     label_smoothing: float = 0.0  # fraction of each target that is spread over the vocabulary
-    # skip gradients of tokens that are already right below this fraction of the mean error; 0: none
-    gradient_filter: float = 0.01
-    # softmax of training, over all ids or over the batch's and a sample of the others; auto: full
+    # softmax of training, over all ids or over the batch's and a sample of the others; auto: sampled from 16,384 ids on,
+    # on one device and without label smoothing, else full
     vocabulary_loss: VocabularyLossKind = VocabularyLossKind.auto
     sampled_ids: int = 1024  # ids drawn for a batch, beside its own, in a sampled loss
     sampling_distribution: SamplingDistribution = SamplingDistribution.uniform  # how they are drawn
@@ -561,7 +560,6 @@ class TrainingConfig(Settings):
             "beta_2",
             "ema_decay",
             "label_smoothing",
-            "gradient_filter",
             "length_curriculum",
             "random_token_rate",
         ):

@@ -41,7 +41,6 @@ class ReconstructionObjective:
         label_smoothing: share of each target that is spread evenly over the vocabulary.
         precision: "float32" or "bfloat16", the type of the output layer's products.
         gather: project only positions that are no padding; needs shapes that may depend on the data.
-        gradient_filter: as in `vocabulary_loss`; needs the same.
         substitution: makes the (ids, lengths) that training goes by in place of a batch's own, or None.
         corruption: makes the (ids, lengths) that are encoded in training in place of those, or None.
         terms: add what else training minimises, such as that of `textae.losses.bag_of_words`.
@@ -59,7 +58,6 @@ class ReconstructionObjective:
         label_smoothing: float = 0.0,
         precision: str = "float32",
         gather: bool = False,
-        gradient_filter: float = 0.0,
         substitution: Replacement | None = None,
         corruption: Replacement | None = None,
         terms: Sequence[Term] = (),
@@ -68,7 +66,7 @@ class ReconstructionObjective:
     ) -> None:
         self.model, self.free_bits = model, free_bits
         self.label_smoothing, self.precision = label_smoothing, precision
-        self.gather, self.gradient_filter = gather, gradient_filter
+        self.gather = gather
         self.substitution, self.corruption = substitution, corruption
         self.terms, self.reconstruction_share, self.sample = terms, reconstruction_share, sample
 
@@ -130,7 +128,6 @@ class ReconstructionObjective:
             bias=bias,
             label_smoothing=self.label_smoothing,
             precision=self.precision,
-            gradient_filter=self.gradient_filter if self.gather else 0.0,
             id_weights=id_weights,
         )
 

@@ -16,7 +16,6 @@ from keras import ops
 
 from textae.losses.row_blocks import in_blocks, rows_at_a_time, scan, target_indices
 
-STEP_ROWS = 32  # rows that get a gradient are a multiple of
 TABLE_ROWS = 8192  # ids whose part of the embedding's gradient is made at a time
 
 
@@ -38,7 +37,6 @@ def vocabulary_loss(
     label_smoothing: float = 0.0,
     precision: str = "float32",
     block_rows: int | None = None,
-    gradient_filter: float = 0.0,
     id_weights: Any = None,
 ) -> VocabularyLoss:
     """Return the summed cross-entropy of `softmax(hidden @ embedding.T + bias)` and what goes with it.
@@ -55,11 +53,6 @@ def vocabulary_loss(
         label_smoothing: share of the target that is spread evenly over the vocabulary.
         precision: "float32" or "bfloat16", the type of the three matrix products; sums and the softmax are float32.
         block_rows: rows of logits that are held at a time; None: as the vocabulary leaves room.
-        gradient_filter: rows whose error, 1 - p(target), is below this share of their block's mean get no gradient, so
-            that at most this share of the errors is left out: once most rows are right, most products of the backward
-            pass have nothing to say. On TensorFlow alone, and not under XLA, as shapes depend on the data; not with
-            `label_smoothing`, which leaves an error in every row. Cut Cross-Entropy (arXiv 2411.09009) filters tiles of
-            logits likewise.
         id_weights: (vocabulary,) floats, how many ids each one stands for in the softmax's denominator, as of
             `textae.losses.candidates`; None: one. The vocabulary's size may then depend on the data.
 
@@ -70,10 +63,9 @@ def vocabulary_loss(
         raise ValueError(f"expected precision 'float32' or 'bfloat16', received {precision!r}")
     if label_smoothing and id_weights is not None:
         raise ValueError(f"expected label_smoothing of 0 with id_weights, received {label_smoothing}")
-    filtered = 0.0 if label_smoothing or keras.backend.backend() != "tensorflow" else gradient_filter
     rows = rows_at_a_time(embedding.shape[0] or TABLE_ROWS) if block_rows is None else block_rows
     targets, weights = ops.cast(targets, "int32"), ops.cast(weights, "float32")
-    fused = _fused(targets, weights, id_weights, _Settings(label_smoothing, precision, rows, filtered))
+    fused = _fused(targets, weights, id_weights, _Settings(label_smoothing, precision, rows))
     own_bias = ops.zeros((1,), "float32") if bias is None else ops.cast(bias, "float32")
     loss, correct = fused(ops.cast(hidden, "float32"), ops.cast(embedding, "float32"), own_bias)
     return VocabularyLoss(loss, correct, ops.sum(weights))
@@ -86,7 +78,6 @@ class _Settings:
     label_smoothing: float
     precision: str
     block_rows: int
-    gradient_filter: float
 
 
 def _fused(targets: Any, weights: Any, id_weights: Any, settings: _Settings) -> Any:
@@ -133,11 +124,6 @@ def _blockwise(hidden: Any, embedding: Any, bias: Any, given: tuple[Any, Any, An
         loss = loss + ops.sum(weight * token_losses)
         correct = correct + ops.sum(weight * right)
 
-        chosen = None
-        if settings.gradient_filter:
-            chosen = _wrong_rows(weight * -ops.expm1(-token_losses), settings.gradient_filter)
-            shares = _columns(shares, chosen)
-            rows, ids, weight, total = (ops.take(array, chosen, axis=0) for array in (rows, ids, weight, total))
         d_logits = _logit_gradients(shares, ids, total, settings.label_smoothing)
         scale = (weight / total)[:, None]
         if has_bias:
@@ -149,8 +135,6 @@ def _blockwise(hidden: Any, embedding: Any, bias: Any, given: tuple[Any, Any, An
             before + ops.cast(_product(d_logits[part], scaled), "float32")
             for part, before in zip(parts, d_embedding, strict=True)
         )
-        if chosen is not None:
-            d_rows = ops.scatter(chosen[:, None], d_rows, (ops.shape(block[0])[0], d_rows.shape[-1]))
         return (loss, correct, d_embedding, d_bias), d_rows
 
     start = (
@@ -200,28 +184,6 @@ def _logit_gradients(shares: Any, ids: Any, total: Any, label_smoothing: float) 
         at_targets = ops.stack([ids, rows], axis=1)
         d_logits = ops.scatter_update(shares, at_targets, (label_smoothing - 1) * total, reduction="add")
     return d_logits - label_smoothing / shares.shape[0] * total if label_smoothing else d_logits
-
-
-def _wrong_rows(errors: Any, share: float) -> Any:
-    """Return which rows, int32, have an error of more than a share of the mean: a multiple of `STEP_ROWS`, or all.
-
-    Products are prepared for each shape anew, so there should be few.
-    """
-    import tensorflow as tf
-
-    count, all_rows = tf.math.count_nonzero(errors > share * tf.reduce_mean(errors), dtype=tf.int32), tf.size(errors)
-    needed = (count + (STEP_ROWS - 1)) // STEP_ROWS * STEP_ROWS
-    return tf.cond(
-        needed < all_rows, lambda: tf.math.top_k(errors, needed, sorted=False).indices, lambda: tf.range(all_rows)
-    )
-
-
-def _columns(array: Any, columns: Any) -> Any:
-    """Return these columns of an array, or the array itself where they are all of them in order."""
-    import tensorflow as tf
-
-    every = tf.size(columns) == tf.shape(array)[1]
-    return tf.cond(every, lambda: array, lambda: tf.gather(array, columns, axis=1))
 
 
 def _product(left: Any, right: Any) -> Any:

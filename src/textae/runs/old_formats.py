@@ -10,7 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from textae.config.key_names import RENAMED, RENAMED_VALUES
+from textae.config.key_names import REMOVED, RENAMED, RENAMED_VALUES
+
+
+def without_removed_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run folder without those that no longer exist."""
+    new = dict(values)
+    for key in REMOVED:
+        group, _, name = key.partition(".")
+        if isinstance(found := new.get(group), dict):
+            new[group] = {key: value for key, value in found.items() if key != name}
+    return new
 
 
 def settings_of_format_2(values: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ import yaml
 from textae.files import leftovers, temporary_for, write_csv, write_text
 from textae.runs.arrays import Shapes, read_arrays, write_arrays
 from textae.runs.json_files import LARGEST_TEXT_BYTES, read_json, read_text, write_json
-from textae.runs.old_formats import settings_of_format_2, weights_of_format_2
+from textae.runs.old_formats import settings_of_format_2, weights_of_format_2, without_removed_keys
 from textae.untrusted_files import entries, kind_of, one_line, parse_yaml, read_bytes
 
 FORMAT = 3  # 2: other names of settings; 1: embeddings went into the encoder without their scale
@@ -139,7 +139,7 @@ class RunDir:
             raise ValueError(f"run: {self / CONFIG} is damaged: {one_line(error)}") from error
         if not isinstance(loaded, dict):
             raise ValueError(f"run: expected {self / CONFIG} to hold settings, found {type(loaded).__name__}")
-        return settings_of_format_2(loaded) if found == 2 else loaded
+        return without_removed_keys(settings_of_format_2(loaded) if found == 2 else loaded)
 
     def weights(self, name: str, check: Callable[[Shapes], None]) -> dict[str, np.ndarray]:
         """Return a model's weights from a file of the folder, by today's names; `check` as in `read_arrays`.

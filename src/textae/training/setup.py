@@ -35,6 +35,9 @@ from textae.training.optimizers import optimizer
 from textae.training.steps import Objective, TrainingStep, training_step
 
 
+SAMPLED_FROM = 16_384  # ids of a vocabulary of which training samples, with training.vocabulary_loss=auto: docs/speed.md
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """How products are computed, and where.
@@ -231,7 +234,6 @@ def _objective(
         label_smoothing=training.label_smoothing,
         precision=arithmetic.precision,
         gather=not arithmetic.xla,
-        gradient_filter=training.gradient_filter,
         # All ids, bytes too: of a character that no token covers, training would else show none.
         substitution=corruption({"substitute": training.random_token_rate}, first_id=SPECIAL_IDS),
         corruption=corruption(asdict(training.corruption)),
@@ -242,11 +244,17 @@ def _objective(
 
 
 def _vocabulary_sample(config: Config, token_counts: np.ndarray) -> VocabularySample | None:
-    """Return how training samples the vocabulary; None where it does not, as with "auto"."""
-    if config.training.vocabulary_loss is not VocabularyLossKind.sampled:
+    """Return how training samples the vocabulary; None where it does not."""
+    training = config.training
+    sampled = training.vocabulary_loss is VocabularyLossKind.sampled
+    if training.vocabulary_loss is VocabularyLossKind.auto:
+        # Several devices would each have a sample of their own, and label smoothing wants every id.
+        fits = config.distributed.mode is Distributed.none and not training.label_smoothing
+        sampled = fits and len(token_counts) >= SAMPLED_FROM
+    if not sampled:
         return None
-    evenly = config.training.sampling_distribution is SamplingDistribution.uniform
-    return VocabularySample(config.training.sampled_ids, None if evenly else unigram_distribution(token_counts))
+    evenly = training.sampling_distribution is SamplingDistribution.uniform
+    return VocabularySample(training.sampled_ids, None if evenly else unigram_distribution(token_counts))
 
 
 def evaluation_model(config: Config, tokenizer: Tokenizer) -> TextAutoencoder:
