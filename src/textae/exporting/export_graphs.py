@@ -98,7 +98,7 @@ class Graphs:
         stride = self.model.stride
         rows, embedding, bias = self.model.output_rows(ops.reshape(states, (-1, states.shape[-1])))
         logits = ops.matmul(embedding, ops.transpose(rows))
-        found = decide(logits if bias is None else logits + bias[:, None])
+        found = decide(logits if bias is None else logits + bias[:, None])[:2]
         ids, ends = (ops.reshape(values, (-1, positions * stride)) for values in found)
         lengths = text_lengths(ends > 0, counts, stride, holds_end, ops)
         mask = position_mask(lengths, positions * stride, ops)

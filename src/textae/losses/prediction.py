@@ -52,11 +52,12 @@ def predict(hidden: Any, embedding: Any, targets: Any = None, *, bias: Any = Non
         logits = ops.matmul(embedding, ops.transpose(block[0]))
         if bias is not None:
             logits = logits + bias[:, None]
-        decided = decide(logits)
+        ids, ends, top = decide(logits)
         if targets is None:
-            return decided
+            return ids, ends
         target = ops.take(ops.reshape(logits, (-1,)), row_blocks.target_indices(block[1]))
-        return *decided, ops.logsumexp(logits, axis=0) - target
+        # The maximum is known: `logsumexp` would look for it again, in all logits.
+        return ids, ends, ops.log(ops.sum(ops.exp(logits - top), axis=0)) + (top - target)
 
     kinds = ("int32", "int32") if targets is None else ("int32", "int32", "float32")
     found = row_blocks.map_blocks(one_block, arrays, kinds)
@@ -92,13 +93,14 @@ def _rows_at_a_time(vocabulary: int) -> int:
     return rows
 
 
-def decide(logits: Any) -> tuple[Any, Any]:
-    """Return each row's best id of the text and whether the end would beat it, int32 (rows,).
+def decide(logits: Any) -> tuple[Any, Any, Any]:
+    """Return each row's best id of the text, whether the end would beat it, int32 (rows,), and the highest logit.
 
     `logits` are (vocabulary, rows).
     """
     best, top = highest(logits[SPECIAL_IDS:])
-    return SPECIAL_IDS + best, ops.cast(logits[END_ID] > top, "int32")
+    ends = ops.cast(logits[END_ID] > top, "int32")
+    return SPECIAL_IDS + best, ends, ops.maximum(top, ops.max(logits[:SPECIAL_IDS], axis=0))
 
 
 def highest(values: Any) -> tuple[Any, Any]:
