@@ -118,6 +118,18 @@ def test_scaling(corpus_file, tmp_path, data_dir):
         main([*command, "--lengths", "96"])
 
 
+@pytest.mark.slow
+def test_evaluation_and_backends(trained, corpus_file, capsys):
+    import benchmark_backends
+    import benchmark_evaluation
+
+    benchmark_evaluation.main([str(trained[0]), str(corpus_file), "--texts", "20", "--repeats", "1"])
+    assert "| its products alone |" in capsys.readouterr().out
+    sizes = ["--rows", "2", "--length", "8", "--vocabulary", "60", "--channels", "8", "16", "--latent-size", "4"]
+    benchmark_backends.main([*sizes, "--repeats", "1", "--steps", "1"])
+    assert "| tensorflow |" in capsys.readouterr().out
+
+
 def test_sentences_of_a_batch_are_of_the_same_length():
     pytest.importorskip("torch")
     from benchmark_sentences import BATCH, by_length
