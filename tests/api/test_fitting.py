@@ -79,6 +79,7 @@ def test_strings_are_trained_on_saved_and_loaded(fit, lines, tmp_path):
         ae.save(tmp_path / "other", overwrite=True)
 
 
+@pytest.mark.backend_free
 def test_a_callback_ends_the_training(fit, lines, tmp_path):
     watch = Watch(last=2)
     ae = fit(lines, callbacks=[watch], training=SMALL["training"] | {"max_steps": 9}, output=tmp_path / "run")
@@ -87,6 +88,7 @@ def test_a_callback_ends_the_training(fit, lines, tmp_path):
     assert ae.metrics["steps"] == 2 and RunDir(tmp_path / "run").finished
 
 
+@pytest.mark.backend_free
 def test_the_same_call_returns_the_finished_run(fit, lines, tmp_path):
     first = fit(lines, output=tmp_path / "run")
     watch = Watch()
@@ -96,6 +98,7 @@ def test_the_same_call_returns_the_finished_run(fit, lines, tmp_path):
         fit(lines, output=tmp_path / "run", training=SMALL["training"] | {"max_steps": 2})
 
 
+@pytest.mark.backend_free
 def test_files_and_splits(fit, lines, tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "c.txt").write_text("\n".join(lines), encoding="utf-8")
@@ -109,6 +112,7 @@ def test_files_and_splits(fit, lines, tmp_path):
     assert ae.metrics["documents"] == 1
 
 
+@pytest.mark.backend_free
 def test_the_words_of_the_program_are_not_blamed(fit, monkeypatch):
     monkeypatch.setattr("sys.argv", ["program", "--data", "x{"])
     with pytest.raises(ValueError, match=r"expected key=value, .*, found a key=3$"):
@@ -166,6 +170,7 @@ def test_the_words_of_the_program_are_not_blamed(fit, monkeypatch):
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
+@pytest.mark.backend_free
 def test_what_cannot_be_is_said_in_a_line_and_leaves_nothing(fit, tmp_path, texts, arguments, error, message):
     with pytest.raises(error, match=message) as raised:
         fit(texts, **arguments)

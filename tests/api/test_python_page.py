@@ -42,7 +42,6 @@ def test_four_lines_of_the_readme_train_save_and_load(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.compiled
 def test_the_page_runs_from_top_to_bottom(capsys):
     found = {"texts": TEXTS, "labels": [number % 2 for number in range(len(TEXTS))], "SMALL": SMALL}
     shown = blocks("docs/python.md", "run")

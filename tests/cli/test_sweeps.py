@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from textae.cli.commands import fail
+from helpers.process_harness import training_command
+from textae.cli.commands import _composed_once, fail
 from textae.cli.sweeps import Jobs, Labelled, limit_threads
 
 pytestmark = pytest.mark.backend_free
@@ -198,6 +199,38 @@ def test_a_search_finds_the_better_values(program, tmp_path):
     best = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
     assert best["best_value"] == pytest.approx(min((math.log(t) - math.log(0.004)) ** 2 for t in tried), rel=1e-6)
     assert 0.002 < float(best["best_params"]["training.learning_rate"]) < 0.008
+
+
+@pytest.mark.parametrize(
+    ("words", "once"),
+    [
+        (["training.seed=1", "+experiment=debug"], True),
+        (["-m", "training.seed=1,2", "name=hydra.mode"], True),
+        (["hydra.mode=MULTIRUN"], False),
+        (["+hydra={mode:MULTIRUN}"], False),
+        (["hydra.searchpath=[mine]", "+experiment=mine"], False),
+        (["--config-dir=mine", "+experiment=mine"], False),
+    ],
+    ids=str,
+)
+def test_the_configuration_is_composed_once_where_nothing_can_set_the_mode(words, once):
+    from hydra._internal.hydra import Hydra
+
+    own = Hydra.get_mode
+    with _composed_once(words):
+        assert (Hydra.get_mode is own) == (not once)
+    assert Hydra.get_mode is own
+
+
+def print_seeds(place, arguments):
+    """Be a command that prints the seed of each job; called in a process of its own."""
+    return training_command(lambda config: print(config.training.seed), place, arguments)
+
+
+def test_a_word_makes_a_sweep(forks, tmp_path):
+    arguments = ["hydra.mode=MULTIRUN", "training.seed=0,1", "hydra.sweep.dir=sweep"]
+    ended = forks.call(print_seeds, place=str(tmp_path), arguments=arguments)
+    assert (ended.code, ended.output) == (0, b"0\n1\n"), ended.errors
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.backends import first_on_jax
 from textae.data.corruption import corrupt, corruption_from
 
 VOCABULARY, FIRST = 30, 5
@@ -57,7 +58,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("settings", first_on_jax(SETTINGS[::-1]), ids=str)
 def test_padding_and_ends_stay_and_a_seed_repeats(settings):
     given = batch()
     found = corrupted(*given, **settings)
@@ -67,6 +68,7 @@ def test_padding_and_ends_stay_and_a_seed_repeats(settings):
     assert (found[0] != corrupted(*given, seed=1, **settings)[0]).any()
 
 
+@pytest.mark.backend_free
 def test_a_batch_is_corrupted_anew_each_time():
     """So each epoch sees other noise; what it is depends on the seed and the number of draws alone."""
     given, settings = batch(), {"substitute": 0.3}
@@ -89,7 +91,7 @@ def test_masked_tokens_are_zero_and_the_others_are_as_they_were():
     assert masked.sum() / free.sum() == pytest.approx(0.3, abs=0.02)
 
 
-@pytest.mark.parametrize("others", [{}, {"substitute": 0.4}])
+@pytest.mark.parametrize("others", first_on_jax([{}, {"substitute": 0.4}]))
 def test_masks_cover_so_many_tokens_together(others):
     tokens, lengths = batch()
     found, _ = corrupted(tokens, lengths, mask=0.3, mask_span=5, **others)
@@ -128,7 +130,7 @@ def test_dropping_leaves_the_others_in_their_order():
     assert (lengths.sum() - shorter.sum()) / free == pytest.approx(0.3, abs=0.02)
 
 
-@pytest.mark.parametrize("places", [1, 3])
+@pytest.mark.parametrize("places", first_on_jax([3, 1]))
 def test_a_shuffled_token_moves_so_many_places_at_most(places):
     tokens, lengths = batch()
     found, same = corrupted(tokens, lengths, shuffle=places)
@@ -150,6 +152,7 @@ def test_a_token_has_one_fate():
     np.testing.assert_allclose(np.array(shares) / free, [0.2, 0.3, 0.4], atol=0.02)
 
 
+@pytest.mark.backend_free
 def test_shuffling_counts_places_after_dropping():
     tokens, lengths = batch()
     moved = []
@@ -162,6 +165,7 @@ def test_shuffling_counts_places_after_dropping():
     assert np.mean(np.array(moved) > 0) > 0.3
 
 
+@pytest.mark.backend_free
 def test_no_corruption_is_none():
     settings = {"drop": 0.0, "mask": 0.0, "substitute": 0.0, "shuffle": 0}
     seed = keras.random.SeedGenerator(0)
@@ -171,7 +175,7 @@ def test_no_corruption_is_none():
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", first_on_jax([False, True]))
 def test_compiled_it_gives_the_same(xla):
     settings = SETTINGS[-1]
     given, seed = batch(), keras.random.SeedGenerator(0)

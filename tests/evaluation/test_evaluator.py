@@ -10,6 +10,8 @@ from textae.evaluation import evaluator as evaluation
 from textae.evaluation.evaluator import evaluate, random_token_accuracy
 from textae.inference.codec import Reconstructed
 
+pytestmark = pytest.mark.backend_free
+
 
 class Known:
     """A codec that answers with changed ids: an x becomes a y; it cuts at 8 tokens, and drops what begins with #."""

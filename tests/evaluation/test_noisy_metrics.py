@@ -8,6 +8,8 @@ import pytest
 from textae.evaluation.noisy_metrics import NoisyMetrics, drawn
 from textae.inference.codec import Codec
 
+pytestmark = pytest.mark.backend_free  # NumPy around the codec, whose own tests see to both backends
+
 
 def documents(lengths, seed=1):
     draw = np.random.default_rng(seed)

@@ -356,9 +356,11 @@ def serve(address):
     for name in (
         "hydra.main", "matplotlib.backends.backend_agg", "sentencepiece", "tensorflow_datasets", "textae.cli.commands",
         "array_record.python.array_record_module", "textae.train", "textae.evaluate", "textae.training.fit",
+        "textae.reporting.figures", "helpers.eager",
     ):  # fmt: skip
         importlib.import_module(name)
-    importlib.import_module("textae.config.registration").register()
+    # What Hydra finds of its plugins, and what its parser has learnt of its grammar, is every fork's.
+    importlib.import_module("textae.config.composing").composed("config", ["corpus=text", "corpus.files=[a.txt]"])
     if len(list(Path("/proc/self/task").iterdir())) > 1:
         raise RuntimeError("expected one thread, before forks")
     gc.collect()

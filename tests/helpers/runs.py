@@ -20,11 +20,11 @@ SMALL = [
 NOISY = [
     "corpus=text", "corpus.validation_share=0.1", "corpus.test_share=0.1", "tokenizer.vocabulary_size=300",
     "model.channels=[8,16]", "model.latent_size=8", "model.max_length=32", "model.latent_noise=0.2",
-    "training.corruption.mask=0.1", "model.residual_dropout=0.1", "training.max_steps=8",
+    "training.corruption.mask=0.1", "model.residual_dropout=0.1", "training.max_steps=6",
     "training.tokens_per_batch=512",
     "training.num_length_buckets=2", "training.warmup_steps=3", "training.learning_rate=0.03",
     "training.log_every_steps=2",
-    "training.eval_every_steps=3", "training.validation_documents=20", "training.precision=float32",
+    "training.eval_every_steps=2", "training.validation_documents=20", "training.precision=float32",
     "training.num_logged_samples=2", "training.ema_decay=0.8", "training.gradient_accumulation_steps=2",
     "training.patience=2",
     "training.checkpoint_every_minutes=0",

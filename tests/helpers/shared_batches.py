@@ -1,6 +1,7 @@
 """Training on batches that several of JAX's devices share, beside one device: the sums of each update.
 
-`python -m helpers.shared_batches CASE ...` prints, for each case, the sums with one device and with all there are.
+`python -m helpers.shared_batches CASE=DEVICES ...` prints, for each case, how far the sums with so many devices are
+from those with one.
 """
 
 import json
@@ -43,7 +44,7 @@ CASES = {
 }
 SMALL = {
     "corpus": {"kind": "text", "files": ["none"]},
-    "model": {"strides": [4], "channels": [8, 12], "residual_blocks": [1, 1], "latent_size": 6, "max_length": 16},
+    "model": {"strides": [4], "channels": [8, 12], "residual_blocks": [1, 0], "latent_size": 6, "max_length": 16},
     "training": {"max_steps": 1, "tokens_per_batch": 80, "learning_rate": 0.02, "precision": "float32"},
 }
 VOCABULARY = 40
@@ -106,5 +107,6 @@ def differences(case, devices):
 if __name__ == "__main__":
     import jax
 
-    for name in sys.argv[1:]:
-        print(json.dumps([name, len(jax.devices()), *differences(name, jax.devices())]), flush=True)
+    for name, _, count in (argument.partition("=") for argument in sys.argv[1:]):
+        devices = jax.devices()[: int(count)]
+        print(json.dumps([name, len(devices), *differences(name, devices)]), flush=True)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.backends import first_on_jax
 from helpers.jax_compiling import at_once
 from helpers.models import new_model
 from textae.inference import codec
@@ -36,7 +37,7 @@ def vector():
 
 
 @pytest.mark.parametrize("kind", ["sequence", "vector"])
-@pytest.mark.parametrize("span", [1, 3])
+@pytest.mark.parametrize("span", first_on_jax([3, 1]))
 def test_surprise_of_tokens_that_were_not_seen(kind, span, request):
     model = request.getfixturevalue(kind)
     own = Codec(model, "truncate" if kind == "vector" else "split")
@@ -55,6 +56,7 @@ def test_surprise_of_tokens_that_were_not_seen(kind, span, request):
     np.testing.assert_allclose(alone, found[2], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.backend_free
 def test_each_token_is_predicted_with_its_own_span_masked(sequence):
     given = documents([11])
     own = Codec(sequence)
@@ -81,7 +83,7 @@ def lean(model, amount):
     model.bias.assign(bias)
 
 
-@pytest.mark.parametrize("amount", [-50, 2, 50])
+@pytest.mark.parametrize("amount", first_on_jax([2, -50, 50]))
 def test_decoding_what_was_encoded_is_reconstructing(sequence, amount):
     lean(sequence, amount)
     given = documents(around(4, 24))
@@ -130,6 +132,7 @@ def test_a_variational_model_s_log_variances_go_with_its_latents(small_model):
     np.testing.assert_allclose(document.log_variances[:6], np.asarray(log_variance)[0], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_the_length_of_a_vector_is_predicted(vector):
     given = documents([3] * 4 + [9] * 4 + [22] * 4, 2)
     found = Codec(vector, "truncate")
@@ -140,7 +143,7 @@ def test_the_length_of_a_vector_is_predicted(vector):
         assert (count - 1) * 4 <= len(ids) <= count * 4
 
 
-@pytest.mark.parametrize("kind", ["sequence", "vector"])
+@pytest.mark.parametrize("kind", first_on_jax(["sequence", "vector"]))
 def test_a_document_does_not_depend_on_the_others(sequence, vector, kind):
     model = {"sequence": sequence, "vector": vector}[kind]
     given = documents([5, 0, 23, 11, 3], 3)
@@ -154,6 +157,7 @@ def test_a_document_does_not_depend_on_the_others(sequence, vector, kind):
 
 
 @pytest.mark.parametrize("kind", ["sequence", "vector"])
+@pytest.mark.backend_free
 def test_few_positions_at_a_time_change_nothing(sequence, vector, kind, monkeypatch):
     model = {"sequence": sequence, "vector": vector}[kind]
     given = documents([5, 0, 23, 11, 3, 60, 7], 3)
@@ -169,6 +173,7 @@ def test_few_positions_at_a_time_change_nothing(sequence, vector, kind, monkeypa
     assert max(sizes) <= 48
 
 
+@pytest.mark.backend_free
 def test_cut_and_dropped(sequence, vector):
     given = documents([30, 10, 24, 23], 4)
     for model in (sequence, vector):
@@ -180,6 +185,7 @@ def test_cut_and_dropped(sequence, vector):
         assert [r is None for r in dropped] == [True, False, True, False]
 
 
+@pytest.mark.backend_free
 def test_nothing_in_nothing_out(sequence, vector):
     for model in (sequence, vector):
         found = Codec(model, "truncate")
@@ -200,12 +206,14 @@ def test_noise_repeats_and_matters(sequence):
     assert np.abs(losses[0] - np.concatenate([r.token_losses for r in clean])).max() > 1e-3
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (0, 5), (2, 3, 5), ()])
 def test_latents_of_another_shape(sequence, shape):
     with pytest.raises(ValueError, match=r"expected a document's latents of shape \(positions, 5\) .*, received \("):
         Codec(sequence).decode([np.zeros((1, 5), np.float32), np.zeros(shape, np.float32)])
 
 
+@pytest.mark.backend_free
 def test_vectors_of_another_shape(vector):
     with pytest.raises(ValueError, match=r"of shape \(12,\), received \(1, 12\)"):
         Codec(vector, "truncate").decode([np.zeros((1, 12), np.float32)])
@@ -224,6 +232,7 @@ def test_compiled_reads_the_weights_of_the_moment(sequence):
     assert function(np.ones(2, np.float32)).tolist() == expected
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("kind", ["sequence", "vector"])
 def test_corrupted_documents_are_compared_with_the_clean_ones(sequence, vector, kind):
     model = {"sequence": sequence, "vector": vector}[kind]
@@ -254,6 +263,7 @@ def test_corrupted_documents_are_compared_with_the_clean_ones(sequence, vector, 
             assert np.abs(one.token_losses - other.token_losses).max() > 1e-3
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("kind", ["sequence", "vector"])
 @pytest.mark.parametrize("overflow", ["split", "truncate", "drop"])
 def test_given_latents_are_decoded_in_place_of_the_encoder_s(sequence, vector, kind, overflow):

@@ -107,6 +107,7 @@ def test_a_vector_text_that_is_too_long_is_cut(vector):
     assert len(found.encode()) <= 64 or "\ufffd" in found
 
 
+@pytest.mark.backend_free
 def test_a_line_in_is_a_line_out_where_training_drops(trained, tiny_config):
     from textae.config.choices import Overflow
 
@@ -133,6 +134,7 @@ def test_a_run_is_loaded(trained):
     assert noisy.score(["the small house"])[0] != ae.score(["the small house"])[0]
 
 
+@pytest.mark.backend_free
 def test_what_is_no_run(tmp_path, trained):
     with pytest.raises(ValueError, match="found no folder"):
         load(tmp_path / "nowhere")
@@ -140,6 +142,7 @@ def test_what_is_no_run(tmp_path, trained):
         load(trained[0], weights="other.safetensors")
 
 
+@pytest.mark.backend_free
 def test_weights_that_do_not_fit(trained):
     ae = load(trained[0])
     arrays = {name: np.array(weight.value) for name, weight in ae.model.named_weights().items()}
@@ -150,6 +153,7 @@ def test_weights_that_do_not_fit(trained):
         set_weights(ae.model, arrays | {name: np.zeros(1)}, "here")
 
 
+@pytest.mark.backend_free
 def test_a_run_of_the_hub_is_loaded(trained, hub_server):
     pytest.importorskip("huggingface_hub")
     ae = textae.load(trained[0])

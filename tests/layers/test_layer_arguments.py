@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.backends import first_on_jax
 from textae.layers import Conv1DTranspose, Downsample, Upsample
 from textae.layers.linear import Linear, SameConv1D
 from textae.layers.upsamplers import KINDS
@@ -33,7 +34,7 @@ def codes_of(length, channels=3, seed=0):
     return np.random.default_rng(seed).standard_normal((2, length, channels)).astype("float32")
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", first_on_jax(LAYERS))
 def test_initializers_regularizers_and_constraints_are_those_of_keras(name):
     layer = LAYERS[name](**ARGUMENTS)
     outputs = np.array(layer(codes_of(6)))
@@ -50,6 +51,7 @@ def test_initializers_regularizers_and_constraints_are_those_of_keras(name):
     assert np.linalg.norm(constrained_bias) == pytest.approx(0.1, rel=1e-3)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_argument_comes_back_from_a_configuration(name):
     layer = LAYERS[name](**ARGUMENTS, use_bias=False, dtype="mixed_bfloat16")
@@ -63,6 +65,7 @@ def test_every_argument_comes_back_from_a_configuration(name):
     np.testing.assert_array_equal(np.array(again.weights[0]), np.array(layer.weights[0]))
 
 
+@pytest.mark.backend_free
 def test_a_saved_model_has_them(tmp_path):
     inputs = keras.Input((None, 3))
     states = Downsample(4, 3, 2, **ARGUMENTS)(inputs)
@@ -80,6 +83,7 @@ def pairs():
     return [Conv1DTranspose(3, 5, 2, "same"), *(Upsample(3, 5, 2, kind=kind) for kind in KINDS)]
 
 
+@pytest.mark.backend_free
 def test_a_length_that_is_none_yet_is_refused_and_not_rounded():
     inputs = keras.Input((None, 3))
     for up in pairs():
@@ -100,6 +104,7 @@ def test_a_length_that_comes_late_is_taken_from_the_tensor():
             assert model.predict(codes_of(length), verbose=0).shape == (2, length, 3)
 
 
+@pytest.mark.backend_free
 def test_a_known_length_is_honoured_or_left_out():
     inputs = keras.Input((7, 3))
     for up in pairs():
@@ -128,6 +133,7 @@ def test_lengths_within_a_graph():
             unknown(codes_of(5))
 
 
+@pytest.mark.backend_free
 def test_the_layers_follow_keras_s_global_settings_as_its_own_do():
     before = keras.config.dtype_policy(), keras.config.image_data_format()
     expected = {kind: Upsample(4, 3, 2, kind=kind) for kind in KINDS}

@@ -25,7 +25,7 @@ def recipes():
 @pytest.mark.parametrize("implementation", ["auto", "conv2d"])
 @pytest.mark.parametrize("name", ["expand_dims", "reshape", "permute", "keras_layer"])
 def test_the_known_answers_are_the_layer(recipes, name, implementation):
-    for length, kernel_size, stride in SHAPES if keras.backend.backend() == "tensorflow" else SHAPES[::5]:
+    for length, kernel_size, stride in SHAPES if keras.backend.backend() == "tensorflow" else [(5, 3, 2)]:
         codes = np.random.default_rng(0).standard_normal((2, length, 3)).astype("float32")
         theirs = recipes[name](3, 4, kernel_size, stride)
         ours = recipes["ours"](3, 4, kernel_size, stride, implementation)
@@ -35,6 +35,7 @@ def test_the_known_answers_are_the_layer(recipes, name, implementation):
         np.testing.assert_allclose(np.array(ours(codes)), np.array(theirs(codes)), atol=1e-5)
 
 
+@pytest.mark.backend_free
 def test_upsampling_then_convolution_is_the_resize_way(recipes):
     for length, kernel_size, stride in SHAPES[::5]:
         codes = np.random.default_rng(0).standard_normal((2, length, 3)).astype("float32")

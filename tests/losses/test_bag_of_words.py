@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.backends import first_on_jax
 from textae.losses.bag_of_words import BagOfWordsTerm, bag_of_words_loss, bags, token_weights
 from textae.losses.reconstruction import ReconstructionObjective
 
@@ -30,6 +31,7 @@ def test_the_mean_over_weighted_tokens():
     assert float(found) == pytest.approx(by_hand(logits, weights), rel=1e-5)
 
 
+@pytest.mark.backend_free
 def test_frequent_tokens_count_less_and_the_mean_is_one():
     counts = np.array([0, 50, 800, 100, 50])
     weights = token_weights(counts)
@@ -37,6 +39,7 @@ def test_frequent_tokens_count_less_and_the_mean_is_one():
     assert (weights * counts).sum() / counts.sum() == pytest.approx(1)
 
 
+@pytest.mark.backend_free
 def test_a_new_head_predicts_the_frequencies(small_model):
     model = small_model(latent="vector", pooling="mean", bag_of_words=True)
     counts = np.arange(20)
@@ -61,7 +64,7 @@ def test_the_objective_adds_it_for_each_token(small_model):
     assert "bag_of_words_loss" not in evaluated
 
 
-@pytest.mark.parametrize(("share", "texts"), [(1.0, 4), (0.5, 2), (0.01, 1)])
+@pytest.mark.parametrize(("share", "texts"), first_on_jax([(0.5, 2), (1.0, 4), (0.01, 1)]))
 def test_a_share_of_the_texts_is_decoded(small_model, share, texts):
     model = small_model(latent="vector")
     draw = np.random.default_rng(1)
@@ -72,6 +75,7 @@ def test_a_share_of_the_texts_is_decoded(small_model, share, texts):
     assert float(found["loss"]) == pytest.approx(float(whole["loss"]) * 26 / lengths[:texts].sum(), rel=1e-5)
 
 
+@pytest.mark.backend_free
 def test_only_tokens_that_were_not_encoded_are_predicted(small_model):
     """Of two equal tokens one is encoded; of what is substituted, the token itself is predicted."""
     model = small_model(latent="vector", pooling="mean", bag_of_words=True)

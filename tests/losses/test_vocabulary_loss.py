@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.backends import first_on_jax
 from helpers.rows import VOCABULARY, example
 from textae.losses import vocabulary_loss as vocabulary_loss_module
 from textae.losses.vocabulary_loss import vocabulary_loss
@@ -43,7 +44,7 @@ def gradients(function, *arrays):
     return float(value), [float(r) for r in rest], [np.asarray(g) for g in found]
 
 
-@pytest.mark.parametrize("rows", [1, 5, 8, 16, 21])
+@pytest.mark.parametrize("rows", first_on_jax([21, 1, 5, 8, 16]))
 @pytest.mark.parametrize(
     ("bias", "smoothing", "table_rows"), [(False, 0.0, 8192), (True, 0.0, 9), (True, 0.1, 23), (False, 0.3, 10)]
 )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.backends import first_on_jax
 from helpers.jax_compiling import at_once
 from textae.config.choices import Normalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
@@ -70,9 +71,14 @@ def text(length, seed):
     return ids
 
 
+ON_JAX = (1, 3, 4, 6)  # both latents, each way up; variational, the lattice, cosine, tanh and rms
+
+
 def of_both_halves(number, latent):
-    """Every other case of `CASES` with either kind of latent is fast; the rest is slow, and for one backend only."""
-    return () if number % 2 == (latent == "vector") else (pytest.mark.slow, pytest.mark.backend_free)
+    """Every other case of `CASES` with either kind of latent is fast; of these a third runs on JAX."""
+    if number % 2 != (latent == "vector"):
+        return (pytest.mark.slow, pytest.mark.backend_free)
+    return () if number in ON_JAX else (pytest.mark.backend_free,)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +133,7 @@ def test_shapes(small_model):
     assert out.posterior is None
 
 
+@pytest.mark.backend_free
 def test_residual_units_begin_as_the_identity(small_model):
     model = small_model(random_weights=False, residual_blocks=[0, 2, 0])
     level = model.encoder.levels[1]
@@ -134,6 +141,7 @@ def test_residual_units_begin_as_the_identity(small_model):
     np.testing.assert_array_equal(ops.convert_to_numpy(level(values, np.ones((2, 6, 1), np.float32))), values)
 
 
+@pytest.mark.backend_free
 def test_normalizations_have_their_values(small_model):
     tokens, lengths = np.full((2, 8), 5, np.int32), np.array([8, 4], np.int32)
     values = {}
@@ -147,7 +155,7 @@ def test_normalizations_have_their_values(small_model):
 
 
 @pytest.mark.parametrize("setting", ["latent_noise", "latent_dropout", "residual_dropout", "variational"])
-@pytest.mark.parametrize("latent", ["sequence", "vector"])
+@pytest.mark.parametrize("latent", first_on_jax(["sequence", "vector"]))
 def test_noise_is_there_in_training_alone(small_model, setting, latent):
     model = small_model(latent=latent, **{setting: True if setting == "variational" else 0.4})
     tokens, lengths = np.arange(2, 18, dtype=np.int32)[None], np.array([16], np.int32)
@@ -161,7 +169,7 @@ def test_noise_is_there_in_training_alone(small_model, setting, latent):
     assert np.abs(first - hidden(False)).max() > 1e-4
 
 
-@pytest.mark.parametrize("latent", ["sequence", "vector"])
+@pytest.mark.parametrize("latent", first_on_jax(["sequence", "vector"]))
 def test_a_masked_token_has_no_embedding(small_model, latent):
     model = small_model(latent=latent)
     tokens, lengths = text(8, 1)[None].astype(np.int32), np.array([8], np.int32)
@@ -214,6 +222,7 @@ def test_noise_has_its_size(small_model):
     ],
     ids=str,
 )
+@pytest.mark.backend_free
 def test_every_weight_has_a_name_of_its_own(small_model, changes):
     model = small_model(**changes)
     names = list(model.named_weights())
@@ -223,6 +232,7 @@ def test_every_weight_has_a_name_of_its_own(small_model, changes):
     assert all("autoencoder" not in name for name in names)
 
 
+@pytest.mark.backend_free
 def test_tied_embeddings_are_the_output_layer(small_model):
     tied, untied = small_model(), small_model(tie_embeddings=False)
     assert untied.count_params() - tied.count_params() == 20 * 6
@@ -240,6 +250,7 @@ def test_cosine_logits_lie_within_their_scale(small_model):
     assert np.abs(logits).max() > 1
 
 
+@pytest.mark.backend_free
 def test_build_reads_the_configuration():
     config = ModelConfig(
         strides=[3, 2],
@@ -261,6 +272,7 @@ def test_build_reads_the_configuration():
     assert [len(level.residual_blocks) for level in model.decoder.levels] == [2, 0, 1]
 
 
+@pytest.mark.backend_free
 def test_building_warns_of_nothing(small_model, recwarn):
     small_model(latent="vector")
     small_model()

@@ -10,6 +10,7 @@ import pytest
 from keras import ops
 
 import textae
+from helpers.backends import first_on_jax
 from textae.config.choices import LatentKind, LatentNormalization, OutputKind, Pooling
 from textae.config.schema import ModelConfig
 from textae.inference.codec import Codec
@@ -26,7 +27,7 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=first_on_jax(MODELS, 2))
 def model(request):
     settings = {"channels": [16, 32], "latent_size": 16, "max_length": 16} | MODELS[request.param]
     model = build(ModelConfig(**settings), 40)
@@ -59,6 +60,7 @@ def test_they_compute_what_the_autoencoder_does(model):
     np.testing.assert_allclose(reconstruction_model(model)(given), logits, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.backend_free
 def test_they_share_the_weights_and_show_their_shapes(model):
     encoder, decoder = encoder_model(model), decoder_model(model)
     own = {id(weight) for weight in model.trainable_weights}
@@ -80,6 +82,7 @@ assert others == {"layers"}, others
 """
 
 
+@pytest.mark.backend_free
 def test_a_model_with_the_encoder_is_loaded_with_the_layers_alone(tmp_path):
     model = build(ModelConfig(channels=[16, 32], latent_size=16, max_length=16), 40)
     encoder = encoder_model(model)

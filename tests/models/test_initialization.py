@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.backends import first_on_jax
+from helpers.jax_compiling import at_once
 from textae.config.choices import Initialization, LatentKind, LatentNormalization, UpsamplerKind
 from textae.config.schema import ModelConfig, UpsamplerConfig
 from textae.data.special_tokens import END_ID
@@ -29,8 +31,10 @@ def inner(one, two):
 
 @pytest.mark.parametrize(
     "kind,factor,exact",
-    [("transpose", 1, True), ("transpose", 2, True), ("transpose", 3, True), ("subpixel", 1, True),
-     ("subpixel", 2, False), ("resize_nearest", 1, False), ("resize_linear", 1, False)],
+    first_on_jax([
+        ("transpose", 2, True), ("subpixel", 1, True), ("resize_linear", 1, False), ("transpose", 1, True),
+        ("transpose", 3, True), ("subpixel", 2, False), ("resize_nearest", 1, False),
+    ], 3),
 )  # fmt: skip
 def test_up_is_the_transpose_of_down(kind, factor, exact):
     draw = np.random.default_rng(0)
@@ -54,6 +58,12 @@ def test_vector_to_sequence_is_the_transpose_of_sequence_to_vector():
     assert inner(down(states), vectors) == pytest.approx(inner(states, up(vectors, positions=4)), rel=1e-4)
 
 
+def latents_of(model, tokens):
+    """Return the latents of texts that are all as long as their row."""
+    encode = at_once(lambda tokens, lengths: model.encoder(tokens, lengths)[0])
+    return ops.convert_to_numpy(encode(tokens, np.full(len(tokens), tokens.shape[1], np.int32)))
+
+
 def share_right(model, length=40, count=50):
     draw = np.random.default_rng(1)
     documents = [draw.integers(2, model.vocabulary_size, length - 1).astype(np.int32) for _ in range(count)]
@@ -62,8 +72,10 @@ def share_right(model, length=40, count=50):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"tie_embeddings": False}, {"strides": [2, 2], "channels": [64, 96, 128], "residual_blocks": [1, 1, 1]},
-     {"latent_normalization": "rms"}, {"variational": True}],
+    first_on_jax([
+        {"strides": [2, 2], "channels": [64, 96, 128], "residual_blocks": [1, 1, 1]}, {}, {"tie_embeddings": False},
+        {"latent_normalization": "rms"}, {"variational": True},
+    ]),
     ids=str,
 )  # fmt: skip
 def test_an_untrained_orthogonal_model_reconstructs_random_tokens(changes):
@@ -79,25 +91,25 @@ def test_an_untrained_orthogonal_model_reconstructs_random_tokens(changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [
+    first_on_jax([
         {"latent_size": 12},
         {"latent_size": 13, "strides": [2, 2], "channels": [64, 97, 130], "residual_blocks": [1, 1, 1]},
-    ],
+    ]),
     ids=str,
-)
+)  # fmt: skip
 def test_tokens_of_a_latent_have_dimensions_of_their_own(changes):
     """Another token changes the dimensions of its own place alone, 12 / 4 of them or one more."""
     keras.utils.set_random_seed(0)
     model = build(ModelConfig(**{"channels": [64, 128], "max_length": 4} | changes), vocabulary_size=256)
     initialize_orthogonal(model)
     tokens = np.array([[5, 6, 7, 8]] + [[5 + 9 * (i == j) + j for j in range(4)] for i in range(4)], np.int32)
-    latents = ops.convert_to_numpy(model.encoder(tokens, np.full(5, 4, np.int32))[0])[:, 0]
+    latents = latents_of(model, tokens)[:, 0]
     changed = np.abs(latents[1:] - latents[0]) > 1e-6
     np.testing.assert_array_equal(changed.sum(axis=0), 1)
     assert set(changed.sum(axis=1)) <= {3, 4}
 
 
-@pytest.mark.parametrize("strides", [[4], [2, 2]], ids=str)
+@pytest.mark.parametrize("strides", first_on_jax([[4], [2, 2]]), ids=str)
 def test_an_untrained_model_with_three_dimensions_for_a_token_loses_none(strides):
     """The nearest of equally long vectors is the one of the largest product, so each token is its own."""
     keras.utils.set_random_seed(0)
@@ -113,14 +125,14 @@ def test_an_untrained_model_with_three_dimensions_for_a_token_loses_none(strides
 
 @pytest.mark.parametrize(
     "changes,ratio,rate",
-    [
+    first_on_jax([
+        ({"variational": True}, 0.25 / 0.75, 3.0),  # a bit a dimension: deviations of a half
         ({}, None, None),
         ({"latent_noise": 0.3}, 0.09, None),
         ({"variational": True}, np.exp(LOG_VARIANCE), None),
-        ({"variational": True}, 0.25 / 0.75, 3.0),  # a bit a dimension: deviations of a half
         ({"latent_noise": 0.3}, 0.09, 3.0),  # the rate of a model that is not variational has no effect
-    ],
-)
+    ]),
+)  # fmt: skip
 def test_logits_begin_as_likelihood_ratios_under_the_noise(changes, ratio, rate):
     keras.utils.set_random_seed(0)
     model = build(ModelConfig(channels=[64, 128], latent_size=12, **changes), vocabulary_size=256)
@@ -141,6 +153,7 @@ def test_a_variational_model_begins_with_its_target_rate():
     assert float(ops.mean(latents**2 + ops.exp(posterior.log_variance))) == pytest.approx(1, rel=0.02)
 
 
+@pytest.mark.backend_free
 def test_projections_become_equally_long_and_rows_change_little():
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(50, 64)).astype(np.float32) / 8
@@ -162,6 +175,7 @@ def noisy_share_right(codewords, counts, deviation, count=4000):
     return np.mean(scores.argmax(axis=1) == tokens)
 
 
+@pytest.mark.backend_free
 def test_learnt_codewords_are_told_apart_under_noise():
     draw = np.random.default_rng(0)
     random = draw.normal(size=(256, 5)).astype(np.float32)
@@ -175,6 +189,7 @@ def test_learnt_codewords_are_told_apart_under_noise():
     assert np.abs(learnt - learnt_codewords(random, 0.09, counts, seed=1)).max() > 0.1
 
 
+@pytest.mark.backend_free
 def test_the_gradient_of_codewords_is_that_of_the_loss():
     draw = np.random.default_rng(0)
     codewords = draw.normal(size=(70, 3))
@@ -194,7 +209,7 @@ def test_the_gradient_of_codewords_is_that_of_the_loss():
         )
 
 
-@pytest.mark.parametrize("strides", [[4], [2, 2]], ids=str)
+@pytest.mark.parametrize("strides", first_on_jax([[4], [2, 2]]), ids=str)
 def test_a_codebook_model_has_one_codeword_for_a_token_at_each_place(strides):
     keras.utils.set_random_seed(0)
     levels = {
@@ -206,7 +221,7 @@ def test_a_codebook_model_has_one_codeword_for_a_token_at_each_place(strides):
     model = build(config, vocabulary_size=256)
     counts = 1000 / (1 + np.arange(256.0))
     initialize(model, "codebook", counts=counts)
-    latents = ops.convert_to_numpy(model.encoder(np.full((1, 4), 7, np.int32), np.array([4], np.int32))[0])[0, 0]
+    latents = latents_of(model, np.full((1, 4), 7, np.int32))[0, 0]
     codewords = latents.reshape(4, 3)  # of the four places, in the order of the tokens
     np.testing.assert_allclose(codewords, np.broadcast_to(codewords[0], (4, 3)), atol=1e-3)
     assert share_right(model) == 1.0
@@ -214,12 +229,14 @@ def test_a_codebook_model_has_one_codeword_for_a_token_at_each_place(strides):
         initialize(model, "codebook")
 
 
+@pytest.mark.backend_free
 def test_a_codebook_needs_dimensions_for_each_token():
     config = ModelConfig(channels=[64, 3], latent_size=12, latent_noise=0.3, initialization=Initialization.codebook)
     with pytest.raises(ValueError, match="at least as many channels as tokens with codebook"):
         initialize(build(config, vocabulary_size=256), "codebook", counts=np.ones(256))
 
 
+@pytest.mark.backend_free
 def test_log_variances_begin_with_little_noise():
     keras.utils.set_random_seed(0)
     model = build(ModelConfig(channels=[64, 128], latent_size=16, variational=True), vocabulary_size=256)
@@ -238,16 +255,15 @@ def test_an_untrained_vector_reconstructs_more_than_chance():
     assert share_right(model) > 0.4
 
 
-def test_latents_of_any_stride_have_mean_square_one():
-    for strides in ([2], [4], [2, 4]):
-        channels = [64, 128, 192][: len(strides) + 1]
-        model = build(
-            ModelConfig(strides=strides, channels=channels, residual_blocks=[1] * len(channels), latent_size=48), 256
-        )
-        initialize_orthogonal(model)
-        tokens = np.random.default_rng(0).integers(2, 256, (20, 64)).astype(np.int32)
-        latents = ops.convert_to_numpy(model.encoder(tokens, np.full(20, 64, np.int32))[0])
-        assert np.mean(np.square(latents)) == pytest.approx(1, rel=0.1)
+@pytest.mark.parametrize("strides", first_on_jax([[2, 4], [2], [4]]), ids=str)
+def test_latents_of_any_stride_have_mean_square_one(strides):
+    channels = [64, 128, 192][: len(strides) + 1]
+    model = build(
+        ModelConfig(strides=strides, channels=channels, residual_blocks=[1] * len(channels), latent_size=48), 256
+    )
+    initialize_orthogonal(model)
+    tokens = np.random.default_rng(0).integers(2, 256, (20, 64)).astype(np.int32)
+    assert np.mean(np.square(latents_of(model, tokens))) == pytest.approx(1, rel=0.1)
 
 
 VECTOR = {"latent": LatentKind.vector, "max_length": 40}
@@ -255,14 +271,16 @@ VECTOR = {"latent": LatentKind.vector, "max_length": 40}
 
 @pytest.mark.parametrize(
     "changes",
-    [{"latent_size": 4}, {"latent_size": 10}, {"latent_size": 13, "tie_embeddings": False},
-     {"latent_size": 10, "latent_normalization": LatentNormalization.tanh}, {"latent_size": 10, "variational": True},
-     {"latent_size": 16, "strides": [2, 4], "channels": [128, 192, 512], "residual_blocks": [1, 1, 1]},
-     {"latent_size": 85} | VECTOR,
-     {"latent_size": 40, "strides": [2, 2], "channels": [128, 192, 512], "residual_blocks": [1, 1, 1]} | VECTOR,
-     {"upsampler": UpsamplerConfig(kernel_factor=2), "latent_size": 8},
-     {"upsampler": UpsamplerConfig(kernel_factor=3), "latent_size": 8},
-     {"upsampler": UpsamplerConfig(kind=UpsamplerKind.subpixel), "latent_size": 8}],
+    first_on_jax([
+        {"latent_size": 10, "variational": True}, {"latent_size": 85} | VECTOR,
+        {"latent_size": 4}, {"latent_size": 10}, {"latent_size": 13, "tie_embeddings": False},
+        {"latent_size": 10, "latent_normalization": LatentNormalization.tanh},
+        {"latent_size": 16, "strides": [2, 4], "channels": [128, 192, 512], "residual_blocks": [1, 1, 1]},
+        {"latent_size": 40, "strides": [2, 2], "channels": [128, 192, 512], "residual_blocks": [1, 1, 1]} | VECTOR,
+        {"upsampler": UpsamplerConfig(kernel_factor=2), "latent_size": 8},
+        {"upsampler": UpsamplerConfig(kernel_factor=3), "latent_size": 8},
+        {"upsampler": UpsamplerConfig(kind=UpsamplerKind.subpixel), "latent_size": 8},
+    ], 2),
     ids=str,
 )  # fmt: skip
 def test_an_untrained_lattice_loses_nothing(changes):
@@ -275,6 +293,7 @@ def test_an_untrained_lattice_loses_nothing(changes):
     assert share_right(model) > 0.998
 
 
+@pytest.mark.backend_free
 def test_codewords_lie_evenly():
     """No two of 500 in a square are nearer than half of what a grid leaves, and no two of the first 50."""
     for count in (50, 500):
@@ -285,7 +304,7 @@ def test_codewords_lie_evenly():
     assert np.mean(np.square(evenly_spaced(1000, 1))) == pytest.approx(1 / 12, rel=0.01)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", first_on_jax(["mixed_bfloat16", "float32"]))
 def test_fourier_features_are_of_the_latent_in_float32(policy):
     """An angle of 1,000 turns that bfloat16 would get wrong by several."""
     latents = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
@@ -300,7 +319,7 @@ def test_fourier_features_are_of_the_latent_in_float32(policy):
     np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(found, "float32")), features, atol=0.02)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", first_on_jax(range(4)))
 def test_the_end_is_found_beside_what_looks_most_like_it(seed):
     """Four frequencies for a token, and texts full of the token whose features are nearest to the end's."""
     keras.utils.set_random_seed(seed)
@@ -328,8 +347,8 @@ def test_cooccurrence_begins_with_the_mean_of_the_tokens_vectors(small_model):
     model = small_model(**settings, encoder_residual_blocks=[0, 0, 0], random_weights=False)
     vectors = np.random.default_rng(0).normal(size=(20, 5)).astype("float32")
     initialize(model, "cooccurrence", vectors=vectors)
-    tokens, lengths = np.array([[3, 4, 5, 6, 7, 8, 9, 1]], np.int32), np.array([8], np.int32)
-    latent = keras.ops.convert_to_numpy(model.encoder(tokens, lengths)[0])[0]
+    tokens = np.array([[3, 4, 5, 6, 7, 8, 9, 1]], np.int32)
+    latent = latents_of(model, tokens)[0]
     mean = vectors[tokens[0]].mean(axis=0)
     np.testing.assert_allclose(latent / np.linalg.norm(latent), mean / np.linalg.norm(mean), atol=1e-5)
     with pytest.raises(ValueError, match="expected vectors of tokens with cooccurrence, received None"):

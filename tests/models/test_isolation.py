@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import textae
+from helpers.backends import first_on_jax
 from helpers.runs import history, same_result
 from textae.config.choices import Initialization
 from textae.config.schema import ModelConfig
@@ -145,7 +146,9 @@ def is_exact():
     return not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
-@pytest.mark.parametrize("kind", Initialization)
+@pytest.mark.parametrize(
+    "kind", first_on_jax(sorted(Initialization, key=lambda kind: kind is not Initialization.lattice), 2)
+)
 def test_products_are_exact_where_a_model_needs_it_and_only_there(kind):
     pooled = (
         {"latent": "vector", "pooling": "mean", "tie_embeddings": False} if kind is Initialization.cooccurrence else {}
@@ -197,12 +200,14 @@ def test_threads_that_overlap_put_back_what_the_first_found(hostile):
     assert get_settings() == hostile
 
 
+@pytest.mark.backend_free
 def test_settings_come_back_after_an_error(hostile):
     with pytest.raises(ZeroDivisionError), isolated(seed=1):
         1 / 0  # noqa: B018
     assert get_settings() == hostile
 
 
+@pytest.mark.backend_free
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "torch")
     with pytest.raises(ValueError, match="expected the Keras backend to be one of tensorflow, jax, received 'torch'"):

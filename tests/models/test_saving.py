@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers.backends import first_on_jax
 from textae.exporting.export_graphs import GraphModel
 from textae.layers import Conv1DTranspose, Downsample, Upsample
 from textae.layers.embedding import TokenEmbedding
@@ -130,10 +131,12 @@ def outputs_of(layer, arrays, settings):
     return [ops.convert_to_numpy(value) for value in found if value is not None]
 
 
+@pytest.mark.backend_free
 def test_every_layer_has_an_example():
     assert {found.__name__ for found in classes()} == set(NAMES)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(("make", "arrays", "settings"), EXAMPLES, ids=NAMES)
 def test_every_argument_comes_back_from_a_configuration(make, arrays, settings):
     layer = make()
@@ -147,7 +150,7 @@ def test_every_argument_comes_back_from_a_configuration(make, arrays, settings):
         np.testing.assert_array_equal(own, true)
 
 
-@pytest.mark.parametrize(("make", "arrays", "settings"), EXAMPLES, ids=NAMES)
+@pytest.mark.parametrize(("make", "arrays", "settings"), first_on_jax(EXAMPLES[::-1], 4), ids=NAMES[::-1])
 def test_a_saved_file_holds_the_layer(make, arrays, settings, tmp_path):
     layer = make()
     outputs_of(layer, arrays, settings)

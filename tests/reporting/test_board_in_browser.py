@@ -55,7 +55,7 @@ def runs(browser, forks, tmp_path_factory):
     labelled.write_text("".join(document + "\n" for document in documents))
     settings = [
         "tokenizer=bytes", "model.channels=[16,32]", "model.max_length=32", "training=debug", "training.max_steps=6",
-        "training.tokens_per_batch=512", "training.num_length_buckets=2", "training.eval_every_steps=3",
+        "training.tokens_per_batch=512", "training.num_length_buckets=2", "training.eval_every_steps=6",
         "training.log_every_steps=2",
         "corpus=text", f"corpus.files=[{labelled}]", "corpus.field=text", "corpus.label=label",
         "corpus.test_share=0.1", "corpus.validation_share=0.1", f"data_dir={folder / 'data'}",

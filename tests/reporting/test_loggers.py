@@ -192,7 +192,8 @@ def test_killed_runs_go_on_in_every_logger(forks, corpus_file, tmp_path):
             pytest.skip(f"needs {name}")
     arguments = [
         *NOISY, f"corpus.files=[{corpus_file}]", "training.loggers=[tensorboard,mlflow,wandb]", "hydra.run.dir=run",
-        "data_dir=data", "training.log_every_steps=1", "training.patience=null",
+        "data_dir=data", "training.log_every_steps=1", "training.patience=null", "training.max_steps=8",
+        "training.eval_every_steps=3",
     ]  # fmt: skip
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "WANDB_MODE": "offline"}
     for at in ({"place": "step", "call": 4}, {"place": "saving", "call": 3}):

@@ -129,7 +129,8 @@ def test_jax_gpu(follow):
     pytest.importorskip("jax")
     place = follow.place
     write(place / "lines.txt", make_lines(300))
-    follow("jax-gpu.md", [*SMALL, "corpus.validation_share=0.1", "corpus.test_share=0.1"])
+    quick = ["training.max_steps=8", "training.num_length_buckets=1", "training.warmup_steps=2"]
+    follow("jax-gpu.md", [*SMALL, *quick, "corpus.validation_share=0.1", "corpus.test_share=0.1"])
     assert json.loads((place / "from_jax" / "environment.json").read_text())["backend"] == "jax"
     back = (place / "tensorflow.out").read_text(encoding="utf-8")
     assert back.count("\n") == 300
@@ -183,6 +184,7 @@ def test_latents(follow, tiny_config):
 
 
 @pytest.mark.slow
+@pytest.mark.compiled  # for many steps this is faster
 def test_layer_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ((_, text),) = blocks("layer-alone.md")

@@ -31,9 +31,9 @@ def smaller(line, corpus_file):
     own = [] if "corpus=text" in command else ["corpus=text", f"corpus.files=[{corpus_file}]"]
     own += ["corpus.test_share=0.05", "corpus.validation_share=0.05"]
     if not any("experiment" in argument for argument in command):
-        own.append("model.channels=[8,8]")
+        own += ["model.channels=[8,8]", "model.residual_blocks=[0,0]"]
     if "+experiment=upsamplers" in command:
-        own.append("model.channels=[8,8,8]")
+        own += ["model.channels=[8,8,8]", "model.residual_blocks=[0,0,0]"]
     if "hydra/sweeper=optuna" in command:
         own.append("hydra.sweeper.n_trials=2")
     return shlex.join([*command, *SMALLER, *own])

@@ -14,6 +14,8 @@ from sklearn.utils import estimator_checks
 
 from textae.sklearn import TextEncoder
 
+pytestmark = pytest.mark.backend_free  # `textae.fit` and `textae.load`, whose own tests see to both backends
+
 SMALL = {
     "tokenizer": "bytes", "model.strides": [4], "model.channels": [16, 32], "model.residual_blocks": [0, 0],
     "model.max_length": 32, "training.tokens_per_batch": 512, "training.validation_documents": 4,
@@ -88,13 +90,11 @@ CHECKS = [  # those that give an estimator no arrays of numbers
 ]  # fmt: skip
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize("check", CHECKS)
 def test_scikit_learn_finds_nothing_wrong(check):
     getattr(estimator_checks, check)("TextEncoder", TextEncoder())
 
 
-@pytest.mark.backend_free
 def test_scikit_learn_has_no_further_checks_of_estimators_of_texts():
     with pytest.warns(SkipTestWarning, match="requires input"):
         found = [check.func.__name__ for _, check in estimator_checks.estimator_checks_generator(TextEncoder())]

@@ -4,10 +4,10 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +17,7 @@ from filelock import FileLock
 import textae
 from helpers.jax_compiling import XLA_FLAGS
 from helpers.runs import same_result
+from helpers.stopping import stop_after
 from textae.config.mapping import from_mapping
 from textae.config.metric_table import DIRECTIONS
 from textae.config.metric_table import names as metric_names
@@ -27,16 +28,12 @@ from textae.runs import run_folder
 from textae.runs.arrays import read_arrays, write_arrays
 from textae.runs.json_files import read_json, write_json
 from textae.runs.run_folder import RunDir
-from textae.training import fit as training
 from textae.training.checkpoint import MAY_CHANGE
 from textae.training.fit import fit
-from textae.training.interrupts import Interrupted, Interrupts
+from textae.training.interrupts import Interrupted
 from textae.training.state import TrainingState
 
 pytestmark = pytest.mark.usefixtures("small_pictures")
-# What test_killed.py shows on TensorFlow too is of the fast suite on JAX only.
-fast_on_jax = pytest.mark.slow if keras.backend.backend() == "tensorflow" else lambda test: test
-
 # Folders and files, or which weights are trained: `test_steps.py` and `test_initialization.py` see to both backends.
 backend_free = pytest.mark.backend_free
 
@@ -174,25 +171,12 @@ def test_a_finished_run_is_left_as_it_is(trained, tiny_config):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def stop_after(patch, steps):
-    """Let a run receive SIGTERM in its update number `steps`."""
-    interrupts = Interrupts()
-    taken_note = training.Reporter.trained
-
-    def trained(self, state, *rest):
-        if state.step == steps:
-            interrupts.received = signal.SIGTERM
-        taken_note(self, state, *rest)
-
-    patch.setattr(training, "Interrupts", lambda: interrupts)
-    patch.setattr(training.Reporter, "trained", trained)
-
-
+@backend_free
 def test_an_interrupted_run_goes_on_to_the_bit(tiny_config, tmp_path, trained, monkeypatch):
-    goes_on(tiny_config(), trained[0], tmp_path / "parts", monkeypatch)
+    goes_on(tiny_config(), trained[0], tmp_path / "parts", monkeypatch, stops=(3, 10))
 
 
-@fast_on_jax
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="on TensorFlow test_killed.py shows it")
 def test_an_interrupted_run_with_noise_goes_on_to_the_bit(tiny_config, tmp_path, monkeypatch):
     metrics = fit(tiny_config(**NOISY), tmp_path / "whole")
     # of 20 % substituted and 10 % masked bytes next to none is what it was; moving some changes the rest
@@ -200,14 +184,14 @@ def test_an_interrupted_run_with_noise_goes_on_to_the_bit(tiny_config, tmp_path,
     assert metrics["corrupted_token_accuracy"] < metrics["token_accuracy"]
     assert {"corrupted_cer", "corrupted_bleu", "corrupted_loss"} < set(metrics)
     assert "cer_before" not in metrics
-    goes_on(tiny_config(**NOISY), tmp_path / "whole", tmp_path / "parts", monkeypatch)
+    goes_on(tiny_config(**NOISY), tmp_path / "whole", tmp_path / "parts", monkeypatch, stops=(6,))
 
 
-def goes_on(config, whole, parts, monkeypatch):
-    """Train in parts, stopped after steps 3 and 10, and compare with a whole run."""
-    for steps in (3, 10):
+def goes_on(config, whole, parts, monkeypatch, stops):
+    """Train in parts, stopped after some steps, and compare with a whole run."""
+    for steps in stops:
         with monkeypatch.context() as patch:
-            stop_after(patch, steps)
+            stop_after(patch.setattr, steps)
             with pytest.raises(Interrupted, match="stopped by SIGTERM") as caught:
                 fit(config, parts)
         assert caught.value.exit_code == 143
@@ -221,6 +205,7 @@ def goes_on(config, whole, parts, monkeypatch):
     assert (parts / run_folder.CHECKPOINT).exists() and not (parts / run_folder.PREVIOUS).exists()
 
 
+@backend_free
 def test_a_finished_run_is_made_longer(tiny_config, tmp_path):
     """With a constant learning rate it ends as one that was as long from the start."""
     constant = {"training.schedule": "constant", "training.eval_every_steps": 4}
@@ -290,7 +275,7 @@ def stopped(tiny_config, tmp_path_factory):
     """The folder of a run that was stopped after its sixth step, with a checkpoint of each step."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        stop_after(patch, 6)
+        stop_after(patch.setattr, 6)
         with pytest.raises(Interrupted):
             fit(tiny_config(**{"training.checkpoint_every_minutes": 0.0}), folder)
     return folder
@@ -376,14 +361,14 @@ SAMPLED = {"vocabulary_loss": "sampled", "sampled_ids": 20, "sampling_distributi
         {"model.latent": "vector", "model.overflow": "truncate", "training.patience": 1},
         {"model.variational": True, "training.max_steps": None, "training.max_epochs": 0.5},
         {"training.optimizer": "muon", "training.label_smoothing": 0.1, "training.length_curriculum": 0.5},
-        {"model.overflow": "drop", "training.max_minutes": 0.02, "training.precision": "bfloat16"},
+        {"model.overflow": "drop", "training.max_minutes": 0.01, "training.precision": "bfloat16"},
         {f"training.{key}": value for key, value in SAMPLED.items()},
     ],
     ids=["vector", "variational", "muon", "minutes", "sampled"],
 )
 @pytest.mark.slow
 def test_other_settings(tiny_config, tmp_path, changes):
-    metrics = fit(tiny_config(**changes), tmp_path)
+    metrics = fit(tiny_config(**{"training.max_steps": 4} | changes), tmp_path)
     assert np.isfinite(metrics["loss"])
     assert metrics["steps"] >= 1
 
@@ -413,41 +398,39 @@ def test_the_checkpoint_s_state_is_plain():
     assert TrainingState(**json.loads(json.dumps(vars(state)))) == state
 
 
-CONTINUED = """
-import json
-import sys
-from pathlib import Path
-from textae.config.mapping import from_mapping
-from textae.training.fit import fit
-print(json.dumps(fit(from_mapping(json.loads(sys.argv[1])), Path(sys.argv[2]))))
-"""
-
-
-@fast_on_jax
+@pytest.mark.slow
+@backend_free
 def test_a_run_goes_on_with_the_other_backend(trained, tiny_config, tiny_mapping, tmp_path, monkeypatch):
-    """Weights and moments are either's: as many steps as without a stop, and figures that only rounding parts."""
+    """On JAX after step 4, and on TensorFlow again after step 8: weights and moments are either's.
+
+    As many steps as without a stop, and figures that only rounding parts.
+    """
     pytest.importorskip("jax")
     with monkeypatch.context() as patch:
-        stop_after(patch, 10)
+        stop_after(patch.setattr, 4)
         with pytest.raises(Interrupted):
             fit(tiny_config(), tmp_path)
-    other = "tensorflow" if keras.backend.backend() == "jax" else "jax"
+    tests = str(Path(__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-c", CONTINUED, json.dumps(tiny_mapping()), str(tmp_path)],
+        [sys.executable, "-m", "helpers.stopping", json.dumps(tiny_mapping()), str(tmp_path), "8"],
         capture_output=True,
         text=True,
-        env=os.environ | {"KERAS_BACKEND": other, "XLA_FLAGS": XLA_FLAGS if other == "jax" else ""},
+        env=os.environ
+        | {
+            "KERAS_BACKEND": "jax",
+            "XLA_FLAGS": XLA_FLAGS,
+            "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]),
+        },
     )
-    assert done.returncode == 0, done.stderr
-    metrics, whole = json.loads(done.stdout.splitlines()[-1]), trained[1]
+    assert done.returncode == 143, done.stderr
+    metrics, whole = fit(tiny_config(), tmp_path), trained[1]
     assert (metrics["steps"], metrics["examples_seen"]) == (whole["steps"], whole["examples_seen"])
     assert metrics["loss"] == pytest.approx(whole["loss"], rel=1e-3)
     sessions = read_json(tmp_path / run_folder.ENVIRONMENT)["sessions"]
-    assert [(s["from_step"], s["backend"]) for s in sessions] == [(0, keras.backend.backend()), (10, other)]
+    assert [(s["from_step"], s["backend"]) for s in sessions] == [(0, "tensorflow"), (4, "jax"), (8, "tensorflow")]
     card = (tmp_path / run_folder.CARD).read_text()
-    assert (
-        f", {keras.backend.backend()}, float32 |\n| on, from step 10 | " in card and f", {other}, float32 |\n" in card
-    )
+    for words in (", tensorflow, float32 |\n| on, from step 4 | ", ", jax, float32 |\n| on, from step 8 | "):
+        assert words in card
 
 
 @backend_free

@@ -45,6 +45,7 @@ def test_training_goes_on_from_the_weights(trained, tiny_config, tmp_path):
     assert metrics["loss"] == pytest.approx(trained[1]["loss"], rel=1e-4)
 
 
+@pytest.mark.backend_free
 def test_a_run_of_the_hub(hub_server, trained, tiny_config, tmp_path, monkeypatch):
     """It is fetched once: the run that began with it goes on without it, and from any folder."""
     pytest.importorskip("huggingface_hub")
@@ -61,6 +62,7 @@ def test_a_run_of_the_hub(hub_server, trained, tiny_config, tmp_path, monkeypatc
         read_initial_run(tiny_config(**{"training.initial_run": "hf://me/other"}))
 
 
+@pytest.mark.backend_free
 def test_a_pretrained_model(trained, tiny_config, tmp_path, monkeypatch):
     shutil.copytree(trained[0], tmp_path / "package" / "small")
     monkeypatch.setattr("textae.config.run_names._PRETRAINED", tmp_path / "package")
@@ -72,6 +74,7 @@ def test_a_pretrained_model(trained, tiny_config, tmp_path, monkeypatch):
         read_initial_run(tiny_config(**{"training.initial_run": "smal"}))
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

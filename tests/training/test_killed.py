@@ -49,7 +49,7 @@ def whole(forks, place, settings):
 def drawn(draw):
     """A moment to kill a process in."""
     places = {
-        "step": 8,
+        "step": 6,
         "judging": 3,
         "evaluation": 1,
         "writing": 25,
@@ -92,7 +92,7 @@ def test_killed_runs_go_on_to_the_bit(forks, place, settings, whole):
 
 SIGNALS = [
     ("step", 1, signal.SIGTERM),
-    ("step", 4, signal.SIGINT),
+    ("step", 2, signal.SIGINT),
     ("judging", 1, signal.SIGTERM),
     ("saving", 2, signal.SIGINT),
     ("evaluation", 1, signal.SIGTERM),

@@ -84,7 +84,7 @@ def test_a_loss_that_is_not_finite_stops_and_can_be_skipped(forks, arguments, tm
     skipped = forks.run([*arguments, skip, f"hydra.run.dir={tmp_path / 'skipped'}"], **broken)
     assert skipped.code == 0, skipped
     metrics = read_json(tmp_path / "skipped" / run_folder.METRICS)
-    assert 1 <= metrics["steps_skipped"] < metrics["steps"] == 8
+    assert 1 <= metrics["steps_skipped"] < metrics["steps"] == 6
     assert skipped.errors.count("skipped an update (") == metrics["steps_skipped"]
     assert np.isfinite(metrics["loss"])
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.backends import first_on_jax
 from textae.training.optimizers import optimizer
 
 ROWS, COLUMNS = 12, 6
@@ -28,6 +29,7 @@ def test_muon_makes_the_update_of_a_convolutional_kernel_orthogonal_as_a_matrix(
     assert np.vdot(update, left @ right) / (np.linalg.norm(update) * COLUMNS**0.5) > 0.97
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("shape", "name"), [((COLUMNS,), "bias"), ((ROWS, COLUMNS), "embeddings"), ((2049, 2048), "kernel")]
 )
@@ -41,7 +43,7 @@ def test_adamw_moves_every_weight_by_the_learning_rate_at_first():
     np.testing.assert_allclose(moved((3, 4, COLUMNS), "kernel", gradient, "adamw"), 0.1 * np.sign(gradient), rtol=1e-3)
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+@pytest.mark.parametrize("weight_decay", first_on_jax([0.3, 0.0]))
 def test_adamw_makes_the_updates_of_keras(weight_decay):
     draw = np.random.default_rng(0)
     start = draw.standard_normal((ROWS, COLUMNS)).astype("float32")
@@ -58,11 +60,13 @@ def test_adamw_makes_the_updates_of_keras(weight_decay):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_an_unknown_optimizer():
     with pytest.raises(ValueError, match="among adamw, muon, received 'sgd'"):
         optimizer("sgd")
 
 
+@pytest.mark.backend_free
 def test_the_optimizers_read_their_settings():
     made = optimizer("adamw", weight_decay=0.3, beta_1=0.7, beta_2=0.8)
     assert (made.weight_decay, made.beta_1, made.beta_2) == (0.3, 0.7, 0.8)

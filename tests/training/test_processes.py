@@ -296,7 +296,7 @@ CHANGED = {
 RUN = [setting for setting in NOISY if setting.partition("=")[0] not in {f"training.{key}" for key in CHANGED}]
 RUN = [setting for setting in RUN if not setting.startswith("training.max_steps=")]
 RUN += [f"training.{key}={value}" for key, value in CHANGED.items()]
-STEPS = 40  # so many that a process can be killed before the last
+STEPS = 30  # so many that a process can be killed before the last
 
 
 class Trainings:
@@ -372,19 +372,18 @@ def test_two_processes_train_as_one(place, whole):
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_other_devices(place, whole):
-    finished(place.start("changing", 5))
-    finished(place.start("changing", 10, devices=2))
-    finished(place.start("changing", 15))
+    finished(place.start("changing", 5, devices=2))
+    finished(place.start("changing", 10))
     one, changing = place.losses("one"), place.losses("changing")
-    assert list(changing) == list(range(1, 16))
+    assert list(changing) == list(range(1, 11))
     for step, loss in changing.items():
         assert one[step] == pytest.approx(loss, rel=1e-5), step
 
 
-def kill(place, both, killed, run, before):
-    """Kill one of two processes once there is a newer checkpoint, and look at how the other one ends."""
+def kill(place, both, killed, run):
+    """Kill one of two processes once there is a checkpoint, and look at how the other one ends."""
     checkpoint, deadline = place.folder / run / run_folder.CHECKPOINT, time.monotonic() + 300
-    while not (checkpoint.exists() and checkpoint.stat().st_mtime_ns > before) and time.monotonic() < deadline:
+    while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     both[killed].kill()
     began = time.monotonic()
@@ -394,15 +393,13 @@ def kill(place, both, killed, run, before):
     assert [both[killed].returncode, both[1 - killed].returncode] == [-signal.SIGKILL, 1], errors
     (line,) = [line for line in errors.splitlines() if line.startswith("textae: ")]
     assert re.fullmatch(rf"textae: process {killed} of 2 \(.*\) has died; the same commands, .*{run}, go on.*", line)
-    return checkpoint.stat().st_mtime_ns
 
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_other_and_the_same_commands_go_on(place, whole):
+    """Process 0 is killed; what it says of another one that dies is tested above."""
     steps = read_json(whole / run_folder.METRICS)["steps"]
-    written = 0
-    for killed in (1, 0):
-        written = kill(place, place.two("killed", steps), killed, "killed", written)
+    kill(place, place.two("killed", steps), 0, "killed")
     finished(*place.two("killed", steps))
     (kept, _), (expected, _) = (read_arrays(folder / run_folder.LAST) for folder in (place.folder / "killed", whole))
     for name, values in expected.items():

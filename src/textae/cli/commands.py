@@ -89,7 +89,7 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     run.__module__, run.__qualname__ = "__main__", config_name
     vars(run)["jobs"] = jobs  # for a launcher
     try:
-        with jobs.forwarding():
+        with jobs.forwarding(), _composed_once(sys.argv[1:]):
             hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(run)()
     except (HydraException, OmegaConfBaseException, OverflowError) as error:
         return fail(explain(error, config_name), USAGE, error)
@@ -108,6 +108,28 @@ def _run_hydra(config_name: str, task: Callable[[Any], Any], jobs: Jobs) -> int:
     finally:
         GlobalHydra.instance().clear()
     return jobs.code()
+
+
+@contextmanager
+def _composed_once(words: list[str]) -> Iterator[None]:
+    """Within this block Hydra composes the configuration once, where no word can set `hydra.mode`.
+
+    Hydra composes it a first time to read the mode, which takes a third of a second and is null unless a file of the
+    user's, or a word, sets it.
+    """
+    from hydra._internal.hydra import Hydra
+
+    keys = {word.partition("=")[0].lstrip("+~") for word in words if not word.startswith("-")}
+    options = {word for word in words if word.startswith("-")}
+    if options - {"-m", "--multirun"} or keys & {"hydra", "hydra.mode", "hydra.searchpath"}:
+        yield
+        return
+    get_mode = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        Hydra.get_mode = get_mode
 
 
 def _run_job(config: Any, task: Callable[[Any], Any], jobs: Jobs) -> Any:
