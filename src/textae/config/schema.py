@@ -479,8 +479,8 @@ class TrainingConfig(Settings):
     # decay of the weights' exponential moving average; the averaged weights are the ones kept; 0: no averaging
     ema_decay: float = 0.0
     label_smoothing: float = 0.0  # fraction of each target that is spread over the vocabulary
-    # softmax of training, over all ids or over the batch's and a sample of the others; auto: sampled from 16,384 ids on,
-    # on one device and without label smoothing, else full
+    # softmax of training, over all ids or over the batch's and a sample of the others; auto: sampled from 16,384 ids
+    # on, with one device and without label smoothing, else full
     vocabulary_loss: VocabularyLossKind = VocabularyLossKind.auto
     sampled_ids: int = 1024  # ids drawn for a batch, beside its own, in a sampled loss
     sampling_distribution: SamplingDistribution = SamplingDistribution.uniform  # how they are drawn

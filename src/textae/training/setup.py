@@ -34,8 +34,7 @@ from textae.training.initial_run import InitialRun
 from textae.training.optimizers import optimizer
 from textae.training.steps import Objective, TrainingStep, training_step
 
-
-SAMPLED_FROM = 16_384  # ids of a vocabulary of which training samples, with training.vocabulary_loss=auto: docs/speed.md
+SAMPLED_FROM = 16_384  # ids of a vocabulary from which on training.vocabulary_loss=auto samples: docs/speed.md
 
 
 @dataclass(frozen=True)
