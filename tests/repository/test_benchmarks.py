@@ -157,3 +157,28 @@ def test_fine_tuning_beside_training_from_scratch(trained, corpus_file, monkeypa
     tuned, scratch = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines[-2:])
     assert (tuned[0], tuned[3], scratch[0]) == ("fine-tuned", "0", "from scratch")  # it begins above the goal
     assert float(tuned[5]) == pytest.approx(trained[1]["token_accuracy"], abs=0.1) and float(tuned[7]) < 1
+
+
+PROGRAM = """HloModule step
+
+%body (state: (s32[], bf16[4,8])) -> (s32[], bf16[4,8]) {
+  %state = (s32[], bf16[4,8]{1,0}) parameter(0)
+  %rows = bf16[4,8]{1,0} get-tuple-element(%state), index=1
+  %product = f32[4,4]{1,0} fusion(%rows), kind=kCustom, metadata={op_name="jit(step)/dot_general"}
+}
+
+ENTRY %main (rows: bf16[4,8], ids: s32[4]) -> (f32[4], f32[]) {
+  %rows = bf16[4,8]{1,0} parameter(0)
+  %ids = s32[4]{0} parameter(1)
+  %loop = (s32[], bf16[4,8]{1,0}) while(%rows), body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  ROOT %sums = (f32[4]{0}, f32[]) fusion(%rows, %ids), kind=kInput, calls=%another
+}
+"""
+
+
+def test_kernels_of_a_program_move_operands_and_outputs_as_often_as_their_loop_runs():
+    from gpu_traffic import kernels
+
+    product, sums = kernels(PROGRAM)
+    assert product == (3, 64 + 64, "product", "jit(step)/dot_general")
+    assert sums == (1, 64 + 16 + 16 + 4, "sums", "")
