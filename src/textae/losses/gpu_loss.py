@@ -92,9 +92,7 @@ def _pieces(values: Any, precision: str) -> Any:
     return jnp.stack(found, axis=1).astype(precision)
 
 
-def _compare(
-    distances: Any, ids: Any, weights: Any, id_weights: Any, label_smoothing: float
-) -> tuple[Any, Any, Any]:
+def _compare(distances: Any, ids: Any, weights: Any, id_weights: Any, label_smoothing: float) -> tuple[Any, Any, Any]:
     """Return rows' losses, whether each is right, and the gradients (rows, vocabulary) of the losses times the weights.
 
     The gradient at the target is less the sum of the others: a difference would lose it near certainty.
