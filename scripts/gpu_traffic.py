@@ -1,6 +1,7 @@
 """Reckon what a training step moves through the memory of an NVIDIA H100, without one.
 
-KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1 python scripts/gpu_traffic.py [--rows 1024]
+export KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1 JAX_ENABLE_COMPILATION_CACHE=0
+python scripts/gpu_traffic.py [--rows 1024] [--vocabulary 8192]
 
 XLA compiles the step for a GPU that is described to it, and the program says what each of its kernels reads and writes.
 Needs Python 3.12, JAX 0.11 and its libraries for CUDA, but no driver: `pip install jax-cuda13-plugin jax-cuda13-pjrt`.
@@ -102,15 +103,18 @@ def compiled(step: Any, *arguments: Any) -> str:
         return step.trace(*shapes).lower(lowering_platforms=("cuda",)).compile().as_text()
 
 
-def training_program(rows: int, vocabulary: int, loss: str) -> str:
-    """Return the program of a training step of `rows` x 64 tokens, with the loss of GPUs or the one of CPUs."""
+def training_kernels(rows: int, vocabulary: int, loss: str) -> list[Kernel]:
+    """Return the kernels of a training step of `rows` x 64 tokens, with the loss of GPUs or the one of CPUs."""
     with (
         mock.patch.object(row_blocks, "on_gpu", lambda: True),
         mock.patch.object(vocabulary_loss, "on_gpu", lambda: loss == "gpu"),
     ):
         step = TextaeTrainer(ModelConfig(), vocabulary, TrainingConfig(precision=Precision.bfloat16)).step
         state = {name: [variable.value for variable in group] for name, group in step._groups.items()}
-        return compiled(step._step, state, *random_batch(vocabulary, rows, 64), np.float32(0), np.float32(1e-4))
+        rest, weights, scalar = {"rest": state.pop("rest")}, state["weights"], np.float32(0)
+        backward = compiled(step._backward, rest, weights, *random_batch(vocabulary, rows, 64), scalar)
+        update = compiled(step._update, state, weights, scalar, scalar, scalar)  # gradients have the weights' shapes
+    return kernels(backward) + kernels(update)
 
 
 def main() -> None:
@@ -121,11 +125,11 @@ def main() -> None:
     parser.add_argument("--kernels", type=int, default=10, help="of the largest, in a table")
     options = parser.parse_args()
     for loss in options.loss:
-        found = kernels(training_program(options.rows, options.vocabulary, loss))
+        found = training_kernels(options.rows, options.vocabulary, loss)
         print(f"\nLoss {loss!r}: {sum(k.times for k in found)} kernels, "
               f"{sum(k.times * k.bytes for k in found) / 1e9:.2f} GB read and written.")  # fmt: skip
         largest = sorted(found, key=lambda k: k.times * k.bytes, reverse=True)[: options.kernels]
-        rows = [[k.name, k.times, f"{k.bytes / 1e6:,.0f}", k.source.rpartition("jit(_one_step)/")[2]] for k in largest]
+        rows = [[k.name, k.times, f"{k.bytes / 1e6:,.0f}", k.source.partition("/")[2]] for k in largest]
         table("The largest.", ["kernel", "times", "MB each", "of"], rows)
 
 
