@@ -10,6 +10,7 @@ from keras import ops
 from helpers.backends import first_on_jax
 from helpers.rows import VOCABULARY, example
 from textae.layers.embedding import rows_of
+from textae.losses import vocabulary_loss as vocabulary_loss_module
 from textae.losses.candidates import draw_candidates, unigram_distribution
 from textae.losses.vocabulary_loss import vocabulary_loss
 
@@ -117,6 +118,19 @@ def test_loss_and_gradient_are_near_the_full_ones_in_the_mean(distribution):
         errors = [gradients[i] - rows.full[2][i] for _, _, gradients in found]
         error, single = np.linalg.norm(np.mean(errors, axis=0)), np.mean([np.linalg.norm(each) for each in errors])
         assert error < 0.6 * single and error < 0.12 * np.linalg.norm(rows.full[2][i])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="a GPU is used with JAX")
+def test_a_gpu_s_way_has_the_same_loss_and_gradients(monkeypatch):
+    rows = Example(12, 3)
+    candidates = drawn(rows.targets, 5, distribution=DISTRIBUTIONS[1])
+    expected = rows(*candidates)
+    assert len(set(candidates[1])) > 3  # ids that stand for several
+    monkeypatch.setattr(vocabulary_loss_module, "on_gpu", lambda: True)
+    own = Example(12, 3)(*candidates)
+    assert own[:2] == pytest.approx(expected[:2], rel=1e-5)
+    for a, b in zip(own[2], expected[2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_smoothing_is_not_for_a_sample():

@@ -9,6 +9,14 @@ from helpers.rows import VOCABULARY, example
 from textae.losses import vocabulary_loss as vocabulary_loss_module
 from textae.losses.vocabulary_loss import vocabulary_loss
 
+MACHINES = ["CPU", "GPU"] if keras.backend.backend() == "jax" else ["CPU"]  # whose way is computed, on the CPU
+
+
+@pytest.fixture(autouse=True, params=MACHINES)
+def machine(request, monkeypatch):
+    monkeypatch.setattr(vocabulary_loss_module, "on_gpu", lambda: request.param == "GPU")
+    return request.param
+
 
 def plain(hidden, embedding, targets, weights, bias, smoothing):
     """Loss, right answers and the three gradients, in float64."""
@@ -100,6 +108,30 @@ def test_small_losses_keep_their_digits_beside_large_logits():
     hidden, targets = np.eye(VOCABULARY, dtype=np.float32), np.arange(VOCABULARY, dtype=np.int32)
     loss = vocabulary_loss(hidden, embedding, targets, np.ones(VOCABULARY, np.float32)).loss
     assert float(loss) == pytest.approx(VOCABULARY * np.log1p((VOCABULARY - 1) * np.exp(-margin)), rel=1e-3)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="its products hand logits over in bfloat16")
+def test_small_losses_keep_their_digits_in_bfloat16():
+    _, embedding, targets, weights, bias = example(60)
+    embedding = rounded(embedding / np.linalg.norm(embedding, axis=1, keepdims=True))
+    hidden = rounded(60 * embedding[targets])
+
+    def loss(hidden, embedding, bias):
+        found = vocabulary_loss(hidden, embedding, targets, weights, bias=bias, precision="bfloat16", block_rows=32)
+        return found.loss, (found.correct,)
+
+    value, (right,), found = gradients(loss, hidden, embedding, bias)
+    expected = plain(hidden, embedding, targets, weights, bias, 0.0)
+    assert expected[0] < 0.1 * weights.sum()
+    assert value == pytest.approx(expected[0], rel=2e-3)
+    assert right == pytest.approx(expected[1], rel=1e-6)
+    for own, true in zip(found, expected[2:], strict=True):
+        assert np.linalg.norm(own - true) < 5e-3 * np.linalg.norm(true)
+
+
+def rounded(array):
+    """The nearest numbers of bfloat16, but of ties."""
+    return ((array.view(np.uint32) + 0x8000) & 0xFFFF0000).view(np.float32)
 
 
 def test_unknown_precision():

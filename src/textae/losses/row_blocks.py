@@ -17,16 +17,22 @@ BLOCK_ROWS = 512  # rows of logits that exist at a time; docs/speed.md has the m
 LEAST_ROWS = 256  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
 MOST_LOGITS = 1 << 25  # that exist at a time when texts are decoded, 128 MB
 BLOCK_LOGITS = 1 << 22  # logits that exist at a time, where that leaves enough rows
-ACCELERATOR_LOGITS = 1 << 26  # the same on a GPU with JAX: it has no use for small products
+GPU_LOGITS = 1 << 26  # the same on a GPU with JAX: it has no use for small products
+
+
+def on_gpu() -> bool:
+    """Return whether JAX computes, and on a GPU or the like."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() != "cpu"
 
 
 def rows_at_a_time(vocabulary: int) -> int:
     """Return how many rows of logits are held at a time: as many as the processor's caches, or a GPU, do best with."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            return max(ACCELERATOR_LOGITS // vocabulary, LEAST_ROWS)
+    if on_gpu():
+        return max(GPU_LOGITS // vocabulary, LEAST_ROWS)
     return min(max(BLOCK_LOGITS // vocabulary, LEAST_ROWS), BLOCK_ROWS)
 
 

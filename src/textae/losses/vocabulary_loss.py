@@ -3,7 +3,7 @@
 With a vocabulary of 8k the logits and their softmax are over two thirds of a model's work and nearly all of its
 memory. Here a block of rows is projected, compared with its targets, and turned into its gradients before the next
 block is touched: the logits never exist as a whole, neither forward nor backward, and nothing is computed twice.
-The idea of taking the gradient in the forward pass is Liger Kernel's (arXiv 2410.10989).
+The idea of taking the gradient in the forward pass is Liger Kernel's (arXiv 2410.10989). On a GPU `gpu_loss` does it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from textae.losses.row_blocks import in_blocks, rows_at_a_time, scan, target_indices
+from textae.losses import gpu_loss
+from textae.losses.row_blocks import in_blocks, on_gpu, rows_at_a_time, scan, target_indices
 
 TABLE_ROWS = 8192  # ids whose part of the embedding's gradient is made at a time
 
@@ -63,9 +64,8 @@ def vocabulary_loss(
         raise ValueError(f"expected precision 'float32' or 'bfloat16', received {precision!r}")
     if label_smoothing and id_weights is not None:
         raise ValueError(f"expected label_smoothing of 0 with id_weights, received {label_smoothing}")
-    rows = rows_at_a_time(embedding.shape[0] or TABLE_ROWS) if block_rows is None else block_rows
     targets, weights = ops.cast(targets, "int32"), ops.cast(weights, "float32")
-    fused = _fused(targets, weights, id_weights, _Settings(label_smoothing, precision, rows))
+    fused = _fused(targets, weights, id_weights, _Settings(label_smoothing, precision, block_rows))
     own_bias = ops.zeros((1,), "float32") if bias is None else ops.cast(bias, "float32")
     loss, correct = fused(ops.cast(hidden, "float32"), ops.cast(embedding, "float32"), own_bias)
     return VocabularyLoss(loss, correct, ops.sum(weights))
@@ -77,7 +77,7 @@ class _Settings:
 
     label_smoothing: float
     precision: str
-    block_rows: int
+    block_rows: int | None
 
 
 def _fused(targets: Any, weights: Any, id_weights: Any, settings: _Settings) -> Any:
@@ -85,7 +85,9 @@ def _fused(targets: Any, weights: Any, id_weights: Any, settings: _Settings) -> 
 
     @ops.custom_gradient
     def fused(hidden: Any, embedding: Any, bias: Any) -> Any:
-        loss, correct, *gradients = _blockwise(hidden, embedding, bias, (targets, weights, id_weights), settings)
+        compute = _on_gpu if on_gpu() else _blockwise
+        given = targets, weights, id_weights
+        loss, correct, *gradients = compute(hidden, embedding, bias, given, settings)
 
         def backward(*arguments: Any, upstream: Any = None) -> Any:
             scale = _first(arguments if upstream is None else upstream)
@@ -110,7 +112,8 @@ def _blockwise(hidden: Any, embedding: Any, bias: Any, given: tuple[Any, Any, An
     """
     count, has_bias = ops.shape(hidden)[0], bias.shape[0] != 1
     targets, weights, id_weights = given
-    blocks, (hidden, targets, weights) = in_blocks((hidden, targets, weights), settings.block_rows)
+    rows = settings.block_rows or rows_at_a_time(embedding.shape[0] or TABLE_ROWS)
+    blocks, (hidden, targets, weights) = in_blocks((hidden, targets, weights), rows)
     matrix = ops.cast(embedding, settings.precision)
     parts = _parts(embedding.shape[0])
 
@@ -146,6 +149,19 @@ def _blockwise(hidden: Any, embedding: Any, bias: Any, given: tuple[Any, Any, An
     (loss, correct, d_embedding, d_bias), d_hidden = scan(one_block, start, (hidden, targets, weights), blocks)
     d_embedding = d_embedding[0] if len(parts) == 1 else ops.concatenate(d_embedding, axis=0)
     return loss, correct, d_hidden[:count], d_embedding, d_bias
+
+
+def _on_gpu(hidden: Any, embedding: Any, bias: Any, given: tuple[Any, Any, Any], settings: _Settings) -> Any:
+    """Return what `_blockwise` does."""
+    return gpu_loss.loss_and_gradients(
+        hidden,
+        embedding,
+        bias,
+        *given,
+        label_smoothing=settings.label_smoothing,
+        precision=settings.precision,
+        block_rows=settings.block_rows,
+    )
 
 
 def _parts(vocabulary: int | None) -> list[slice]:
