@@ -100,8 +100,8 @@ def first_updates(data_dir: str, settings: list[str], folder: Path) -> dict[str,
 
 def measured(cases: dict[str, Case], checkouts: list[Path], repeats: int, tidy: Callable[[], None]) -> None:
     """Print a row for each case, and with two checkouts their ratios."""
-    compared = " | times the other's seconds | its processor seconds |" if len(checkouts) > 1 else ""
-    print(f"| what | seconds, median | slowest | processor seconds, median |{compared[1:]}")
+    compared = " times the other's seconds | its processor seconds |" if len(checkouts) > 1 else ""
+    print(f"| what | seconds, median | slowest | processor seconds, median |{compared}")
     print("| --- | --- | --- | --- |" + " --- | --- |" * (len(checkouts) - 1))
     for name, case in cases.items():
         rounds = []
