@@ -7,7 +7,10 @@ import pytest
 from textae.losses import softmax_kernel
 from textae.losses.gpu_loss import compare_rows
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="a GPU is used with JAX")
+pytestmark = [
+    pytest.mark.skipif(keras.backend.backend() != "jax", reason="a GPU is used with JAX"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Pallas's Triton, by JAX 0.11
+]
 
 
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
