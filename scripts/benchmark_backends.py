@@ -9,6 +9,7 @@ over rounds of the ratio within a round. The tokens of a text are random, by Zip
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -76,11 +77,10 @@ def main(arguments: list[str] | None = None) -> None:
     if options.child:
         return trained(options)
     found: dict[str, Any] = turns(options, given)
-    ratios = sorted(jax / tf for tf, jax in zip(*found.values(), strict=True))
+    ratio = statistics.median(jax / tf for tf, jax in zip(*found.values(), strict=True))
     print("| backend | tokens/s | times TensorFlow |\n| --- | --- | --- |")
     for name, speeds in found.items():
-        times = 1.0 if name == BACKENDS[0] else ratios[len(ratios) // 2]
-        print(f"| {name} | {sorted(speeds)[len(speeds) // 2]:,.0f} | {times:.2f} |")
+        print(f"| {name} | {statistics.median(speeds):,.0f} | {1.0 if name == BACKENDS[0] else ratio:.2f} |")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
     return None

@@ -9,23 +9,15 @@ turns; the table has medians, and the median of the ratios within a round.
 import argparse
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import textae
-from measuring import backend, processor, product, rates, ratio, table
+from measuring import backend, multiplied_weights, processor, product, rates, ratio, table
 from textae.evaluation.evaluator import evaluate
 
 PRODUCT = 2048  # rows and columns of the product that is the measure
 PRODUCTS = 8  # of them in a turn
-
-
-def operations(model: Any) -> float:
-    """Return the operations of matrix products that a token costs, encoded and decoded."""
-    sizes = {name: int(np.prod(w.shape)) for name, w in model.named_weights().items() if len(w.shape) > 1}
-    embedding = sum(size for name, size in sizes.items() if "embedding" in name)
-    return 2 * ((sum(sizes.values()) - embedding) / model.stride + embedding)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     with options.file.open(encoding="utf-8") as lines:
         texts = [line.rstrip("\n") for line in itertools.islice(lines, options.texts)]
     tokens = sum(len(ids) + 1 for ids in ae.tokenizer.encode(texts))
-    multiply, each = product("float32", PRODUCT), operations(ae.model)
+    multiply = product("float32", PRODUCT)
+    each = 2 * multiplied_weights(ae.model.named_weights(), ae.model.stride)
 
     def evaluated() -> float:
         evaluate(ae, texts)

@@ -17,6 +17,7 @@ start_keras()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
+from textae.config.choices import VocabularyLossKind  # noqa: E402
 from textae.config.schema import Config, ModelConfig, TrainingConfig  # noqa: E402
 from textae.training.setup import Arithmetic, training_model  # noqa: E402
 
@@ -25,10 +26,11 @@ Batch = tuple[np.ndarray, np.ndarray]  # tokens (rows, length), 0 at padding; le
 
 
 class TextaeTrainer:
-    """textae's own training step of the default settings, or of others."""
+    """textae's own training step of the default settings, with the softmax of all ids, or of other settings."""
 
     def __init__(self, config: ModelConfig, vocabulary: int, training: TrainingConfig | None = None) -> None:
-        settings = Config(model=config, training=training or TrainingConfig())
+        full = TrainingConfig(vocabulary_loss=VocabularyLossKind.full)  # as those that it is compared with
+        settings = Config(model=config, training=training or full)
         arithmetic = Arithmetic.of(settings)
         model, self.step = training_model(settings, vocabulary, FIRST_TEXT_ID, arithmetic)
         self.precision = arithmetic.precision
@@ -45,11 +47,14 @@ class TextaeTrainer:
 
     def operations(self, stride: int) -> float:
         """Return the operations of matrix products that a token costs, forward and backward."""
-        inside = sum(
-            int(np.prod(w.shape)) for n, w in self.weights.items() if len(w.shape) > 1 and "embedding" not in n
-        )
-        table = sum(int(np.prod(w.shape)) for n, w in self.weights.items() if "embedding" in n)
-        return 6.0 * (inside / stride + table)
+        return 6.0 * multiplied_weights(self.weights, stride)
+
+
+def multiplied_weights(weights: Mapping[str, Any], stride: int) -> float:
+    """Return how many weights a token is multiplied with, encoded and decoded once; weights by their names."""
+    sizes = {name: int(np.prod(weight.shape)) for name, weight in weights.items() if len(weight.shape) > 1}
+    embedding = sum(size for name, size in sizes.items() if "embedding" in name)
+    return (sum(sizes.values()) - embedding) / stride + embedding
 
 
 def rates(variants: dict[str, Callable[[], float]], repeats: int) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,10 +17,10 @@ from torch.nn import functional
 from measuring import Batch
 from rivals import sizes
 from textae.config.schema import ModelConfig, TrainingConfig
-from textae.hardware import on_accelerator
+from textae.hardware import on_accelerator, usable_cores
 
 DEVICE = "cuda" if on_accelerator() else "cpu"
-torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+torch.set_num_threads(usable_cores())
 
 
 class Residual(nn.Module):

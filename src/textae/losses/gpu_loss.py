@@ -14,7 +14,7 @@ from textae.losses import softmax_kernel
 from textae.losses.row_blocks import in_blocks, scan
 
 BLOCK_LOGITS = 1 << 29  # that exist at a time, 1 GB in bfloat16
-_PIECES = 3  # of bfloat16, which add up to a float32
+_TERMS = 3  # of bfloat16, which add up to a float32
 _FILLING = 2  # columns, so that a row is longer by a multiple of 16 bytes
 
 
@@ -46,14 +46,14 @@ def loss_and_gradients(
     # Behind the barriers XLA cannot leave out the rounding, which all products have to share.
     table = lax.optimization_barrier(embedding.astype(precision))
     biases = jnp.broadcast_to(bias if has_bias else 0.0, (vocabulary,))
-    wide_table = jnp.concatenate([table, _ones(table), _pieces(biases, precision), _filling(table)], axis=1)
+    wide_table = jnp.concatenate([table, _ones(table), _terms(biases, precision), _filling(table)], axis=1)
 
     def one_block(carry: Any, block: Any) -> Any:
         loss, correct, d_embedding, d_bias = carry
         rows, ids, weight = block
         rows = lax.optimization_barrier(rows.astype(precision))
         own = jnp.sum(rows.astype("float32") * table[ids].astype("float32"), axis=1) + biases[ids]
-        wide_rows = jnp.concatenate([rows, -_pieces(own, precision), _ones(rows), _filling(rows)], axis=1)
+        wide_rows = jnp.concatenate([rows, -_terms(own, precision), _ones(rows), _filling(rows)], axis=1)
         distances = jnp.matmul(wide_rows, wide_table.T, preferred_element_type=precision)
         distances = lax.optimization_barrier(distances)
         if fused:
@@ -76,7 +76,7 @@ def loss_and_gradients(
 def _ones(rows: Any) -> Any:
     from jax import numpy as jnp
 
-    return jnp.ones((rows.shape[0], _PIECES), rows.dtype)
+    return jnp.ones((rows.shape[0], _TERMS), rows.dtype)
 
 
 def _filling(rows: Any) -> Any:
@@ -85,13 +85,13 @@ def _filling(rows: Any) -> Any:
     return jnp.zeros((rows.shape[0], _FILLING), rows.dtype)
 
 
-def _pieces(values: Any, precision: str) -> Any:
-    """Return numbers (count,) as (count, `_PIECES`) that add up to them, each of them exact in every type."""
+def _terms(values: Any, precision: str) -> Any:
+    """Return numbers (count,) as (count, `_TERMS`) that add up to them, each of them exact in every type."""
     from jax import lax
     from jax import numpy as jnp
 
     found, rest = [], values
-    for _ in range(_PIECES):
+    for _ in range(_TERMS):
         found.append(lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=7))  # casts XLA would leave out
         rest = rest - found[-1]
     return jnp.stack(found, axis=1).astype(precision)

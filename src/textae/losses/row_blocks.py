@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from textae.hardware import on_accelerator
+
 BLOCK_ROWS = 512  # rows of logits that exist at a time; docs/speed.md has the measurements
 LEAST_ROWS = 256  # of a large vocabulary: with fewer, what the blocks add up to is gone through too often
 MOST_LOGITS = 1 << 25  # that exist at a time when texts are decoded, 128 MB
@@ -22,11 +24,7 @@ GPU_LOGITS = 1 << 26  # the same on a GPU with JAX: it has no use for small prod
 
 def on_gpu() -> bool:
     """Return whether JAX computes, and on a GPU or the like."""
-    if keras.backend.backend() != "jax":
-        return False
-    import jax
-
-    return jax.default_backend() != "cpu"
+    return keras.backend.backend() == "jax" and on_accelerator()
 
 
 def rows_at_a_time(vocabulary: int) -> int:

@@ -17,9 +17,9 @@ def without_removed_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a run folder without those that no longer exist."""
     new = dict(values)
     for key in REMOVED:
-        group, _, name = key.partition(".")
+        group, _, removed = key.partition(".")
         if isinstance(found := new.get(group), dict):
-            new[group] = {key: value for key, value in found.items() if key != name}
+            new[group] = {name: value for name, value in found.items() if name != removed}
     return new
 
 

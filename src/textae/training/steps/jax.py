@@ -49,13 +49,14 @@ class JaxStep(BaseStep):
 
         rate, weight = np.float32(learning_rate), np.float32(kl_weight)
         totals: dict[str, Any] = {}
-        gradients, gathered = None, ("rest", "sums") if self.sums else ("rest",)
+        gradients = None
+        by_batch = ("rest", "sums") if self.sums else ("rest",)
+        by_update = [name for name in self._groups if name != "rest"]
         for batch in batches:
             weights = [variable.value for variable in self.weights]
-            sums, gradients = self._run(self._backward, gathered, weights, *self._sharded(batch), weight)
+            sums, gradients = self._run(self._backward, by_batch, weights, *self._sharded(batch), weight)
             add_sums(totals, sums)
-        changed = [name for name in self._groups if name != "rest"]
-        norm = self._run(self._update, changed, gradients, totals["tokens"], totals["total"], rate)
+        norm = self._run(self._update, by_update, gradients, totals["tokens"], totals["total"], rate)
         return jax.device_get(totals | {"gradient_norm": norm})  # one by one: a wait each
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
